@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ * Read-only file mapping. */
+#define _GNU_SOURCE
+#include "base/map.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static int64_t mtime_of(const struct stat *st)
+{
+    return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
+}
+
+static const char *why(int error)
+{
+    switch (error) {
+    case ENOENT: return "no such file";
+    case EACCES: return "permission denied";
+    case EISDIR: return "is a directory";
+    case EMFILE:
+    case ENFILE: return "too many open files";
+    case ENOMEM: return "out of memory";
+    default: return "system error";
+    }
+}
+
+nib_status nib__map_open(const char *path, nib__map *map, nib_error *err)
+{
+    struct stat st;
+    nib_status status;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        return nib__fail(err, NIB_ERR_IO, "%s: cannot open: %s (errno %d)", path, why(errno),
+                         errno);
+    }
+    if (fstat(fd, &st) != 0) {
+        status = nib__fail(err, NIB_ERR_IO, "%s: cannot stat: errno %d", path, errno);
+        goto fail;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        status = nib__fail(err, NIB_ERR_IO, "%s: expected a regular file, got %s", path,
+                           S_ISDIR(st.st_mode) ? "a directory" : "something else");
+        goto fail;
+    }
+    if (st.st_size <= 0) {
+        status = nib__fail(err, NIB_ERR_FORMAT, "%s: the file is empty", path);
+        goto fail;
+    }
+    void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (data == MAP_FAILED) {
+        status = nib__fail(err, NIB_ERR_IO, "%s: cannot map %lld bytes: %s (errno %d)", path,
+                           (long long)st.st_size, why(errno), errno);
+        goto fail;
+    }
+    *map = (nib__map){data, (size_t)st.st_size, fd, mtime_of(&st), (uint64_t)st.st_ino};
+    return NIB_OK;
+fail:
+    close(fd);
+    return status;
+}
+
+nib__map nib__map_memory(const void *data, size_t size)
+{
+    return (nib__map){data, size, -1, 0, 0};
+}
+
+nib_status nib__map_check(const nib__map *map, nib_error *err)
+{
+    struct stat st;
+    if (map->fd < 0) return NIB_OK;
+    if (fstat(map->fd, &st) != 0 || (uint64_t)st.st_size != map->size ||
+        mtime_of(&st) != map->mtime_ns) {
+        return nib__fail(err, NIB_ERR_IO,
+                         "the model file was changed while it was open "
+                         "(expected %zu bytes, modification time unchanged)",
+                         map->size);
+    }
+    return NIB_OK;
+}
+
+void nib__map_drop(const nib__map *map, size_t offset, size_t size)
+{
+    if (map->fd < 0 || map->data == NULL) return;
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t first = nib__align_up(offset, page);
+    size_t last = (offset + size) & ~(page - 1);
+    /* The mapping is private and never written, so dropped pages are read again from the file. */
+    if (last > first)
+        (void)madvise((void *)(uintptr_t)(map->data + first), last - first, MADV_DONTNEED);
+}
+
+void nib__map_close(nib__map *map)
+{
+    if (map->fd >= 0) {
+        munmap((void *)(uintptr_t)map->data, map->size);
+        close(map->fd);
+    }
+    *map = (nib__map){NULL, 0, -1, 0, 0};
+}

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ * Read-only file mapping that notices when the file changed underneath. */
+#ifndef NIB_BASE_MAP_H
+#define NIB_BASE_MAP_H
+
+#include "base/mem.h"
+
+typedef struct nib__map {
+    const uint8_t *data;
+    size_t size;
+    int fd;               /* -1 for memory of the caller */
+    int64_t mtime_ns;
+    uint64_t inode;
+} nib__map;
+
+/* Maps a regular file privately, read only. The descriptor stays open for nib__map_check. */
+nib_status nib__map_open(const char *path, nib__map *map, nib_error *err);
+
+/* Memory of the caller dressed as a mapping. */
+nib__map nib__map_memory(const void *data, size_t size);
+
+/* NIB_ERR_IO if the file's size or modification time is no longer what was mapped: reading on could
+ * raise SIGBUS in the host. Costs one fstat. */
+nib_status nib__map_check(const nib__map *map, nib_error *err);
+
+/* Tells the system that [offset, offset+size) will not be read again soon, so that it does not
+ * count as resident memory. Advice only. */
+void nib__map_drop(const nib__map *map, size_t offset, size_t size);
+
+void nib__map_close(nib__map *map);
+
+#endif

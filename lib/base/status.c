@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: MIT
+ * Status names and the small formatter behind every error message. */
+#include "base/status.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+const char *nib_status_str(nib_status status)
+{
+    switch (status) {
+    case NIB_OK: return "ok";
+    case NIB_ERR_ARGUMENT: return "invalid argument";
+    case NIB_ERR_MEMORY: return "out of memory";
+    case NIB_ERR_CANCELLED: return "cancelled";
+    case NIB_ERR_LIMIT: return "limit exceeded";
+    case NIB_ERR_STATE: return "not possible in this state";
+    case NIB_ERR_THREAD: return "no thread could be started";
+    case NIB_ERR_IO: return "input/output";
+    case NIB_ERR_FORMAT: return "malformed file";
+    case NIB_ERR_UNSUPPORTED: return "unsupported";
+    case NIB_ERR_MISMATCH: return "belongs to another model";
+    default: return "unknown status";
+    }
+}
+
+typedef struct text_out {
+    char *at;
+    size_t left; /* room, the terminator apart */
+} text_out;
+
+static void put(text_out *out, const char *text, size_t len)
+{
+    size_t n = len < out->left ? len : out->left;
+    memcpy(out->at, text, n);
+    out->at += n;
+    out->left -= n;
+}
+
+static void put_number(text_out *out, uint64_t value, unsigned base, bool negative)
+{
+    char digits[24];
+    size_t n = sizeof digits;
+    do {
+        digits[--n] = "0123456789abcdef"[value % base];
+        value /= base;
+    } while (value != 0);
+    if (negative) digits[--n] = '-';
+    put(out, digits + n, sizeof digits - n);
+}
+
+static void put_signed(text_out *out, int64_t value)
+{
+    put_number(out, value < 0 ? 0 - (uint64_t)value : (uint64_t)value, 10, value < 0);
+}
+
+size_t nib__text_v(char *buffer, size_t cap, const char *format, va_list args)
+{
+    if (cap == 0) return 0;
+    text_out out = {buffer, cap - 1};
+    for (const char *f = format; *f != '\0'; f++) {
+        if (*f != '%') {
+            put(&out, f, 1);
+            continue;
+        }
+        f++;
+        int precision = -1;
+        if (f[0] == '.' && f[1] == '*') {
+            precision = va_arg(args, int);
+            f += 2;
+        }
+        int longs = 0;
+        for (; *f == 'l' || *f == 'z'; f++) longs += *f == 'z' ? 2 : 1;
+        switch (*f) {
+        case 's': {
+            const char *text = va_arg(args, const char *);
+            if (text == NULL) text = "(null)";
+            size_t len = precision >= 0 ? (size_t)precision : strlen(text);
+            put(&out, text, len);
+            break;
+        }
+        case 'c': {
+            char c = (char)va_arg(args, int);
+            put(&out, &c, 1);
+            break;
+        }
+        case 'd':
+            put_signed(&out, longs >= 2   ? va_arg(args, long long)
+                             : longs == 1 ? va_arg(args, long)
+                                          : va_arg(args, int));
+            break;
+        case 'u':
+        case 'x':
+            put_number(&out,
+                       longs >= 2   ? va_arg(args, unsigned long long)
+                       : longs == 1 ? va_arg(args, unsigned long)
+                                    : va_arg(args, unsigned),
+                       *f == 'x' ? 16 : 10, false);
+            break;
+        default: put(&out, "%", 1); break;
+        }
+    }
+    *out.at = '\0';
+    return (size_t)(out.at - buffer);
+}
+
+size_t nib__text(char *buffer, size_t cap, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    size_t len = nib__text_v(buffer, cap, format, args);
+    va_end(args);
+    return len;
+}
+
+static nib_status vfail(nib_error *err, nib_status code, uint64_t offset, const char *format,
+                        va_list args)
+{
+    if (err == NULL) return code;
+    err->code = code;
+    err->reserved = 0;
+    err->offset = offset;
+    nib__text_v(err->text, sizeof err->text, format, args);
+    return code;
+}
+
+nib_status nib__fail(nib_error *err, nib_status code, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vfail(err, code, NIB_NO_OFFSET, format, args);
+    va_end(args);
+    return code;
+}
+
+nib_status nib__fail_at(nib_error *err, nib_status code, uint64_t offset, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vfail(err, code, offset, format, args);
+    va_end(args);
+    return code;
+}

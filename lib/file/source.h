@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT
+ * The only output of this stage: named tensors with bytes, and metadata with typed getters. Nothing
+ * read from it may be trusted beyond what the comments here promise. */
+#ifndef NIB_FILE_SOURCE_H
+#define NIB_FILE_SOURCE_H
+
+#include "base/map.h"
+#include "quant/format.h"
+
+enum { NIB__MAX_DIMS = 4 };
+
+/* Promises: ne[i] >= 1 (1 beyond n_dims); the product fits size_t; ne[0] is a multiple of the block
+ * size; data[0..size) lies inside the file and size is exactly what format and shape need. */
+typedef struct nib__tensor {
+    const char *name;      /* NUL terminated, unique in the source */
+    const nib__format_info *format;
+    uint32_t n_dims;
+    size_t ne[NIB__MAX_DIMS]; /* ne[0] is contiguous: the input dimension K; ne[1] the rows N */
+    const uint8_t *data;
+    size_t size;           /* bytes */
+    uint32_t part;         /* which file of a split model holds it */
+} nib__tensor;
+
+typedef struct nib__source nib__source;
+
+/* Opens path (and, for a split GGUF, its other parts). The source owns mappings and names.
+ * Tensors of a type that cannot be computed with are an error that names them. */
+nib_status nib__source_open(const nib_allocator *mem, const char *path, nib__source **source,
+                            nib_error *err);
+nib_status nib__source_open_memory(const nib_allocator *mem, const void *data, size_t size,
+                                   nib__source **source, nib_error *err);
+void nib__source_close(nib__source *source); /* NULL is a no-op */
+
+const char *nib__source_path(const nib__source *source); /* "(memory)" for memory */
+size_t nib__source_tensor_count(const nib__source *source);
+const nib__tensor *nib__source_tensor_at(const nib__source *source, size_t i);
+const nib__tensor *nib__source_tensor(const nib__source *source, const char *name); /* NULL: none */
+
+/* NIB_ERR_IO if a mapped file changed since it was opened. */
+nib_status nib__source_check(const nib__source *source, nib_error *err);
+/* The tensor's pages will not be read again soon. */
+void nib__source_drop(const nib__source *source, const nib__tensor *tensor);
+
+/* ---- metadata: GGUF key/value pairs ---- */
+
+typedef enum nib__meta_type { /* ids of the GGUF specification */
+    NIB__META_U8, NIB__META_I8, NIB__META_U16, NIB__META_I16, NIB__META_U32, NIB__META_I32,
+    NIB__META_F32, NIB__META_BOOL, NIB__META_STRING, NIB__META_ARRAY, NIB__META_U64, NIB__META_I64,
+    NIB__META_F64
+} nib__meta_type;
+
+typedef struct nib__str {
+    const char *data; /* not NUL terminated; may hold any byte */
+    size_t len;
+} nib__str;
+
+/* A bounds-checked array in the file. Elements are read with the nib__array_* getters. */
+typedef struct nib__array {
+    nib__meta_type type;
+    uint64_t count;
+    const uint8_t *data; /* strings: an index of offsets was checked when the file was opened */
+    size_t size;
+} nib__array;
+
+/* Each getter: NIB_OK and *value; 1 (positive) if the key is absent, *value untouched; or
+ * NIB_ERR_FORMAT with a message if the key has another type or is out of range for it. Any integer
+ * type is accepted where the value fits; f64 is accepted for f32. */
+enum { NIB__ABSENT = 1 };
+int32_t nib__meta_u32(const nib__source *s, const char *key, uint32_t *value, nib_error *err);
+int32_t nib__meta_i64(const nib__source *s, const char *key, int64_t *value, nib_error *err);
+int32_t nib__meta_f32(const nib__source *s, const char *key, float *value, nib_error *err);
+int32_t nib__meta_bool(const nib__source *s, const char *key, int32_t *value, nib_error *err);
+int32_t nib__meta_str(const nib__source *s, const char *key, nib__str *value, nib_error *err);
+int32_t nib__meta_array(const nib__source *s, const char *key, nib__meta_type type,
+                        nib__array *value, nib_error *err);
+/* Type of a key, or -1 if it is absent (an array gives NIB__META_ARRAY). */
+int32_t nib__meta_type_of(const nib__source *s, const char *key);
+
+uint32_t nib__array_u32(const nib__array *a, uint64_t i); /* for u32 and i32 arrays: the raw bits */
+float nib__array_f32(const nib__array *a, uint64_t i);
+/* Strings have no fixed size, so they are walked: start with *at = 0; false when done. */
+int32_t nib__array_next_str(const nib__array *a, size_t *at, nib__str *value);
+
+#endif

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT
+ * Speed: the signatures of all operations and the one table of function pointers through which the
+ * layers call them. Knows number formats, not tensors or models.
+ *
+ * Weights: panels of 16 output rows
+ *   A weight matrix W[N][K] is packed once, at load, into ceil(N/16) panels of 16 rows (missing rows
+ *   are zero). One layout serves every instruction set: a 64-byte line of codes holds 4 consecutive k
+ *   of 16 rows, [16 rows][4 k], so lanes are outputs, an activation is a broadcast of 4 bytes, and no
+ *   horizontal sum is ever needed. It loses nothing: a panel holds exactly the numbers of the file.
+ *
+ *   Coded formats (K a multiple of 32). A panel is a scale area, padded to 64 bytes, then a code
+ *   area, both in ascending k. Everything unpacks to unsigned codes c (0..255) with
+ *        w = s * (c - zero) + m        zero: a constant of the layout; m: only where it has mins
+ *   Code area, per 32 k ("group", 8 lines of [16 rows][4 k] once unpacked, line j = k 4j..4j+3):
+ *     8-bit   8 x 64 bytes: line j
+ *     4-bit   4 x 64 bytes: line 2t in the low nibbles of t, line 2t+1 in the high nibbles
+ *     2-bit   2 x 64 bytes: line 4v+j in bits 2j, 2j+1 of the bytes of v
+ *     1-bit   1 x 64 bytes: line j in bit j of each byte
+ *   with planes in this order: 4-bit (low), 2-bit, 1-bit (high); 8-bit codes have one plane.
+ *   Scale area ([16] means one entry per row of the panel):
+ *     per group of 32:      f16 d[16]                            Q4_0 Q5_0 Q8_0 IQ4_NL
+ *                           f16 d[16], f16 m[16]                 Q4_1 Q5_1
+ *                           u16 d[16], a bf16 2^(e-128)          MXFP4
+ *     per super-block 256:  f16 d[16], f16 dmin[16], 8 x (u8 sc[16], u8 m[16])      Q4_K Q5_K
+ *                           f16 d[16], f16 dmin[16], 16 x (u8 sc[16], u8 m[16])     Q2_K
+ *                           f16 d[16], 16 x i8 sc[16]            Q6_K Q3_K (bias taken off)
+ *                           f16 d[16], 8 x i8 sc[16]             IQ4_XS (bias taken off)
+ *        s = d * sc (f32 product), m = -dmin * m; scales are per 16 k in Q2_K, Q3_K, Q6_K, else 32.
+ *   Float formats (any K): panel = [K][16] of f32, f16 or bf16, padded to 64 bytes.
+ *
+ * Activations and their rounding
+ *   A strategy (nib__matmul) rounds each row of activations on its own and multiplies:
+ *     decode   1..16 rows. Coded weights: 16-bit activations q = rint(x * 32512 / max|x|), as two
+ *              int8 planes q = 256 * hi + lo; int32 sums per scale group; then float32
+ *              y = fma(s, (float)sum, y), ym = fma(m, (float)xsum, ym) in ascending groups and
+ *              out = (y + ym) * a. Every instruction set gives the same bits, and so does any
+ *              number of rows at once.
+ *              Float weights: float32 activations, fma in ascending k, the same bits everywhere.
+ *     prefill  many rows; what is fastest on the CPU within the accuracy gate. Rows do not influence
+ *              each other either, but the bits differ from decode's.
+ */
+#ifndef NIB_KERNELS_KERNELS_H
+#define NIB_KERNELS_KERNELS_H
+
+#include "base/cpu.h"
+#include "base/mem.h"
+#include "quant/format.h"
+
+enum {
+    NIB__PANEL = 16,      /* output rows per panel */
+    NIB__GROUP = 32,      /* k per group of codes */
+    NIB__DECODE_ROWS = 16 /* most rows of the decode strategy in one call */
+};
+
+/* How one format lies in a panel. */
+typedef struct nib__layout {
+    nib__format format;
+    uint8_t coded;        /* 0: f32, f16, bf16 */
+    uint8_t code_bits;    /* 2 3 4 5 6 8; float formats: 16 or 32 */
+    uint8_t zero;         /* constant subtracted from unsigned codes */
+    uint8_t scale_group;  /* 16 or 32 k per scale */
+    uint8_t has_min;
+    uint16_t block;       /* k per entry of the scale area: 32 or 256 */
+    uint16_t scale_bytes; /* bytes of one such entry for 16 rows */
+    uint16_t group_bytes; /* bytes of codes per group of 32 k for 16 rows */
+    const int8_t *table;  /* 16-entry code book; the unsigned code is table[nibble] + zero */
+} nib__layout;
+
+const nib__layout *nib__layout_of(nib__format format);
+
+/* A packed matrix. `data` is [n_panels][panel_bytes]. */
+typedef struct nib__packed {
+    const nib__layout *layout;
+    uint32_t n, k;         /* rows (outputs), columns (inputs) */
+    uint32_t n_panels;
+    size_t code_offset;    /* start of the code area in a panel */
+    size_t panel_bytes;    /* a multiple of 64 */
+    const uint8_t *data;   /* 64-byte aligned */
+} nib__packed;
+
+/* Shape and sizes for n x k; data stays NULL. NIB_ERR_UNSUPPORTED if k does not suit the format. */
+nib_status nib__packed_init(nib__packed *w, nib__format format, size_t n, size_t k, nib_error *err);
+
+/* Packs panels [first, first + count) from file rows src[n][row bytes] into `data`. Pure C, thread
+ * safe for disjoint panels. */
+void nib__pack_panels(const nib__packed *w, const uint8_t *src, uint32_t first, uint32_t count,
+                      uint8_t *data);
+
+/* One strategy for y = x W^T. Rows of activations are first rounded one by one into opaque blocks of
+ * row_bytes(k), 64-byte aligned, contiguous; then multiplied with any run of panels. */
+typedef struct nib__matmul {
+    const char *name;
+    size_t (*row_bytes)(uint32_t k);
+    void (*round_row)(const float *x, uint32_t k, void *row);
+    /* y[m][ldy], columns of panels [first, first + count), only the real ones (< w->n) written.
+     * y points at column 0 of the matrix. scratch has scratch_bytes(k) bytes, 64-byte aligned. */
+    void (*run)(const nib__packed *w, uint32_t first, uint32_t count, const void *rows, uint32_t m,
+                float *y, size_t ldy, void *scratch);
+    size_t (*scratch_bytes)(uint32_t k);
+    uint32_t min_rows;     /* fewer rows than this are better served by decode */
+} nib__matmul;
+
+/* Reference layout of a rounded row for coded decode; all instruction sets use it. */
+typedef struct nib__row16 {
+    const int8_t *hi;      /* [k] */
+    const int8_t *lo;      /* [k] */
+    const int32_t *sum;    /* [k / 16] sums of q over 16 k */
+    float scale;           /* x = scale * q */
+} nib__row16;
+size_t nib__row16_bytes(uint32_t k);
+nib__row16 nib__row16_view(const void *row, uint32_t k);
+
+/* ---- attention ------------------------------------------------------------------------------- */
+
+/* The KV cache of one layer and one KV head. Keys lie in blocks of 16 positions, [pos/16][dim][16],
+ * so that lanes are positions; values lie [pos][dim]. Capacity is a multiple of 16. */
+typedef struct nib__kv_head {
+    void *k, *v;             /* uint16_t (f16) or int8_t */
+    float *k_scale, *v_scale;/* [capacity], q8 only */
+    uint32_t dim;            /* head size, of keys and values */
+    uint32_t type;           /* NIB_KV_* */
+} nib__kv_head;
+
+/* Attention of `n_rows` consecutive positions, starting at pos0, for the query heads that share one
+ * KV head. A row sees positions (pos - window, pos]; window 0: all. The result of a row does not
+ * depend on which other rows are in the call: keys are visited in blocks of 64 positions aligned to
+ * position 0, with an online softmax over blocks. */
+typedef struct nib__attention {
+    nib__kv_head kv;
+    const float *q;          /* [n_rows][q_stride]: n_group heads of kv.dim each, rotated */
+    float *out;              /* [n_rows][out_stride], same arrangement */
+    size_t q_stride, out_stride;
+    uint32_t n_rows, n_group, pos0, window;
+    float scale;             /* 1/sqrt(dim), usually */
+    void *scratch;           /* attention_scratch(dim) bytes */
+} nib__attention;
+
+/* ---- the table ------------------------------------------------------------------------------- */
+
+typedef struct nib__kernels {
+    nib__isa isa;
+    nib__matmul decode_coded, decode_float;
+    nib__matmul prefill_coded, prefill_float;
+    /* out[n] = x[n] / sqrt(mean(x^2) + eps) * w[n]; out may be x */
+    void (*rmsnorm)(const float *x, const float *w, uint32_t n, float eps, float *out);
+    /* out[n] = gate / (1 + exp(-gate)) * up; out may be gate */
+    void (*swiglu)(const float *gate, const float *up, uint32_t n, float *out);
+    void (*add)(const float *x, uint32_t n, float *y); /* y += x */
+    /* Rotates pairs of one head in place; cos_sin is [n_rot/2][2]. interleaved: pairs (2i, 2i+1),
+     * else (i, i + n_rot/2). */
+    void (*rope)(float *head, const float *cos_sin, uint32_t n_rot, int32_t interleaved);
+    /* Stores one position's key and value (float[dim]) into the cache. */
+    void (*kv_store)(const nib__kv_head *kv, uint32_t pos, const float *k, const float *v);
+    void (*attention)(const nib__attention *a);
+    size_t (*attention_scratch)(uint32_t dim);
+    /* Index of the largest value, the smallest index on ties; NaN is never chosen over a number. */
+    uint32_t (*argmax)(const float *x, uint32_t n);
+} nib__kernels;
+
+/* Scalar C first, then every level up to `isa` overrides what it does better. NIB_PRECISION_EXACT
+ * makes prefill use the decode strategy; NIB_PRECISION_F32 the float32 reference. */
+void nib__kernels_init(nib__kernels *table, nib__isa isa, uint32_t precision);
+
+/* Per-level overrides, compiled with that level's flags only; called by nib__kernels_init. */
+void nib__kernels_init_ref(nib__kernels *table);
+void nib__kernels_init_f32(nib__kernels *table); /* float32 activations, for NIB_PRECISION_F32 */
+void nib__kernels_init_avx2(nib__kernels *table);
+void nib__kernels_init_avxvnni(nib__kernels *table);
+void nib__kernels_init_avx512(nib__kernels *table);
+void nib__kernels_init_avx512vnni(nib__kernels *table);
+void nib__kernels_init_amx(nib__kernels *table);
+void nib__kernels_init_neon(nib__kernels *table);
+void nib__kernels_init_dotprod(nib__kernels *table);
+void nib__kernels_init_i8mm(nib__kernels *table);
+
+#endif
