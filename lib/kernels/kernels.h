@@ -93,7 +93,8 @@ typedef struct nib__matmul {
     size_t (*row_bytes)(uint32_t k);
     void (*round_row)(const float *x, uint32_t k, void *row);
     /* y[m][ldy], columns of panels [first, first + count), only the real ones (< w->n) written.
-     * y points at column 0 of the matrix. scratch has scratch_bytes(k) bytes, 64-byte aligned. */
+     * y points at column 0 of the matrix. scratch has scratch_bytes(k) bytes, 64-byte aligned.
+     * Any m >= 1: a decode strategy takes more than NIB__DECODE_ROWS rows in several passes. */
     void (*run)(const nib__packed *w, uint32_t first, uint32_t count, const void *rows, uint32_t m,
                 float *y, size_t ldy, void *scratch);
     size_t (*scratch_bytes)(uint32_t k);
@@ -109,6 +110,8 @@ typedef struct nib__row16 {
 } nib__row16;
 size_t nib__row16_bytes(uint32_t k);
 nib__row16 nib__row16_view(const void *row, uint32_t k);
+/* The same for whoever writes the row; the scale is the float at the start of the row. */
+void nib__row16_parts(void *row, uint32_t k, int8_t **hi, int8_t **lo, int32_t **sum);
 
 /* ---- attention ------------------------------------------------------------------------------- */
 

@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ * Fills the table of kernels: scalar first, then each level up to the one chosen overrides what it
+ * does better. Also the layout of a row of 16-bit activations, which all levels share. */
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+/* A rounded row: [scale, padded to 64][hi: k][lo: k][sum: k / 16], each part padded to 64 bytes. */
+static size_t plane_bytes(uint32_t k)
+{
+    return nib__align_up(k, NIB_ALIGN);
+}
+
+size_t nib__row16_bytes(uint32_t k)
+{
+    return NIB_ALIGN + 2 * plane_bytes(k) + nib__align_up(k / 16 * sizeof(int32_t), NIB_ALIGN);
+}
+
+nib__row16 nib__row16_view(const void *row, uint32_t k)
+{
+    const uint8_t *base = row;
+    nib__row16 view;
+    memcpy(&view.scale, base, sizeof view.scale);
+    view.hi = (const int8_t *)(base + NIB_ALIGN);
+    view.lo = view.hi + plane_bytes(k);
+    view.sum = (const int32_t *)(const void *)(view.lo + plane_bytes(k));
+    return view;
+}
+
+void nib__row16_parts(void *row, uint32_t k, int8_t **hi, int8_t **lo, int32_t **sum)
+{
+    uint8_t *base = row;
+    *hi = (int8_t *)(base + NIB_ALIGN);
+    *lo = *hi + plane_bytes(k);
+    *sum = (int32_t *)(void *)(*lo + plane_bytes(k));
+}
+
+void nib__kernels_init(nib__kernels *table, nib__isa isa, uint32_t precision)
+{
+    memset(table, 0, sizeof *table);
+    nib__kernels_init_ref(table);
+#if defined(__x86_64__)
+    (void)isa;
+#elif defined(__aarch64__)
+    (void)isa;
+#endif
+    if (precision == NIB_PRECISION_EXACT) {
+        table->prefill_coded = table->decode_coded;
+        table->prefill_float = table->decode_float;
+    } else if (precision == NIB_PRECISION_F32) {
+        nib__kernels_init_f32(table);
+    }
+    table->isa = isa;
+}
