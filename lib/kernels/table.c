@@ -40,7 +40,9 @@ void nib__kernels_init(nib__kernels *table, nib__isa isa, uint32_t precision)
     memset(table, 0, sizeof *table);
     nib__kernels_init_ref(table);
 #if defined(__x86_64__)
-    (void)isa;
+    if (isa >= NIB__ISA_AVX512 && isa <= NIB__ISA_AMX) nib__kernels_init_avx512(table);
+    if (isa >= NIB__ISA_AVX512VNNI && isa <= NIB__ISA_AMX) nib__kernels_init_avx512vnni(table);
+    if (isa == NIB__ISA_AMX) nib__kernels_init_amx(table);
 #elif defined(__aarch64__)
     (void)isa;
 #endif

@@ -1,0 +1,236 @@
+/* SPDX-License-Identifier: MIT
+ * Reads packed panels (layout: kernels.h) with AVX-512: one group of 32 k becomes 8 registers of
+ * [16 rows][4 k] unsigned codes, its scales and mins become registers of 16 float32.
+ *
+ * Every function is inlined with a constant `format`, so that each kernel is compiled once per
+ * format without a branch inside. The constants repeat nib__layout_of(), which the kernel test
+ * checks by comparing results; only for the code-book formats the zero point differs (ours alone,
+ * the exact integer sums do not depend on it). */
+#ifndef NIB_KERNELS_X86_UNPACK_AVX512_H
+#define NIB_KERNELS_X86_UNPACK_AVX512_H
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels/kernels.h"
+
+#define NIB_INLINE static inline __attribute__((always_inline))
+
+/* Loops over registers must be unrolled or the registers live in memory; -O2 alone does not. */
+#if defined(__clang__)
+#define NIB_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define NIB_UNROLL _Pragma("GCC unroll 64")
+#endif
+
+NIB_INLINE int code_bits(nib__format f)
+{
+    switch (f) {
+    case NIB__Q2_K: return 2;
+    case NIB__Q3_K: return 3;
+    case NIB__Q5_0:
+    case NIB__Q5_1:
+    case NIB__Q5_K: return 5;
+    case NIB__Q6_K: return 6;
+    case NIB__Q8_0: return 8;
+    default: return 4;
+    }
+}
+
+/* Codes are indices into a 16-entry book of signed bytes. */
+NIB_INLINE int has_book(nib__format f)
+{
+    return f == NIB__IQ4_NL || f == NIB__IQ4_XS || f == NIB__MXFP4;
+}
+
+NIB_INLINE int code_zero(nib__format f)
+{
+    switch (f) {
+    case NIB__Q4_0: return 8;
+    case NIB__Q5_0: return 16;
+    case NIB__Q6_K: return 32;
+    case NIB__Q3_K: return 4;
+    case NIB__Q8_0:
+    case NIB__IQ4_NL:
+    case NIB__IQ4_XS:
+    case NIB__MXFP4: return 128;
+    default: return 0;
+    }
+}
+
+NIB_INLINE int has_min(nib__format f)
+{
+    return f == NIB__Q4_1 || f == NIB__Q5_1 || f == NIB__Q4_K || f == NIB__Q5_K || f == NIB__Q2_K;
+}
+
+/* Groups of 32 k per entry of the scale area. */
+NIB_INLINE uint32_t block_groups(nib__format f)
+{
+    switch (f) {
+    case NIB__Q2_K:
+    case NIB__Q3_K:
+    case NIB__Q4_K:
+    case NIB__Q5_K:
+    case NIB__Q6_K:
+    case NIB__IQ4_XS: return 8;
+    default: return 1;
+    }
+}
+
+/* Scales per group of 32 k. */
+NIB_INLINE int group_scales(nib__format f)
+{
+    return f == NIB__Q2_K || f == NIB__Q3_K || f == NIB__Q6_K ? 2 : 1;
+}
+
+NIB_INLINE size_t group_bytes(nib__format f)
+{
+    return 64 * (size_t)code_bits(f);
+}
+
+NIB_INLINE size_t scale_bytes(nib__format f)
+{
+    switch (f) {
+    case NIB__Q4_1:
+    case NIB__Q5_1: return 64;
+    case NIB__Q4_K:
+    case NIB__Q5_K: return 64 + 8 * 32;
+    case NIB__Q2_K: return 64 + 16 * 32;
+    case NIB__Q3_K:
+    case NIB__Q6_K: return 32 + 16 * 16;
+    case NIB__IQ4_XS: return 32 + 8 * 16;
+    default: return 32;
+    }
+}
+
+/* The book as unsigned bytes (value + 128) in every 128-bit lane; unused by other formats. */
+NIB_INLINE __m512i load_book(nib__format f, const nib__layout *layout)
+{
+    if (!has_book(f)) return _mm512_setzero_si512();
+    __m128i book = _mm_loadu_si128((const __m128i *)(const void *)layout->table);
+    return _mm512_broadcast_i32x4(_mm_xor_si128(book, _mm_set1_epi8((char)0x80)));
+}
+
+/* Bits [from, from + 2) etc. of every byte moved to bit `to`: the caller masks. */
+NIB_INLINE __m512i move_bits(__m512i v, int from, int to)
+{
+    return from > to ? _mm512_srli_epi16(v, (unsigned)(from - to))
+                     : _mm512_slli_epi16(v, (unsigned)(to - from));
+}
+
+/* a | (b & mask) */
+NIB_INLINE __m512i or_masked(__m512i a, __m512i b, int mask)
+{
+    return _mm512_ternarylogic_epi32(a, b, _mm512_set1_epi8((char)mask), 0xf8);
+}
+
+/* codes: group_bytes() bytes, 64-byte aligned; line[8] of [16 rows][4 k]. */
+NIB_INLINE void unpack_group(nib__format f, const uint8_t *codes, __m512i book, __m512i line[8])
+{
+    const __m512i *src = (const __m512i *)(const void *)codes;
+    int bits = code_bits(f);
+    if (bits == 8) {
+        NIB_UNROLL
+        for (int j = 0; j < 8; j++) line[j] = src[j];
+    } else if (bits >= 4) {
+        const __m512i low = _mm512_set1_epi8(15);
+        NIB_UNROLL
+        for (int t = 0; t < 4; t++) {
+            __m512i v = src[t];
+            line[2 * t] = _mm512_and_si512(v, low);
+            line[2 * t + 1] = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
+        }
+    } else {
+        NIB_UNROLL
+        for (int j = 0; j < 8; j++) {
+            line[j] = _mm512_and_si512(_mm512_srli_epi16(src[j / 4], (unsigned)(2 * (j % 4))),
+                                       _mm512_set1_epi8(3));
+        }
+    }
+    if (bits == 5) { /* one high bit a code: bit j of a byte belongs to line j */
+        NIB_UNROLL
+        for (int j = 0; j < 8; j++) line[j] = or_masked(line[j], move_bits(src[4], j, 4), 0x10);
+    } else if (bits == 6) {
+        NIB_UNROLL
+        for (int j = 0; j < 8; j++) {
+            line[j] = or_masked(line[j], move_bits(src[4 + j / 4], 2 * (j % 4), 4), 0x30);
+        }
+    } else if (bits == 3) {
+        NIB_UNROLL
+        for (int j = 0; j < 8; j++) line[j] = or_masked(line[j], move_bits(src[2], j, 2), 0x04);
+    }
+    if (has_book(f)) {
+        NIB_UNROLL
+        for (int j = 0; j < 8; j++) line[j] = _mm512_shuffle_epi8(book, line[j]);
+    }
+}
+
+NIB_INLINE __m512 load_f16(const uint8_t *p)
+{
+    return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+
+NIB_INLINE __m512 load_u8(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+
+NIB_INLINE __m512 load_i8(const uint8_t *p)
+{
+    return _mm512_cvtepi32_ps(
+        _mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+}
+
+/* What one entry of the scale area says for all its groups. */
+typedef struct block_scale {
+    __m512 d, dmin;
+    const uint8_t *parts; /* per scale group: factors of d and dmin */
+} block_scale;
+
+NIB_INLINE block_scale load_block_scale(nib__format f, const uint8_t *entry)
+{
+    block_scale b = {_mm512_setzero_ps(), _mm512_setzero_ps(), entry + 32};
+    if (f == NIB__MXFP4) { /* bf16: the high half of a float32 */
+        __m256i bits = _mm256_loadu_si256((const __m256i *)(const void *)entry);
+        b.d = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+        return b;
+    }
+    b.d = load_f16(entry);
+    if (has_min(f)) {
+        b.dmin = load_f16(entry + 32);
+        b.parts = entry + 64;
+    }
+    return b;
+}
+
+/* Scale and min of scale group `i` of the block; min untouched where the format has none. */
+NIB_INLINE void group_scale(nib__format f, const block_scale *b, uint32_t i, __m512 *s, __m512 *m)
+{
+    if (f == NIB__Q4_K || f == NIB__Q5_K || f == NIB__Q2_K) {
+        *s = _mm512_mul_ps(b->d, load_u8(b->parts + 32 * (size_t)i));
+        __m512 product = _mm512_mul_ps(b->dmin, load_u8(b->parts + 32 * (size_t)i + 16));
+        *m = _mm512_xor_ps(product, _mm512_set1_ps(-0.0f));
+    } else if (f == NIB__Q6_K || f == NIB__Q3_K || f == NIB__IQ4_XS) {
+        *s = _mm512_mul_ps(b->d, load_i8(b->parts + 16 * (size_t)i));
+    } else {
+        *s = b->d;
+        if (has_min(f)) *m = b->dmin;
+    }
+}
+
+/* Lanes of this panel that are real outputs. */
+NIB_INLINE __mmask16 panel_mask(const nib__packed *w, uint32_t panel)
+{
+    uint32_t left = w->n - panel * NIB__PANEL;
+    return left >= NIB__PANEL ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1u);
+}
+
+NIB_INLINE __m512i broadcast4(const int8_t *p)
+{
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return _mm512_set1_epi32(four);
+}
+
+#endif
