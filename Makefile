@@ -85,6 +85,9 @@ TEST_SRC := $(wildcard test/*/test_*.c)
 TEST_BIN := $(TEST_SRC:%.c=$(BUILD)/%)
 TEST_LIB := $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/support/*.c))
 
+# Test programs see internal headers (-Ilib, in BASE) and the helpers of test/support.
+$(BUILD)/test/%.o: BASE += -Itest/support
+
 $(BUILD)/test/%: $(BUILD)/test/%.o $(TEST_LIB) $(BUILD)/libnibble.a
 	$(CC) $(SANITIZE) $^ -o $@ -lcmocka $(LDLIBS)
 

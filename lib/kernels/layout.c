@@ -5,6 +5,7 @@
 /* Code bytes of a group of 32 k for 16 rows: 64 per bit plane of one bit. */
 enum { BITS2 = 128, BITS3 = 192, BITS4 = 256, BITS5 = 320, BITS6 = 384, BITS8 = 512 };
 
+/* clang-format off */
 /*   format        coded bits zero group min block scale bytes      codes  code book */
 static const nib__layout layouts[] = {
     {NIB__F32,     0,    32,  0,   32,  0,  1,    0,                0,     NULL},
@@ -24,6 +25,7 @@ static const nib__layout layouts[] = {
     {NIB__IQ4_XS,  1,    4,   128, 32,  0,  256,  32 + 8 * 16,      BITS4, nib__iq4nl_values},
     {NIB__MXFP4,   1,    4,   12,  32,  0,  32,   32,               BITS4, nib__mxfp4_values},
 };
+/* clang-format on */
 
 const nib__layout *nib__layout_of(nib__format format)
 {
@@ -43,9 +45,10 @@ nib_status nib__packed_init(nib__packed *w, nib__format format, size_t n, size_t
     size_t step = layout->coded ? layout->block : 1;
     if (n == 0 || k == 0 || n > INT32_MAX || k > INT32_MAX || k % step != 0) {
         const nib__format_info *info = nib__format_find((uint32_t)format);
-        return nib__fail(err, NIB_ERR_UNSUPPORTED,
-                         "matrix of %zu rows of %zu: expected rows of a multiple of %zu for type %s",
-                         n, k, step, info ? info->name : "?");
+        return nib__fail(
+            err, NIB_ERR_UNSUPPORTED,
+            "matrix of %zu rows of %zu: expected rows of a multiple of %zu for type %s", n, k, step,
+            info ? info->name : "?");
     }
     size_t n_panels = (n + NIB__PANEL - 1) / NIB__PANEL;
     size_t scales, codes, total;

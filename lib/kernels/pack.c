@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Packing: rows of a file become panels of 16 rows (layout: kernels.h). Each format has a function
- * that takes one block of one row apart into codes in ascending k and its entries of the scale area;
- * block layouts are those of the GGUF format. The rest is common. */
+ * that takes one block of one row apart into codes in ascending k and its entries of the scale
+ * area; block layouts are those of the GGUF format. The rest is common. */
 #include "kernels/panel.h"
 
 #include <string.h>
@@ -287,10 +287,14 @@ void nib__pack_panels(const nib__packed *w, const uint8_t *src, uint32_t first, 
             memset(panel, 0, w->panel_bytes);
         } else { /* only the padding is not written below */
             size_t scales = (size_t)(w->k / w->layout->block) * w->layout->scale_bytes;
-            if (w->layout->coded) memset(panel + scales, 0, w->code_offset - scales);
-            else memset(panel + w->panel_bytes - NIB_ALIGN, 0, NIB_ALIGN);
+            if (w->layout->coded)
+                memset(panel + scales, 0, w->code_offset - scales);
+            else
+                memset(panel + w->panel_bytes - NIB_ALIGN, 0, NIB_ALIGN);
         }
-        if (w->layout->coded) pack_coded(w, rows, n_rows, panel);
-        else pack_float(w, rows, n_rows, panel);
+        if (w->layout->coded)
+            pack_coded(w, rows, n_rows, panel);
+        else
+            pack_float(w, rows, n_rows, panel);
     }
 }

@@ -94,7 +94,6 @@ void nib__panel_floats(const nib__packed *w, const uint8_t *panel, uint32_t k, f
     }
     for (uint32_t r = 0; r < NIB__PANEL; r++) {
         uint16_t bits = load16(row + 2 * r);
-        weights[r] =
-            w->layout->format == NIB__F16 ? nib__f32_of_f16(bits) : nib__f32_of_bf16(bits);
+        weights[r] = w->layout->format == NIB__F16 ? nib__f32_of_f16(bits) : nib__f32_of_bf16(bits);
     }
 }

@@ -58,7 +58,7 @@ static void run(const nib__packed *w, uint32_t first, uint32_t count, const void
 }
 
 static const nib__matmul matmul_f32 = {
-    .name = "f32",
+    .name = "f32_reference",
     .row_bytes = nib__row_f32_bytes,
     .round_row = nib__row_f32_round,
     .run = run,

@@ -171,7 +171,7 @@ static void float_run(const nib__packed *w, uint32_t first, uint32_t count, cons
 }
 
 static const nib__matmul decode_coded = {
-    .name = "decode_coded_scalar",
+    .name = "q16_scalar",
     .row_bytes = nib__row16_bytes,
     .round_row = nib__row16_round_ref,
     .run = coded_run,
@@ -180,7 +180,7 @@ static const nib__matmul decode_coded = {
 };
 
 static const nib__matmul decode_float = {
-    .name = "decode_float_scalar",
+    .name = "f32_scalar",
     .row_bytes = nib__row_f32_bytes,
     .round_row = nib__row_f32_round,
     .run = float_run,
