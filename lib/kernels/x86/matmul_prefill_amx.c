@@ -214,7 +214,7 @@ static void run_coded(const nib__packed *w, uint32_t first, uint32_t count, cons
     run(nib__expand_coded_amx, w, first, count, rows, m, y, ldy, scratch);
 }
 
-const nib__matmul nib__prefill_coded_amx = {.name = "bf16 tiles, AMX",
+const nib__matmul nib__prefill_coded_amx = {.name = "bf16_amx",
                                             .row_bytes = row_bytes,
                                             .round_row = round_row,
                                             .run = run_coded,
