@@ -71,6 +71,7 @@ int32_t nib__meta_i64(const nib__source *s, const char *key, int64_t *value, nib
 int32_t nib__meta_f32(const nib__source *s, const char *key, float *value, nib_error *err);
 int32_t nib__meta_bool(const nib__source *s, const char *key, int32_t *value, nib_error *err);
 int32_t nib__meta_str(const nib__source *s, const char *key, nib__str *value, nib_error *err);
+/* The element type must be the one asked for, but u32 and i32 stand for each other (raw bits). */
 int32_t nib__meta_array(const nib__source *s, const char *key, nib__meta_type type,
                         nib__array *value, nib_error *err);
 /* Type of a key, or -1 if it is absent (an array gives NIB__META_ARRAY). */
