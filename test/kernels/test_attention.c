@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT
+ * Attention and the KV cache, for every level this CPU has: the cache holds the same bytes as
+ * scalar C writes, results match float64, and a row gives the same bits alone and in company. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/clock.h"
+#include "base/half.h"
+#include "guard.h"
+#include "matrices.h"
+
+typedef struct cache {
+    nib__kv_head head;
+    size_t bytes, scale_bytes;
+} cache;
+
+static void cache_make(cache *c, uint32_t dim, uint32_t type, uint32_t n_pos)
+{
+    uint32_t capacity = (n_pos + 15) / 16 * 16;
+    c->bytes = (size_t)capacity * dim * (type == NIB_KV_Q8 ? 1 : 2);
+    c->scale_bytes = type == NIB_KV_Q8 ? capacity * sizeof(float) : 0;
+    c->head = (nib__kv_head){.dim = dim, .type = type};
+    c->head.k = guard_alloc(c->bytes);
+    c->head.v = guard_alloc(c->bytes);
+    c->head.k_scale = guard_alloc(c->scale_bytes);
+    c->head.v_scale = guard_alloc(c->scale_bytes);
+}
+
+static void cache_free(cache *c)
+{
+    guard_free(c->head.k, c->bytes);
+    guard_free(c->head.v, c->bytes);
+    guard_free(c->head.k_scale, c->scale_bytes);
+    guard_free(c->head.v_scale, c->scale_bytes);
+}
+
+/* Fills positions 0..n_pos-1 with both tables and compares the bytes. */
+static void fill(cache *c, const nib__kernels *level, const nib__kernels *scalar, uint32_t n_pos,
+                 float spread, rng *r)
+{
+    cache want;
+    float k[256], v[256];
+    uint32_t dim = c->head.dim;
+    cache_make(&want, dim, c->head.type, n_pos);
+    for (uint32_t pos = 0; pos < n_pos; pos++) {
+        for (uint32_t i = 0; i < dim; i++) {
+            k[i] = rng_float(r) * spread;
+            v[i] = pos % 7 == 3 ? 0.0f : rng_float(r) * (pos % 5 == 0 ? 1e-6f : 3.0f);
+        }
+        if (pos % 9 == 1) k[pos % dim] = spread * 40.0f;
+        level->kv_store(&c->head, pos, k, v);
+        scalar->kv_store(&want.head, pos, k, v);
+    }
+    assert_memory_equal(c->head.k, want.head.k, c->bytes);
+    assert_memory_equal(c->head.v, want.head.v, c->bytes);
+    if (c->scale_bytes != 0) {
+        assert_memory_equal(c->head.k_scale, want.head.k_scale, c->scale_bytes);
+        assert_memory_equal(c->head.v_scale, want.head.v_scale, c->scale_bytes);
+    }
+    cache_free(&want);
+}
+
+static double cached(const nib__kv_head *kv, const void *data, const float *scale, uint32_t pos,
+                     size_t at)
+{
+    if (kv->type == NIB_KV_Q8) return (double)((const int8_t *)data)[at] * (double)scale[pos];
+    return (double)nib__f32_of_f16(((const uint16_t *)data)[at]);
+}
+
+/* One query head at pos in float64. `allowed` is what float32 may err. */
+static void exact(const nib__attention *a, const float *q, uint32_t pos, double *out,
+                  double *allowed)
+{
+    uint32_t dim = a->kv.dim, from = a->window != 0 && pos >= a->window ? pos - a->window + 1 : 0;
+    double *scores = calloc(pos + 1u, sizeof *scores), top = -INFINITY, sum = 0, size = 0,
+           max_v = 0;
+    for (uint32_t p = from; p <= pos; p++) {
+        double terms = 0;
+        for (uint32_t i = 0; i < dim; i++) {
+            size_t at = ((size_t)(p / 16) * dim + i) * 16 + p % 16;
+            double term = (double)q[i] * cached(&a->kv, a->kv.k, a->kv.k_scale, p, at);
+            scores[p] += term * (double)a->scale;
+            terms += fabs(term) * (double)a->scale;
+        }
+        if (terms > size) size = terms;
+        if (scores[p] > top) top = scores[p];
+    }
+    for (uint32_t i = 0; i < dim; i++) out[i] = 0;
+    for (uint32_t p = from; p <= pos; p++) {
+        double weight = exp(scores[p] - top);
+        sum += weight;
+        for (uint32_t i = 0; i < dim; i++) {
+            double v = cached(&a->kv, a->kv.v, a->kv.v_scale, p, (size_t)p * dim + i);
+            out[i] += weight * v;
+            if (fabs(v) > max_v) max_v = fabs(v);
+        }
+    }
+    for (uint32_t i = 0; i < dim; i++) out[i] /= sum;
+    *allowed = (2 * 0x1p-24 * (dim + 4.0) * size + 0x1p-24 * (pos - from + 20.0)) * max_v * 2;
+    free(scores);
+}
+
+static void check_exact(const nib__attention *a, const char *what)
+{
+    for (uint32_t row = 0; row < a->n_rows; row++) {
+        for (uint32_t h = 0; h < a->n_group; h++) {
+            double want[256], allowed;
+            const float *got = a->out + row * a->out_stride + (size_t)h * a->kv.dim;
+            exact(a, a->q + row * a->q_stride + (size_t)h * a->kv.dim, a->pos0 + row, want,
+                  &allowed);
+            for (uint32_t i = 0; i < a->kv.dim; i++) {
+                if (!(fabs((double)got[i] - want[i]) <= allowed)) {
+                    fail_msg("%s: position %u head %u [%u] = %.9g, exact %.9g, allowed %.3g", what,
+                             a->pos0 + row, h, i, (double)got[i], want[i], allowed);
+                }
+            }
+        }
+    }
+}
+
+static void check_rows_alone(const nib__kernels *level, const nib__attention *all, const char *what)
+{
+    size_t width = (size_t)all->n_group * all->kv.dim;
+    float *out = guard_alloc(width * sizeof(float));
+    for (uint32_t row = 0; row<all->n_rows; row += all->n_rows> 9 ? 9 : 1) {
+        nib__attention one = *all;
+        one.q = all->q + row * all->q_stride;
+        one.out = out;
+        one.n_rows = 1;
+        one.pos0 = all->pos0 + row;
+        level->attention(&one);
+        if (memcmp(one.out, all->out + row * all->out_stride, width * sizeof(float)) != 0) {
+            fail_msg("%s: position %u differs when evaluated alone", what, one.pos0);
+        }
+    }
+    guard_free(out, width * sizeof(float));
+}
+
+typedef struct shape {
+    uint32_t dim, n_group, pos0, n_rows, window;
+} shape;
+
+static const shape shapes[] = {
+    {64, 3, 0, 1, 0},    {64, 3, 0, 17, 0},    {64, 3, 62, 5, 0},   {128, 6, 200, 1, 0},
+    {128, 6, 0, 80, 0},  {128, 6, 63, 70, 0},  {32, 1, 300, 9, 0},  {80, 2, 100, 20, 0},
+    {16, 8, 5, 3, 0},    {96, 4, 127, 2, 0},   {256, 1, 40, 30, 0}, {64, 1, 500, 40, 64},
+    {64, 3, 0, 100, 10}, {128, 6, 150, 30, 1}, {64, 9, 90, 7, 33},  {128, 2, 700, 1, 0},
+};
+
+static void check_shape(const nib__kernels *level, const nib__kernels *scalar, shape s,
+                        uint32_t type, float spread, rng *r)
+{
+    char what[160];
+    snprintf(what, sizeof what, "%s %s dim %u group %u rows %u at %u window %u spread %g",
+             nib__isa_name(level->isa), type == NIB_KV_Q8 ? "q8" : "f16", s.dim, s.n_group,
+             s.n_rows, s.pos0, s.window, (double)spread);
+    cache c;
+    cache_make(&c, s.dim, type, s.pos0 + s.n_rows);
+    fill(&c, level, scalar, s.pos0 + s.n_rows, spread, r);
+    size_t stride = (size_t)s.n_group * s.dim + 32, size = stride * s.n_rows * sizeof(float);
+    float *q = guard_alloc(size), *out = guard_alloc(size);
+    size_t scratch_bytes = level->attention_scratch(s.dim);
+    nib__attention a = {.kv = c.head,
+                        .q = q,
+                        .out = out,
+                        .q_stride = stride,
+                        .out_stride = stride,
+                        .n_rows = s.n_rows,
+                        .n_group = s.n_group,
+                        .pos0 = s.pos0,
+                        .window = s.window,
+                        .scale = 1.0f / sqrtf((float)s.dim),
+                        .scratch = guard_alloc(scratch_bytes)};
+    for (size_t i = 0; i < size / sizeof(float); i++) {
+        q[i] = rng_float(r) * spread;
+        out[i] = -777.0f;
+    }
+    memset(a.scratch, 0xff, scratch_bytes); /* NaN */
+    level->attention(&a);
+    for (uint32_t row = 0; row < s.n_rows; row++) {
+        for (size_t i = stride - 32; i < stride; i++) {
+            if (out[row * stride + i] != -777.0f) fail_msg("%s: wrote past the row", what);
+        }
+    }
+    check_exact(&a, what);
+    check_rows_alone(level, &a, what);
+    guard_free(q, size);
+    guard_free(out, size);
+    guard_free(a.scratch, scratch_bytes);
+    cache_free(&c);
+}
+
+static void test_level(void **state)
+{
+    nib__isa isa = *(const nib__isa *)*state;
+    if (!nib__isa_available(isa)) {
+        printf("[  NOT RUN ] %s: this CPU lacks it\n", nib__isa_name(isa));
+        skip();
+    }
+    nib__kernels level, scalar;
+    nib__kernels_init(&level, isa, NIB_PRECISION_DEFAULT);
+    nib__kernels_init(&scalar, NIB__ISA_SCALAR, NIB_PRECISION_DEFAULT);
+    rng r = {42};
+    for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+        check_shape(&level, &scalar, shapes[i], NIB_KV_F16, 1.0f, &r);
+        check_shape(&level, &scalar, shapes[i], NIB_KV_Q8, 1.0f, &r);
+        check_shape(&level, &scalar, shapes[i], i % 2 ? NIB_KV_F16 : NIB_KV_Q8, 30.0f, &r);
+    }
+}
+
+/* Time of one decode step and of a chunk of 64 rows behind 4,000 positions, as in Qwen-1.5B. */
+static int bench(void)
+{
+    for (int isa = 0; isa < NIB__ISA_COUNT; isa++) {
+        if (!nib__isa_available((nib__isa)isa)) continue;
+        nib__kernels level;
+        nib__kernels_init(&level, (nib__isa)isa, NIB_PRECISION_DEFAULT);
+        for (uint32_t i = 0; i < 4; i++) {
+            uint32_t rows = i / 2 ? 64 : 1, n_pos = isa == NIB__ISA_SCALAR ? 512 : 4096;
+            cache c;
+            rng r = {3};
+            cache_make(&c, 128, i % 2 ? NIB_KV_Q8 : NIB_KV_F16, n_pos);
+            fill(&c, &level, &level, n_pos, 1.0f, &r);
+            size_t size = 64 * 768 * sizeof(float);
+            nib__attention a = {.kv = c.head,
+                                .q = guard_alloc(size),
+                                .out = guard_alloc(size),
+                                .q_stride = 768,
+                                .out_stride = 768,
+                                .n_rows = rows,
+                                .n_group = 6,
+                                .pos0 = n_pos - rows,
+                                .scale = 0.09f,
+                                .scratch = guard_alloc(level.attention_scratch(128))};
+            double best = 1e30;
+            for (int turn = 0; turn < 5; turn++) {
+                uint64_t start = nib__now_ns();
+                level.attention(&a);
+                double us = (double)(nib__now_ns() - start) * 1e-3;
+                if (us < best) best = us;
+            }
+            printf("%-10s attention %s %2u rows, 6 heads, %u positions: %8.1f us, %6.1f GMAC/s\n",
+                   nib__isa_name((nib__isa)isa), i % 2 ? "q8 " : "f16", rows, n_pos, best,
+                   2.0 * 128 * 6 * rows * n_pos / best * 1e-3);
+            cache_free(&c);
+        }
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0) return bench();
+    static nib__isa levels[NIB__ISA_COUNT];
+    struct CMUnitTest tests[NIB__ISA_COUNT];
+    for (int i = 0; i < NIB__ISA_COUNT; i++) {
+        levels[i] = (nib__isa)i;
+        tests[i] = (struct CMUnitTest){
+            .name = nib__isa_name(levels[i]), .test_func = test_level, .initial_state = &levels[i]};
+    }
+    return cmocka_run_group_tests_name("attention", tests, NULL, NULL);
+}
