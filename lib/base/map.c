@@ -32,7 +32,8 @@ nib_status nib__map_open(const char *path, nib__map *map, nib_error *err)
 {
     struct stat st;
     nib_status status;
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* O_NONBLOCK: a named pipe must be refused, not waited for. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
         return nib__fail(err, NIB_ERR_IO, "%s: cannot open: %s (errno %d)", path, why(errno),
                          errno);

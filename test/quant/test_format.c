@@ -12,9 +12,9 @@
 
 #include <cmocka.h>
 
-#include "../support/fixture.h"
 #include "base/bytes.h"
 #include "base/half.h"
+#include "fixture.h"
 #include "quant/format.h"
 
 static const char *const names[] = {"F32",    "F16",    "Q4_0", "Q4_1", "Q5_0", "Q5_1",
