@@ -16,7 +16,11 @@ BASE  := -std=c11 $(WARN) $(WERROR) -fPIC -fvisibility=hidden -ffp-contract=off 
 ALLFLAGS = $(BASE) $(CFLAGS) $(SANITIZE)
 LDLIBS := -lm -pthread
 
-ARCH := $(shell $(CC) -dumpmachine | cut -d- -f1)
+# `uname -m` where there is no compiler yet: `make test` and `make demo` install one.
+ARCH := $(shell $(CC) -dumpmachine 2>/dev/null | cut -d- -f1)
+ifeq ($(ARCH),)
+ARCH := $(shell uname -m)
+endif
 
 # ---- library: every .c of lib/, kernels of other architectures left out ---------------------------
 SRC := $(wildcard lib/*.c lib/base/*.c lib/quant/*.c lib/kernels/*.c lib/kernels/ref/*.c lib/file/*.c \
@@ -40,7 +44,8 @@ ISA_dotprod    := -march=armv8.2-a+dotprod
 ISA_i8mm       := -march=armv8.2-a+dotprod+i8mm
 isa_flags = $(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1))))))
 
-.PHONY: all lib minimal test bench demo asan ubsan tsan fuzz install uninstall clean help
+.PHONY: all lib minimal test test-bins test-run bench demo asan ubsan tsan fuzz install uninstall \
+        examples test-arm lint format clean help
 .DEFAULT_GOAL := all
 
 all: lib $(BUILD)/nibble ## library and command line tool
@@ -84,6 +89,14 @@ $(BUILD)/examples/%: $(BUILD)/examples/%.o $(BUILD)/libnibble.a
 TEST_SRC := $(wildcard test/*/test_*.c)
 TEST_BIN := $(TEST_SRC:%.c=$(BUILD)/%)
 TEST_LIB := $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/support/*.c))
+# test/fuzz/fuzz_<name>.c is a libFuzzer target; linked with replay.c it is a cmocka program that
+# feeds it the committed corpus test/fuzz/corpus/<name>/.
+FUZZ_SRC := $(wildcard test/fuzz/fuzz_*.c)
+REPLAY_BIN := $(FUZZ_SRC:test/fuzz/fuzz_%.c=$(BUILD)/test/fuzz/replay_%)
+
+$(BUILD)/test/fuzz/replay_%: $(BUILD)/test/fuzz/fuzz_%.o $(BUILD)/test/fuzz/replay.o $(TEST_LIB) \
+                             $(BUILD)/libnibble.a
+	$(CC) $(SANITIZE) $^ -o $@ -lcmocka $(LDLIBS)
 
 # Test programs see internal headers (-Ilib, in BASE) and the helpers of test/support.
 $(BUILD)/test/%.o: BASE += -Itest/support
@@ -91,10 +104,98 @@ $(BUILD)/test/%.o: BASE += -Itest/support
 $(BUILD)/test/%: $(BUILD)/test/%.o $(TEST_LIB) $(BUILD)/libnibble.a
 	$(CC) $(SANITIZE) $^ -o $@ -lcmocka $(LDLIBS)
 
-test-bins: $(TEST_BIN)
+$(BUILD)/test/%.o: BASE += -Itest
 
-clean: ## remove the build directory
-	rm -rf $(BUILD)
+.SECONDARY: # keep the objects of programs
+test-bins: $(TEST_BIN) $(REPLAY_BIN)
+
+test: ## install what is missing, fetch the small model, build, run every test
+	@sh test/setup.sh test
+	@$(MAKE) --no-print-directory all examples test-bins
+	@$(MAKE) --no-print-directory minimal
+	@BUILD=$(BUILD) MINIMAL=$(BUILD_MINIMAL) CC="$(CC)" sh test/run.sh all
+
+# ---- sanitizers: the same cmocka programs in build folders of their own ----------------------------
+# vptr and friends do not exist in C; every finding ends the program, so that it cannot be missed.
+ASAN := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+
+asan: ## whole suite under AddressSanitizer and UndefinedBehaviorSanitizer
+	@sh test/setup.sh test
+	@$(MAKE) --no-print-directory BUILD=build-asan CFLAGS="-O1 -g" SANITIZE="$(ASAN)" test-bins
+	@BUILD=build-asan SANITIZER=asan sh test/run.sh programs
+
+ubsan: ## whole suite under UndefinedBehaviorSanitizer alone
+	@sh test/setup.sh test
+	@$(MAKE) --no-print-directory BUILD=build-ubsan CFLAGS="-O1 -g" \
+	    SANITIZE="-fsanitize=undefined -fno-sanitize-recover=all" test-bins
+	@BUILD=build-ubsan SANITIZER=ubsan sh test/run.sh programs
+
+tsan: ## the concurrency tests under ThreadSanitizer
+	@sh test/setup.sh test
+	@$(MAKE) --no-print-directory BUILD=build-tsan CFLAGS="-O1 -g" SANITIZE="-fsanitize=thread" \
+	    test-bins
+	@BUILD=build-tsan SANITIZER=tsan sh test/run.sh threads
+
+FUZZ_SECONDS ?= 60
+fuzz: ## libFuzzer on every target for FUZZ_SECONDS (default 60) each; needs clang
+	@sh test/setup.sh fuzz
+	@$(MAKE) --no-print-directory BUILD=build-fuzz CC=clang CFLAGS="-O1 -g" \
+	    SANITIZE="-fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all" fuzz-bins
+	@BUILD=build-fuzz sh test/fuzz/run.sh $(FUZZ_SECONDS)
+
+fuzz-bins: $(FUZZ_SRC:%.c=$(BUILD)/%.libfuzzer)
+$(BUILD)/test/fuzz/%.libfuzzer: $(BUILD)/test/fuzz/%.o $(TEST_LIB) $(BUILD)/libnibble.a
+	$(CC) $(SANITIZE) -fsanitize=fuzzer $^ -o $@ $(LDLIBS)
+
+test-arm: ## every test cross-compiled for AArch64, under qemu
+	@sh test/setup.sh arm
+	@$(MAKE) --no-print-directory BUILD=build-arm CC=aarch64-linux-gnu-gcc CFLAGS="-O2 -g" test-bins
+	@BUILD=build-arm RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" sh test/run.sh programs
+
+# ---- a library for embedding: stripped, small --------------------------------------------------------
+BUILD_MINIMAL ?= build-minimal
+minimal: ## stripped libnibble.so that needs only libc and libm
+	@$(MAKE) --no-print-directory BUILD=$(BUILD_MINIMAL) CFLAGS="-O2 -ffunction-sections -fdata-sections" \
+	    LDLIBS="-Wl,--gc-sections -Wl,--as-needed -s -lm -pthread" $(BUILD_MINIMAL)/libnibble.so
+	@ls -l $(BUILD_MINIMAL)/libnibble.so.$(SOVERSION) | awk '{print $$NF ": " $$5 " bytes"}'
+
+# ---- measuring -----------------------------------------------------------------------------------
+MODEL ?= qwen2.5-coder-1.5b
+bench: ## kernels and the whole model; MODEL=name or path
+	@sh test/setup.sh build
+	@$(MAKE) --no-print-directory all test-bins
+	@BUILD=$(BUILD) MODEL="$(MODEL)" sh bench/run.sh
+
+# ---- installation --------------------------------------------------------------------------------
+LIBDIR ?= $(PREFIX)/lib
+install: all ## install header, libraries, nibble.pc and the command under PREFIX (DESTDIR honoured)
+	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/bin
+	install -m 644 include/nibble.h $(DESTDIR)$(PREFIX)/include/nibble.h
+	install -m 644 $(BUILD)/libnibble.a $(DESTDIR)$(LIBDIR)/libnibble.a
+	install -m 755 $(BUILD)/libnibble.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libnibble.so.$(SOVERSION)
+	ln -sf libnibble.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libnibble.so
+	install -m 755 $(BUILD)/nibble $(DESTDIR)$(PREFIX)/bin/nibble
+	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$${prefix}/include' '' \
+	    'Name: nibble' 'Description: Code completion with a language model on the CPU' \
+	    'Version: $(VERSION)' 'Libs: -L$${libdir} -lnibble' 'Libs.private: -lm -pthread' \
+	    'Cflags: -I$${includedir}' > $(DESTDIR)$(LIBDIR)/pkgconfig/nibble.pc
+
+uninstall: ## remove what install put there
+	rm -f $(DESTDIR)$(PREFIX)/include/nibble.h $(DESTDIR)$(PREFIX)/bin/nibble \
+	    $(DESTDIR)$(LIBDIR)/libnibble.a $(DESTDIR)$(LIBDIR)/libnibble.so.$(SOVERSION) \
+	    $(DESTDIR)$(LIBDIR)/libnibble.so $(DESTDIR)$(LIBDIR)/pkgconfig/nibble.pc
+
+# ---- the look of the source ------------------------------------------------------------------------
+lint: ## formatting, include direction, licence lines, forbidden words
+	@sh test/setup.sh lint
+	@sh test/house/check_format.sh
+	@sh test/house/check_source.sh
+
+format: ## clang-format every C file in place
+	git ls-files '*.c' '*.h' | xargs clang-format -i
+
+clean: ## remove the build folders
+	rm -rf $(BUILD) $(BUILD_MINIMAL) build-asan build-ubsan build-tsan build-fuzz build-arm
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14

@@ -112,6 +112,32 @@ size_t nib__text(char *buffer, size_t cap, const char *format, ...)
     return len;
 }
 
+/* Length of the well-formed UTF-8 code point at p[0..left), or 0 (Unicode 15, table 3-7). */
+static size_t code_point(const uint8_t *p, size_t left)
+{
+    uint8_t lead = p[0];
+    size_t n = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
+    if (n == 0 || n > left || lead > 0xf4) return 0;
+    if ((lead == 0xe0 && p[1] < 0xa0) || (lead == 0xed && p[1] > 0x9f)) return 0;
+    if ((lead == 0xf0 && p[1] < 0x90) || (lead == 0xf4 && p[1] > 0x8f)) return 0;
+    for (size_t i = 1; i < n; i++) {
+        if ((p[i] & 0xc0) != 0x80) return 0;
+    }
+    return n;
+}
+
+/* Messages quote names and paths that may hold any byte: what is not a printable character of UTF-8
+ * becomes '?', so that the message is one line that a terminal or an editor can show. */
+static void make_printable(char *text, size_t len)
+{
+    for (size_t i = 0; i < len;) {
+        uint8_t *p = (uint8_t *)text + i;
+        size_t n = code_point(p, len - i);
+        if (n == 0 || *p < 0x20 || *p == 0x7f) *p = '?';
+        i += n == 0 ? 1 : n;
+    }
+}
+
 static nib_status vfail(nib_error *err, nib_status code, uint64_t offset, const char *format,
                         va_list args)
 {
@@ -119,7 +145,8 @@ static nib_status vfail(nib_error *err, nib_status code, uint64_t offset, const 
     err->code = code;
     err->reserved = 0;
     err->offset = offset;
-    nib__text_v(err->text, sizeof err->text, format, args);
+    size_t len = nib__text_v(err->text, sizeof err->text, format, args);
+    make_printable(err->text, len);
     return code;
 }
 

@@ -11,7 +11,9 @@
 #define NIB_NO_OFFSET UINT64_MAX
 
 /* Formats into err (may be NULL) and returns `code`, so that callers can `return nib__fail(...)`.
- * Understands %s %.*s %c %d %u %ld %lu %lld %llu %zu %x %llx %%; longer text is cut. */
+ * Understands %s %.*s %c %d %u %ld %lu %lld %llu %zu %x %llx %%; longer text is cut.
+ * The precision of %.*s is the exact number of bytes: the string may hold NUL. What is not printable
+ * UTF-8 (names from hostile files) is shown as '?'. */
 nib_status nib__fail(nib_error *err, nib_status code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
