@@ -48,7 +48,7 @@ isa_flags = $(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1))))))
         examples test-arm lint format clean help
 .DEFAULT_GOAL := all
 
-all: lib $(BUILD)/nibble ## library and command line tool
+all: lib tool ## library and command line tool
 lib: $(BUILD)/libnibble.a $(BUILD)/libnibble.so ## static and shared library
 
 $(BUILD)/lib/kernels/x86/%.o: lib/kernels/x86/%.c
@@ -78,6 +78,8 @@ $(BUILD)/libnibble.so: $(BUILD)/libnibble.so.$(SOVERSION)
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard examples/cli/*.c))
 EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/0*.c))
 
+.PHONY: tool
+tool: $(if $(CLI_OBJ),$(BUILD)/nibble)
 $(BUILD)/nibble: $(CLI_OBJ) $(BUILD)/libnibble.a
 	$(CC) $(SANITIZE) $^ -o $@ $(LDLIBS)
 

@@ -78,10 +78,14 @@ static void unreadable_file_is_named(void **state)
     (void)state;
     const char *path = write_file("secret", "x");
     assert_int_equal(chmod(path, 0), 0);
-    if (access(path, R_OK) == 0) skip(); /* root reads everything */
+    assert_int_equal(chmod(folder, 0755), 0);
     nib_error err;
     nib__map map;
-    assert_fails(nib__map_open(path, &map, &err), NIB_ERR_IO, err, "permission denied");
+    bool root = geteuid() == 0; /* root reads everything: be nobody for a moment */
+    if (root) assert_int_equal(seteuid(65534), 0);
+    nib_status status = nib__map_open(path, &map, &err);
+    if (root) assert_int_equal(seteuid(0), 0);
+    assert_fails(status, NIB_ERR_IO, err, "permission denied");
 }
 
 static void notices_a_changed_file(void **state)
