@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ * The .ref files of test/fixtures/tiny: token ids and the logits that transformers computes. */
+#ifndef TEST_SUPPORT_REFERENCE_H
+#define TEST_SUPPORT_REFERENCE_H
+
+#include <stdint.h>
+
+typedef struct reference {
+    uint32_t n_tokens, n_vocab, n_rows;
+    uint32_t *ids;       /* [n_tokens] */
+    uint32_t *positions; /* [n_rows]: logits are those after the token at that position */
+    float *logits;       /* [n_rows][n_vocab] */
+} reference;
+
+/* name: as "fixtures/tiny/qwen2.ref", relative to test/. Ends the test program if it is not there.
+ */
+reference reference_read(const char *name);
+void reference_free(reference *ref);
+
+#endif
