@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT
- * The transformer: token ids in, logits out, one page. A pass can be interrupted between layers and
- * taken up again, so that a caller with a time budget never waits for a whole pass. */
+ * The transformer: token ids in, logits out, one page. A pass can be interrupted between any two
+ * pieces of work and taken up again, so that a caller with a time budget never waits for a whole
+ * pass. The results do not depend on where it was interrupted. */
 #ifndef NIB_DECODE_FORWARD_H
 #define NIB_DECODE_FORWARD_H
 
 #include "nn/nn.h"
 
-/* Working memory of one session, carved from one block; shapes for up to n_batch rows. */
+/* Working memory of one session, carved from one block; shapes for up to n_batch rows. q, k, v and
+ * attn share their memory with gate and up, which live at other times. */
 typedef struct nib__activations {
     uint32_t n_batch;
     float *x;        /* [n_batch][n_embd] residual stream */
-    float *norm;     /* [n_batch][n_embd] */
+    float *delta;    /* [n_batch][n_embd] what a block adds to it */
     float *q;        /* [n_batch][n_head * head_dim] */
     float *k, *v;    /* [n_batch][n_head_kv * head_dim] */
     float *attn;     /* [n_batch][n_head * head_dim] */
@@ -19,17 +21,22 @@ typedef struct nib__activations {
     uint8_t *coded, *floats; /* rounded rows of the widest input */
 } nib__activations;
 
-/* A pass over rows of consecutive positions. layer counts the layers done; n_layer means that only
- * the head is left. */
+enum { NIB__LOGITS_LAST = 0, NIB__LOGITS_ALL = 1, NIB__LOGITS_NONE = 2 };
+
+/* A pass over rows of consecutive positions. The caller fills the first part and leaves the second
+ * alone; `layer` counts the layers done. */
 typedef struct nib__pass {
-    const int32_t *ids;   /* [n] */
+    const int32_t *ids;   /* [n]; read by nib__pass_begin only */
     uint32_t n, pos0;     /* rows, and position of the first */
-    uint32_t layer;
-    uint32_t head_done;   /* panels of the output head finished */
-    uint32_t all_logits;  /* 1: logits of every row, else of the last row only, 2: none */
+    uint32_t all_logits;  /* NIB__LOGITS_* */
     float *logits;        /* [n or 1][n_vocab] */
+
+    uint32_t layer;       /* n_layer: only the head is left */
+    uint32_t step;        /* of the layer, or of the head */
+    uint32_t piece;       /* pieces done of an interrupted step */
 } nib__pass;
 
+/* Takes the buffers from the arena; shapes for n_batch rows. Returns arena->used. */
 size_t nib__activations_carve(nib__arena *arena, const nib_model *model, uint32_t n_batch,
                               nib__activations *a);
 
@@ -37,8 +44,9 @@ size_t nib__activations_carve(nib__arena *arena, const nib_model *model, uint32_
 nib_status nib__pass_begin(nib__pass *pass, const nib_model *model, nib__activations *a,
                            nib_error *err);
 
-/* Runs layers until the pass is done (*done = 1) or `deadline_ns` of nib__now_ns() has passed
- * (0: no deadline); at least one layer, or one slice of the head, per call. */
+/* Runs until the pass is done (*done = 1) or `deadline_ns` of nib__now_ns() has passed (0: no
+ * deadline); at least one piece of work per call. NIB_ERR_CANCELLED: the pass cannot be continued,
+ * but everything stored before it is as it was. */
 nib_status nib__pass_run(nib__pass *pass, const nib_model *model, nib__exec *exec, nib__kv *kv,
                          nib__activations *a, uint64_t deadline_ns, int32_t *done, nib_error *err);
 

@@ -30,7 +30,8 @@ typedef struct nib__config {
     nib__rope_scaling rope_scaling;
     float rope_base, rope_factor;
     uint32_t rope_ctx_orig;      /* yarn: context before scaling */
-    float rope_attn_factor;      /* yarn: multiplies the cos and sin */
+    float rope_attn_factor;      /* multiplies cos and sin; 1 but for yarn */
+    float rope_beta_fast, rope_beta_slow; /* yarn: turns in the original context, ends of the ramp */
     float attn_scale;            /* multiplies q.k */
     uint32_t window;             /* sliding window, 0: none */
 } nib__config;
@@ -67,9 +68,14 @@ struct nib_model {
     uint32_t fim_family;         /* NIB_FIM_* */
 };
 
+/* `options` is complete (no shorter struct of an older caller) or NULL. */
 nib_status nib__model_open(nib__source *source /* taken over on success */,
                            const nib_model_options *options, nib_model **model, nib_error *err);
-void nib__model_release(nib_model *model);
+nib_model *nib__model_retain(nib_model *model);
+void nib__model_release(nib_model *model); /* NULL is a no-op */
+
+/* Fills every field but struct_size. */
+void nib__model_info(const nib_model *model, nib_model_info *info);
 
 /* Embedding rows of ids[n] to out[n][n_embd]; checks that the file is unchanged. */
 nib_status nib__model_embed(const nib_model *model, const int32_t *ids, size_t n, float *out,

@@ -5,39 +5,97 @@
 
 #include "model/model.h"
 
+/* ---- running pieces -------------------------------------------------------------------------- */
+
+enum { NIB__RATES = 8 };
+
 /* What every layer needs to run; one per session, used by one thread at a time. */
 typedef struct nib__exec {
     const nib__kernels *kernels;
-    nib__pool *pool;
-    atomic_int *cancel;      /* non-zero: stop; looked at before every piece of work */
-    uint8_t *scratch;        /* [n_slots][slot_bytes] working memory of kernels */
-    size_t slot_bytes;
-    uint32_t n_slots;        /* as many as tasks can run at once */
-    atomic_uint slot_busy[8];/* bit set: slot taken; 256 slots */
+    nib__pool *pool;         /* NULL: the calling thread only */
+    atomic_int *cancel;      /* non-zero: stop; looked at before every piece of work; may be NULL */
+    uint8_t *scratch;        /* [n_slots][slot_bytes] working memory of kernels, 64-byte aligned */
+    size_t slot_bytes;       /* nib__exec_slot_bytes */
+    uint32_t n_slots;        /* nib__pool_threads(pool) */
+    uint64_t deadline_ns;    /* no piece starts after this, but for the first; 0: none */
+    uint32_t first;          /* pieces of the next region that are already done; else 0 */
+    float ns_per_mac[NIB__RATES]; /* measured, per kind of work; 0: not yet. Decides only how work
+                                is cut into pieces, never the result */
 } nib__exec;
 
-/* Runs task(arg, i, scratch) for i in [0, n) on the pool, each with a scratch slot of its own; skips
- * the remaining pieces once cancelled. NIB_ERR_CANCELLED if so. */
+/* Working memory one slot needs for this model: a multiple of 64. */
+size_t nib__exec_slot_bytes(const nib_model *model);
+
+/* Some pieces are left: their number is exec->first, and the same call goes on from there. */
+enum { NIB__PARTIAL = 1 };
+
+/* Runs task(arg, i, scratch) for i in [exec->first, n) on the pool, each with a scratch slot of its
+ * own. Pieces start in ascending order; a single one runs on the calling thread. NIB_OK when all
+ * are done; NIB__PARTIAL once the deadline has passed (at least one piece was run, and exactly the
+ * first exec->first are done); NIB_ERR_CANCELLED. */
 nib_status nib__exec_run(nib__exec *exec, uint32_t n,
                          void (*task)(void *arg, uint32_t i, void *scratch), void *arg);
 
+/* Rows per piece for work that does about `cost` simple operations per row; m if it is not worth
+ * waking other threads for. */
+uint32_t nib__exec_rows(const nib__exec *exec, uint32_t m, size_t cost);
+
+/* ---- linear maps ----------------------------------------------------------------------------- */
+
 /* Rounded activations of m rows, made once per distinct input and shared by every linear map that
- * reads it (q, k and v; gate and up). A strategy's rows are made when first asked for. */
+ * reads it (q, k and v; gate and up). */
 typedef struct nib__input {
-    const float *x;          /* [m][k] */
     uint32_t m, k;
-    uint8_t *coded, *floats; /* buffers for the two kinds of weights */
-    uint8_t coded_ready, floats_ready;
+    uint8_t *coded, *floats; /* [m] rows for the two kinds of weights, as the strategies want them */
 } nib__input;
 
-/* y_i[m][ldy_i] = x W_i^T + bias_i for all maps in one parallel region. */
+/* y[m][ldy] = x W^T + bias */
 typedef struct nib__output {
     const nib__linear *map;
     float *y;
     size_t ldy;
 } nib__output;
-nib_status nib__linear_run(nib__exec *exec, nib__input *input, const nib__output *outputs,
+
+/* Rounds row x[k] to place `row` of the input, in each form that the maps want. */
+void nib__input_round(const nib__exec *exec, const nib__input *input, const nib__output *outputs,
+                      uint32_t n_outputs, const float *x, uint32_t row);
+
+/* All maps in one parallel region. Up to 16 rows are multiplied with the decode strategy, more with
+ * prefill. A row's result depends on that choice, but on no other row and on no number of threads. */
+enum { NIB__MAX_OUTPUTS = 4 };
+nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__output *outputs,
                            uint32_t n_outputs);
+
+/* Bytes of one rounded row of k numbers, the larger of all strategies; of the two kinds. */
+size_t nib__input_coded_bytes(const nib__kernels *kernels, uint32_t k);
+size_t nib__input_float_bytes(const nib__kernels *kernels, uint32_t k);
+
+/* ---- rows: what happens between two linear maps ---------------------------------------------- */
+
+/* x[m][n] += delta[m][n] (unless NULL), then norm(x) is rounded for the maps that follow. */
+typedef struct nib__norm_rows {
+    float *x;
+    const float *delta;
+    const float *weight; /* [n] */
+    float eps;
+    const nib__input *input;
+    const nib__output *outputs;
+    uint32_t n_outputs;
+} nib__norm_rows;
+nib_status nib__norm_run(nib__exec *exec, const nib__norm_rows *job);
+
+/* x[m][k] is rounded for the maps that follow. */
+nib_status nib__round_run(nib__exec *exec, const float *x, const nib__input *input,
+                          const nib__output *outputs, uint32_t n_outputs);
+
+/* silu(gate) * up is rounded for the map that follows; gate is overwritten. */
+nib_status nib__swiglu_run(nib__exec *exec, float *gate, const float *up, const nib__input *input,
+                           const nib__output *output);
+
+/* cos_sin[m][n_rot/2][2] for positions pos0 .. pos0 + m - 1. */
+void nib__rope_rows(const nib_model *model, uint32_t pos0, uint32_t m, float *cos_sin);
+
+/* ---- attention ------------------------------------------------------------------------------- */
 
 /* Keys and values of all layers for up to `capacity` positions. */
 typedef struct nib__kv {
@@ -52,5 +110,22 @@ nib_status nib__kv_init(nib__kv *kv, const nib_allocator *mem, const nib__config
 void nib__kv_free(nib__kv *kv);
 size_t nib__kv_bytes(const nib__config *config, uint32_t capacity, uint32_t type);
 nib__kv_head nib__kv_view(const nib__kv *kv, uint32_t layer, uint32_t head);
+
+/* Attention of m rows at positions pos0 .. in one layer. */
+typedef struct nib__attention_rows {
+    const nib__config *config;
+    const nib__kv *kv;
+    uint32_t layer, m, pos0;
+    float *q;                /* [m][n_head * head_dim] */
+    float *k, *v;            /* [m][n_head_kv * head_dim] */
+    const float *cos_sin;    /* [m][n_rot/2][2] */
+    float *out;              /* [m][n_head * head_dim] */
+} nib__attention_rows;
+
+/* Rotates q and k and stores k and v of all rows. */
+nib_status nib__attention_store(nib__exec *exec, const nib__attention_rows *job);
+
+/* out = attention(q) over everything stored up to each row's own position. */
+nib_status nib__attention_run(nib__exec *exec, const nib__attention_rows *job);
 
 #endif

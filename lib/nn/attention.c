@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: MIT
+ * Attention of a pass: rotate and store, then pieces of (rows) x (KV head) x (query heads that
+ * share it). All query heads of a group go together where that leaves work for every thread,
+ * because keys and values are then read once for all of them. */
+#include "base/clock.h"
+#include "nn/nn.h"
+
+enum {
+    RATE_DECODE = 6, /* places of attention among the rates of nib__exec */
+    RATE_PREFILL = 7,
+    ALONE_NS = 12000, /* less work than this is done by the calling thread */
+    LONGEST_NS = 500000,
+    MOST_ROWS = 64
+};
+
+/* ---- store ---- */
+
+typedef struct store_job {
+    const nib__exec *exec;
+    const nib__attention_rows *rows;
+    uint32_t step;
+} store_job;
+
+static void rotate(const store_job *job, float *heads, uint32_t n_heads, const float *cos_sin)
+{
+    const nib__config *c = job->rows->config;
+    if (c->rope == NIB__ROPE_NONE) return;
+    for (uint32_t h = 0; h < n_heads; h++) {
+        job->exec->kernels->rope(heads + (size_t)h * c->head_dim, cos_sin, c->n_rot,
+                                 c->rope == NIB__ROPE_INTERLEAVED);
+    }
+}
+
+static void store_piece(void *arg, uint32_t i, void *scratch)
+{
+    const store_job *job = arg;
+    const nib__attention_rows *r = job->rows;
+    const nib__config *c = r->config;
+    uint32_t first = i * job->step;
+    uint32_t end = r->m - first < job->step ? r->m : first + job->step;
+    (void)scratch;
+    for (uint32_t row = first; row < end; row++) {
+        const float *cos_sin = r->cos_sin + (size_t)row * c->n_rot;
+        float *k = r->k + (size_t)row * c->n_head_kv * c->head_dim;
+        const float *v = r->v + (size_t)row * c->n_head_kv * c->head_dim;
+        rotate(job, r->q + (size_t)row * c->n_head * c->head_dim, c->n_head, cos_sin);
+        rotate(job, k, c->n_head_kv, cos_sin);
+        for (uint32_t h = 0; h < c->n_head_kv; h++) {
+            nib__kv_head head = nib__kv_view(r->kv, r->layer, h);
+            job->exec->kernels->kv_store(&head, r->pos0 + row, k + (size_t)h * c->head_dim,
+                                         v + (size_t)h * c->head_dim);
+        }
+    }
+}
+
+nib_status nib__attention_store(nib__exec *exec, const nib__attention_rows *rows)
+{
+    const nib__config *c = rows->config;
+    size_t cost = (size_t)(c->n_head + 4 * c->n_head_kv) * c->head_dim;
+    store_job job = {exec, rows, nib__exec_rows(exec, rows->m, cost)};
+    return nib__exec_run(exec, (rows->m + job.step - 1) / job.step, store_piece, &job);
+}
+
+/* ---- attend ---- */
+
+typedef struct attend_job {
+    const nib__exec *exec;
+    const nib__attention_rows *rows;
+    uint32_t step;          /* rows per unit */
+    uint32_t group, splits; /* query heads per KV head, and parts they are cut into */
+    uint32_t units;         /* row tiles x KV heads x splits */
+    uint32_t per_piece;     /* units per piece */
+    double row_macs;        /* multiply-adds of one row of one group */
+} attend_job;
+
+static void attend_unit(const attend_job *job, uint32_t i, void *scratch)
+{
+    const nib__attention_rows *r = job->rows;
+    const nib__config *c = r->config;
+    uint32_t heads = c->n_head_kv * job->splits;
+    uint32_t tile = job->units / heads - 1 - i / heads; /* late rows see most and come first */
+    uint32_t head_kv = i % heads / job->splits;
+    uint32_t per_split = job->group / job->splits;
+    uint32_t head = head_kv * job->group + i % job->splits * per_split;
+    uint32_t first = tile * job->step;
+    size_t stride = (size_t)c->n_head * c->head_dim;
+    size_t at = first * stride + (size_t)head * c->head_dim;
+    nib__attention a = {
+        .kv = nib__kv_view(r->kv, r->layer, head_kv),
+        .q = r->q + at,
+        .out = r->out + at,
+        .q_stride = stride,
+        .out_stride = stride,
+        .n_rows = r->m - first < job->step ? r->m - first : job->step,
+        .n_group = per_split,
+        .pos0 = r->pos0 + first,
+        .window = c->window,
+        .scale = c->attn_scale,
+        .scratch = scratch,
+    };
+    job->exec->kernels->attention(&a);
+}
+
+static void attend_piece(void *arg, uint32_t i, void *scratch)
+{
+    const attend_job *job = arg;
+    uint32_t first = i * job->per_piece;
+    uint32_t left = job->units - first;
+    for (uint32_t u = 0; u < job->per_piece && u < left; u++) attend_unit(job, first + u, scratch);
+}
+
+/* Query heads of a group are cut apart when KV heads alone cannot keep the threads evenly busy. */
+static uint32_t choose_splits(const attend_job *job, uint32_t threads, uint32_t tiles,
+                              double unit_ns)
+{
+    uint32_t n = job->rows->config->n_head_kv * tiles;
+    for (uint32_t splits = 1; splits < job->group; splits++) {
+        if (job->group % splits != 0) continue;
+        bool even = n * splits % threads == 0 || n * splits >= 4 * threads;
+        if (even && unit_ns / splits <= LONGEST_NS) return splits;
+    }
+    return job->group;
+}
+
+static void cut(attend_job *job, double ns_per_mac)
+{
+    uint32_t m = job->rows->m, n_head_kv = job->rows->config->n_head_kv;
+    uint32_t threads = job->exec->n_slots < 1 ? 1 : job->exec->n_slots;
+    double row_ns = job->row_macs * ns_per_mac;
+    job->step = m;
+    job->splits = 1;
+    job->units = n_head_kv;
+    job->per_piece = n_head_kv;
+    if (row_ns * m * n_head_kv < ALONE_NS) return;
+    double fit = LONGEST_NS / row_ns;
+    uint32_t most = fit < 1 ? 1 : fit < MOST_ROWS ? (uint32_t)fit : MOST_ROWS;
+    if (job->step > most) job->step = most;
+    uint32_t tiles = (m + job->step - 1) / job->step;
+    job->splits = choose_splits(job, threads, tiles, row_ns * job->step);
+    job->units = tiles * n_head_kv * job->splits;
+    job->per_piece = 1;
+}
+
+nib_status nib__attention_run(nib__exec *exec, const nib__attention_rows *rows)
+{
+    const nib__config *c = rows->config;
+    attend_job job = {.exec = exec, .rows = rows, .group = c->n_head / c->n_head_kv};
+    float *rate = &exec->ns_per_mac[rows->m == 1 ? RATE_DECODE : RATE_PREFILL];
+    double seen = (double)rows->pos0 + (double)rows->m / 2 + 1;
+    if (c->window != 0 && seen > c->window) seen = c->window;
+    job.row_macs = 2.0 * seen * c->head_dim * job.group; /* scores and weighted values */
+    cut(&job, *rate == 0 ? 1.0 : (double)*rate);
+    uint32_t pieces = (job.units + job.per_piece - 1) / job.per_piece;
+    bool whole = exec->first == 0;
+    uint64_t start = nib__now_ns();
+    nib_status status = nib__exec_run(exec, pieces, attend_piece, &job);
+    if (status == NIB_OK && whole) {
+        uint32_t threads = exec->n_slots < 1 ? 1 : exec->n_slots < pieces ? exec->n_slots : pieces;
+        double ns = (double)(nib__now_ns() - start) * threads;
+        float measured = (float)(ns / (job.row_macs * rows->m * c->n_head_kv));
+        *rate = *rate == 0 ? measured : (*rate + measured) / 2;
+    }
+    return status;
+}

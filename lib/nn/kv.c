@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT
+ * Memory of keys and values. One head of one layer is one run of memory:
+ *     k [capacity/16][dim][16]   v [capacity][dim]   q8 only: k_scale [capacity]   v_scale
+ * [capacity] so that a piece of attention work reads two streams. */
+#include "nn/nn.h"
+
+typedef struct head_shape {
+    size_t k, v, scale; /* bytes of each part */
+    size_t total;
+    bool overflow;
+} head_shape;
+
+static uint32_t round_capacity(uint32_t capacity)
+{
+    return capacity > UINT32_MAX - 15 ? UINT32_MAX & ~15u : (capacity + 15) & ~15u;
+}
+
+/* Sizes by arena, which checks them. */
+static head_shape shape_of(uint32_t head_dim, uint32_t capacity, uint32_t type)
+{
+    size_t element = type == NIB_KV_Q8 ? sizeof(int8_t) : sizeof(uint16_t);
+    nib__arena arena = {.base = NULL};
+    head_shape shape;
+    nib__arena_take(&arena, capacity, head_dim * element);
+    shape.k = arena.used;
+    nib__arena_take(&arena, capacity, head_dim * element);
+    shape.v = arena.used - shape.k;
+    if (type == NIB_KV_Q8) nib__arena_take(&arena, capacity, sizeof(float));
+    shape.scale = arena.used - shape.k - shape.v;
+    if (type == NIB_KV_Q8) nib__arena_take(&arena, capacity, sizeof(float));
+    shape.total = arena.used;
+    shape.overflow = arena.overflow;
+    return shape;
+}
+
+size_t nib__kv_bytes(const nib__config *config, uint32_t capacity, uint32_t type)
+{
+    head_shape shape = shape_of(config->head_dim, round_capacity(capacity), type);
+    size_t bytes;
+    if (shape.overflow ||
+        !nib__mul(shape.total, (size_t)config->n_layer * config->n_head_kv, &bytes))
+        return SIZE_MAX;
+    return bytes;
+}
+
+nib_status nib__kv_init(nib__kv *kv, const nib_allocator *mem, const nib__config *config,
+                        uint32_t capacity, uint32_t type, nib_error *err)
+{
+    if (type != NIB_KV_F16 && type != NIB_KV_Q8) {
+        return nib__fail(err, NIB_ERR_ARGUMENT, "kv_type: expected 0 (f16) or 1 (q8), got %u",
+                         type);
+    }
+    size_t bytes = nib__kv_bytes(config, capacity, type);
+    uint8_t *data = bytes == SIZE_MAX ? NULL : nib__alloc_raw(mem, bytes, 1);
+    if (data == NULL) {
+        return nib__fail(err, NIB_ERR_MEMORY,
+                         "out of memory for keys and values of %u positions "
+                         "(%zu bytes)",
+                         capacity, bytes);
+    }
+    *kv = (nib__kv){
+        .mem = *mem,
+        .n_layer = config->n_layer,
+        .n_head_kv = config->n_head_kv,
+        .head_dim = config->head_dim,
+        .capacity = round_capacity(capacity),
+        .type = type,
+        .data = data,
+    };
+    kv->head_bytes = shape_of(kv->head_dim, kv->capacity, type).total;
+    return NIB_OK;
+}
+
+void nib__kv_free(nib__kv *kv)
+{
+    if (kv->data != NULL) nib__free(&kv->mem, kv->data);
+    *kv = (nib__kv){.data = NULL};
+}
+
+nib__kv_head nib__kv_view(const nib__kv *kv, uint32_t layer, uint32_t head)
+{
+    head_shape shape = shape_of(kv->head_dim, kv->capacity, kv->type);
+    uint8_t *base = kv->data + ((size_t)layer * kv->n_head_kv + head) * kv->head_bytes;
+    nib__kv_head view = {.k = base, .v = base + shape.k, .dim = kv->head_dim, .type = kv->type};
+    if (kv->type == NIB_KV_Q8) {
+        view.k_scale = (float *)(void *)(base + shape.k + shape.v);
+        view.v_scale = (float *)(void *)(base + shape.k + shape.v + shape.scale);
+    }
+    return view;
+}

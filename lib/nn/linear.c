@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT
+ * Linear maps as parallel regions. A piece is a run of panels times a run of rows. How long a piece
+ * takes is learned from the regions before, so that pieces are short enough to stop within a
+ * millisecond or two, and long enough that handing them out costs nothing. */
+#include <string.h>
+
+#include "base/clock.h"
+#include "nn/nn.h"
+
+enum {
+    TARGET_NS = 100000,   /* aimed at, where there is enough work */
+    LONGEST_NS = 1000000, /* rows are split, too, before a piece takes longer */
+    PIECES_PER_THREAD = 4,
+    SPLIT_ROWS = 32 /* rows of a piece are a multiple of this, once they are split */
+};
+
+/* One map, cut into pieces: row blocks outside, panel runs inside, so that the rounded rows of a
+ * block stay in the cache while the panels pass by. */
+typedef struct part {
+    const nib__matmul *matmul;
+    const nib__output *output;
+    const uint8_t *rows; /* rounded input */
+    size_t row_bytes;
+    uint32_t panels, block; /* panels and rows per piece */
+    uint32_t runs, pieces;  /* pieces per row block, and of the whole map */
+} part;
+
+typedef struct region {
+    const nib__input *input;
+    part parts[NIB__MAX_OUTPUTS];
+    uint32_t n_parts, n_pieces;
+} region;
+
+/* Decode serves up to 16 rows with the same bits as one; prefill from where it is faster. */
+static const nib__matmul *choose(const nib__kernels *kernels, const nib__linear *map, uint32_t m,
+                                 uint32_t *kind)
+{
+    bool coded = map->w.layout->coded != 0;
+    const nib__matmul *decode = coded ? &kernels->decode_coded : &kernels->decode_float;
+    const nib__matmul *prefill = coded ? &kernels->prefill_coded : &kernels->prefill_float;
+    bool few = m <= NIB__DECODE_ROWS || m < prefill->min_rows;
+    *kind = (coded ? 0u : 3u) + (m == 1 ? 0u : few ? 1u : 2u);
+    return few ? decode : prefill;
+}
+
+void nib__input_round(const nib__exec *exec, const nib__input *input, const nib__output *outputs,
+                      uint32_t n_outputs, const float *x, uint32_t row)
+{
+    bool done[2] = {false, false};
+    for (uint32_t i = 0; i < n_outputs; i++) {
+        uint32_t kind = 0;
+        uint32_t coded = outputs[i].map->w.layout->coded != 0;
+        if (done[coded]) continue;
+        done[coded] = true;
+        const nib__matmul *matmul = choose(exec->kernels, outputs[i].map, input->m, &kind);
+        uint8_t *rows = coded ? input->coded : input->floats;
+        matmul->round_row(x, input->k, rows + row * matmul->row_bytes(input->k));
+    }
+}
+
+static uint32_t clamp_count(double value, uint32_t lo, uint32_t hi)
+{
+    if (!(value > lo)) return lo;
+    return value < hi ? (uint32_t)value : hi;
+}
+
+static void cut(part *p, const nib__exec *exec, const nib__input *input, float ns_per_mac)
+{
+    const nib__packed *w = &p->output->map->w;
+    double row_ns = (double)ns_per_mac * NIB__PANEL * input->k; /* one panel times one row */
+    uint32_t threads = exec->n_slots < 1 ? 1 : exec->n_slots;
+    p->block = input->m;
+    if (row_ns * input->m > LONGEST_NS) {
+        p->block = clamp_count(LONGEST_NS / row_ns, 1, input->m);
+        if (p->block > SPLIT_ROWS) p->block -= p->block % SPLIT_ROWS;
+    }
+    uint32_t blocks = (input->m + p->block - 1) / p->block;
+    uint32_t wanted = threads == 1 ? 1 : PIECES_PER_THREAD * threads;
+    uint32_t most = (w->n_panels * blocks + wanted - 1) / wanted; /* keeps all threads busy */
+    p->panels = clamp_count(TARGET_NS / (row_ns * p->block), 1, w->n_panels);
+    if (p->panels > most) p->panels = most;
+    p->runs = (w->n_panels + p->panels - 1) / p->panels;
+    p->pieces = p->runs * blocks;
+}
+
+static void add_bias(const float *bias, uint32_t columns, uint32_t m, float *y, size_t ldy)
+{
+    for (uint32_t row = 0; row < m; row++) {
+        for (uint32_t i = 0; i < columns; i++) y[row * ldy + i] += bias[i];
+    }
+}
+
+static void run_piece(void *arg, uint32_t i, void *scratch)
+{
+    const region *r = arg;
+    const part *p = r->parts;
+    while (i >= p->pieces) i -= (p++)->pieces;
+    const nib__linear *map = p->output->map;
+    uint32_t row = i / p->runs * p->block;
+    uint32_t first = i % p->runs * p->panels;
+    uint32_t m = r->input->m - row < p->block ? r->input->m - row : p->block;
+    uint32_t count = map->w.n_panels - first < p->panels ? map->w.n_panels - first : p->panels;
+    float *y = p->output->y + row * p->output->ldy;
+    p->matmul->run(&map->w, first, count, p->rows + row * p->row_bytes, m, y, p->output->ldy,
+                   scratch);
+    if (map->bias == NULL) return;
+    uint32_t column = first * NIB__PANEL;
+    uint32_t end =
+        (first + count) * NIB__PANEL < map->w.n ? (first + count) * NIB__PANEL : map->w.n;
+    add_bias(map->bias + column, end - column, m, y + column, p->output->ldy);
+}
+
+/* Rates change slowly: half the old one, half the new one. */
+static void learn(float *rate, uint64_t ns, uint32_t threads, double macs)
+{
+    float measured = (float)((double)ns * threads / macs);
+    *rate = *rate == 0 ? measured : (*rate + measured) / 2;
+}
+
+nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__output *outputs,
+                           uint32_t n_outputs)
+{
+    region r = {.input = input, .n_parts = n_outputs};
+    uint32_t kind = 0;
+    double macs = 0;
+    for (uint32_t i = 0; i < n_outputs; i++) {
+        part *p = &r.parts[i];
+        const nib__packed *w = &outputs[i].map->w;
+        p->output = &outputs[i];
+        p->matmul = choose(exec->kernels, outputs[i].map, input->m, &kind);
+        p->rows = w->layout->coded ? input->coded : input->floats;
+        p->row_bytes = p->matmul->row_bytes(input->k);
+        cut(p, exec, input, exec->ns_per_mac[kind] == 0 ? 1.0f : exec->ns_per_mac[kind]);
+        r.n_pieces += p->pieces;
+        macs += (double)w->n_panels * NIB__PANEL * w->k * input->m;
+    }
+    bool whole = exec->first == 0;
+    uint64_t start = nib__now_ns();
+    nib_status status = nib__exec_run(exec, r.n_pieces, run_piece, &r);
+    if (status == NIB_OK && whole) {
+        uint32_t threads = exec->n_slots < r.n_pieces ? exec->n_slots : r.n_pieces;
+        learn(&exec->ns_per_mac[kind], nib__now_ns() - start, threads < 1 ? 1 : threads, macs);
+    }
+    return status;
+}
+
+static size_t larger(size_t a, size_t b)
+{
+    return a > b ? a : b;
+}
+
+size_t nib__input_coded_bytes(const nib__kernels *kernels, uint32_t k)
+{
+    return larger(kernels->decode_coded.row_bytes(k), kernels->prefill_coded.row_bytes(k));
+}
+
+size_t nib__input_float_bytes(const nib__kernels *kernels, uint32_t k)
+{
+    return larger(kernels->decode_float.row_bytes(k), kernels->prefill_float.row_bytes(k));
+}
