@@ -40,6 +40,8 @@ void nib__kernels_init(nib__kernels *table, nib__isa isa, uint32_t precision)
     memset(table, 0, sizeof *table);
     nib__kernels_init_ref(table);
 #if defined(__x86_64__)
+    if (isa >= NIB__ISA_AVX2 && isa <= NIB__ISA_AMX) nib__kernels_init_avx2(table);
+    if (isa == NIB__ISA_AVXVNNI) nib__kernels_init_avxvnni(table);
     if (isa >= NIB__ISA_AVX512 && isa <= NIB__ISA_AMX) nib__kernels_init_avx512(table);
     if (isa >= NIB__ISA_AVX512VNNI && isa <= NIB__ISA_AMX) nib__kernels_init_avx512vnni(table);
     if (isa == NIB__ISA_AMX) nib__kernels_init_amx(table);

@@ -1,10 +1,20 @@
 /* SPDX-License-Identifier: MIT
  * What AVX-512 with VNNI does better than plain AVX-512. */
+#include "kernels/ref/ref.h"
+#include "kernels/x86/avx2.h"
 #include "kernels/x86/avx512.h"
+
+static const nib__matmul decode_coded = {
+    .name = "q16_avx512vnni",
+    .row_bytes = nib__row16_bytes,
+    .round_row = nib__row16_round_avx2,
+    .run = nib__decode_coded_avx512vnni,
+    .scratch_bytes = nib__scratch_none,
+    .min_rows = 1,
+};
 
 void nib__kernels_init_avx512vnni(nib__kernels *table)
 {
-    table->decode_coded.name = "q16_avx512vnni";
-    table->decode_coded.run = nib__decode_coded_avx512vnni;
-    table->prefill_coded = table->decode_coded;
+    table->decode_coded = decode_coded;
+    table->prefill_coded = decode_coded;
 }

@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT
+ * What AVX-VNNI does better than AVX2. */
+#include "kernels/x86/avx2.h"
+
+void nib__kernels_init_avxvnni(nib__kernels *table)
+{
+    table->decode_coded = nib__decode_coded_avxvnni;
+    table->prefill_coded = nib__decode_coded_avxvnni;
+}
