@@ -117,13 +117,16 @@ void nib__row16_parts(void *row, uint32_t k, int8_t **hi, int8_t **lo, int32_t *
 
 /* ---- attention ------------------------------------------------------------------------------- */
 
+/* The cache of NIB_PRECISION_F32: only the scalar kernels know it. Not a choice of the caller. */
+enum { NIB__KV_F32 = 0x100 };
+
 /* The KV cache of one layer and one KV head. Keys lie in blocks of 16 positions, [pos/16][dim][16],
  * so that lanes are positions; values lie [pos][dim]. Capacity is a multiple of 16. */
 typedef struct nib__kv_head {
-    void *k, *v;             /* uint16_t (f16) or int8_t */
+    void *k, *v;             /* uint16_t (f16), int8_t or float */
     float *k_scale, *v_scale;/* [capacity], q8 only */
     uint32_t dim;            /* head size, of keys and values */
-    uint32_t type;           /* NIB_KV_* */
+    uint32_t type;           /* NIB_KV_* or NIB__KV_F32 */
 } nib__kv_head;
 
 /* Attention of `n_rows` consecutive positions, starting at pos0, for the query heads that share one

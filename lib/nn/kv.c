@@ -18,7 +18,9 @@ static uint32_t round_capacity(uint32_t capacity)
 /* Sizes by arena, which checks them. */
 static head_shape shape_of(uint32_t head_dim, uint32_t capacity, uint32_t type)
 {
-    size_t element = type == NIB_KV_Q8 ? sizeof(int8_t) : sizeof(uint16_t);
+    size_t element = type == NIB_KV_Q8     ? sizeof(int8_t)
+                     : type == NIB__KV_F32 ? sizeof(float)
+                                           : sizeof(uint16_t);
     nib__arena arena = {.base = NULL};
     head_shape shape;
     nib__arena_take(&arena, capacity, head_dim * element);
@@ -43,10 +45,16 @@ size_t nib__kv_bytes(const nib__config *config, uint32_t capacity, uint32_t type
     return bytes;
 }
 
+uint32_t nib__kv_type(const nib_model *model, uint32_t option)
+{
+    bool exact = model->precision == NIB_PRECISION_F32 && option == NIB_KV_F16;
+    return exact ? NIB__KV_F32 : option;
+}
+
 nib_status nib__kv_init(nib__kv *kv, const nib_allocator *mem, const nib__config *config,
                         uint32_t capacity, uint32_t type, nib_error *err)
 {
-    if (type != NIB_KV_F16 && type != NIB_KV_Q8) {
+    if (type != NIB_KV_F16 && type != NIB_KV_Q8 && type != NIB__KV_F32) {
         return nib__fail(err, NIB_ERR_ARGUMENT, "kv_type: expected 0 (f16) or 1 (q8), got %u",
                          type);
     }

@@ -105,6 +105,9 @@ typedef struct nib__kv {
     uint8_t *data;           /* [n_layer][n_head_kv][head_bytes] */
 } nib__kv;
 
+/* The cache type for the caller's option: with NIB_PRECISION_F32, f32 takes the place of f16. */
+uint32_t nib__kv_type(const nib_model *model, uint32_t option);
+
 nib_status nib__kv_init(nib__kv *kv, const nib_allocator *mem, const nib__config *config,
                         uint32_t capacity, uint32_t type, nib_error *err);
 void nib__kv_free(nib__kv *kv);

@@ -14,6 +14,7 @@ static float key_at(const nib__kv_head *kv, uint32_t pos, uint32_t i)
 {
     size_t at = ((size_t)(pos / 16) * kv->dim + i) * 16 + pos % 16;
     if (kv->type == NIB_KV_Q8) return (float)((const int8_t *)kv->k)[at];
+    if (kv->type == NIB__KV_F32) return ((const float *)kv->k)[at];
     return nib__f32_of_f16(((const uint16_t *)kv->k)[at]);
 }
 
@@ -21,6 +22,7 @@ static float value_at(const nib__kv_head *kv, uint32_t pos, uint32_t i)
 {
     size_t at = (size_t)pos * kv->dim + i;
     if (kv->type == NIB_KV_Q8) return (float)((const int8_t *)kv->v)[at];
+    if (kv->type == NIB__KV_F32) return ((const float *)kv->v)[at];
     return nib__f32_of_f16(((const uint16_t *)kv->v)[at]);
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Operations on single rows in scalar C: normalisation, activation, rotation, cache, argmax. */
 #include <math.h>
+#include <string.h>
 
 #include "base/half.h"
 #include "kernels/exp.h"
@@ -55,6 +56,11 @@ void nib__kv_store_ref(const nib__kv_head *kv, uint32_t pos, const float *k, con
     if (kv->type == NIB_KV_Q8) {
         kv->k_scale[pos] = store_q8(k, dim, (int8_t *)kv->k + key, 16);
         kv->v_scale[pos] = store_q8(v, dim, (int8_t *)kv->v + value, 1);
+        return;
+    }
+    if (kv->type == NIB__KV_F32) {
+        for (uint32_t i = 0; i < dim; i++) ((float *)kv->k)[key + (size_t)i * 16] = k[i];
+        memcpy((float *)kv->v + value, v, dim * sizeof(float));
         return;
     }
     uint16_t *keys = (uint16_t *)kv->k + key, *values = (uint16_t *)kv->v + value;

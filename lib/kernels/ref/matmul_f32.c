@@ -72,4 +72,6 @@ void nib__kernels_init_f32(nib__kernels *table)
     table->decode_float = matmul_f32;
     table->prefill_coded = matmul_f32;
     table->prefill_float = matmul_f32;
+    table->kv_store = nib__kv_store_ref;
+    nib__attention_init_ref(table);
 }
