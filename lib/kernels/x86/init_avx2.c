@@ -8,4 +8,10 @@ void nib__kernels_init_avx2(nib__kernels *table)
     table->decode_float = nib__matmul_float_avx2;
     table->prefill_coded = nib__decode_coded_avx2;
     table->prefill_float = nib__matmul_float_avx2;
+    table->rmsnorm = nib__rmsnorm_avx2;
+    table->swiglu = nib__swiglu_avx2;
+    table->add = nib__add_avx2;
+    table->rope = nib__rope_avx2;
+    table->kv_store = nib__kv_store_avx2;
+    table->argmax = nib__argmax_avx2;
 }
