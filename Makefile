@@ -190,7 +190,7 @@ uninstall: ## remove what install put there
 # ---- the look of the source ------------------------------------------------------------------------
 lint: ## formatting, include direction, licence lines, forbidden words
 	@sh test/setup.sh lint
-	@sh test/house/check_format.sh
+	@sh test/house/format.sh
 	@sh test/house/check_source.sh
 
 format: ## clang-format every C file in place

@@ -29,11 +29,10 @@ static void detection_agrees_with_the_compiler(void **state)
     __builtin_cpu_init();
     bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                 __builtin_cpu_supports("bmi2");
-    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                  __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-                  __builtin_cpu_supports("avx512dq");
-    bool vnni = avx512 && __builtin_cpu_supports("avx512vnni") &&
-                __builtin_cpu_supports("avx512vbmi");
+    bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                  __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+    bool vnni =
+        avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi");
     assert_int_equal(nib__isa_available(NIB__ISA_AVX2), avx2);
     assert_int_equal(nib__isa_available(NIB__ISA_AVX512), avx512);
     assert_int_equal(nib__isa_available(NIB__ISA_AVX512VNNI), vnni);
@@ -98,10 +97,8 @@ static void clock_goes_forward(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(names_are_distinct),
-        cmocka_unit_test(detection_agrees_with_the_compiler),
-        cmocka_unit_test(cap_only_lowers),
-        cmocka_unit_test(cpu_count_honours_affinity),
+        cmocka_unit_test(names_are_distinct), cmocka_unit_test(detection_agrees_with_the_compiler),
+        cmocka_unit_test(cap_only_lowers),    cmocka_unit_test(cpu_count_honours_affinity),
         cmocka_unit_test(clock_goes_forward),
     };
     return cmocka_run_group_tests_name("base/cpu", tests, NULL, NULL);

@@ -79,12 +79,10 @@ static void check_between(uint16_t lower, double (*meaning)(uint16_t), uint16_t 
 static void narrowing_rounds_to_nearest_even(void **state)
 {
     (void)state;
-    for (uint16_t h = 0; h < 0x7c00; h++)
-        check_between(h, f16_meaning, nib__f16_of_f32, 65536.0);
+    for (uint16_t h = 0; h < 0x7c00; h++) check_between(h, f16_meaning, nib__f16_of_f32, 65536.0);
     /* bf16 subnormals have midpoints in float32 too; the last float32 exponent holds 2^128 only as
      * infinity, so the topmost midpoint is checked by hand. */
-    for (uint16_t h = 0; h < 0x7f7f; h++)
-        check_between(h, bf16_meaning, nib__bf16_of_f32, 0);
+    for (uint16_t h = 0; h < 0x7f7f; h++) check_between(h, bf16_meaning, nib__bf16_of_f32, 0);
     assert_int_equal(nib__bf16_of_f32(nib__f32_of_bits(0x7f7f7fffu)), 0x7f7f);
     assert_int_equal(nib__bf16_of_f32(nib__f32_of_bits(0x7f7f8000u)), 0x7f80);
     assert_int_equal(nib__f16_of_f32(INFINITY), 0x7c00);

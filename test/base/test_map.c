@@ -125,7 +125,9 @@ static void dropped_pages_come_back(void **state)
     static char text[SIZE + 1];
     for (int i = 0; i < SIZE; i++) text[i] = (char)('a' + i % 23);
     assert_ok(nib__map_open(write_file("pages", text), &map, &err), err);
-    const struct { size_t offset, size; } ranges[] = {
+    const struct {
+        size_t offset, size;
+    } ranges[] = {
         {0, SIZE}, {1, 4095}, {4096, 4096}, {4095, 2}, {100, 9000}, {SIZE - 1, 1}, {SIZE, 0},
     };
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
@@ -157,8 +159,8 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    const char *names[] = {"a",        "empty", "pipe", "secret", "growing",
-                           "touched", "replaced", "pages"};
+    const char *names[] = {"a",       "empty",   "pipe",     "secret",
+                           "growing", "touched", "replaced", "pages"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) unlink(path_of(names[i]));
     return rmdir(folder);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Worker pool: every index runs exactly once whatever the threads do; sleeping, forking and a system
- * that refuses threads are survived. */
+ * Worker pool: every index runs exactly once whatever the threads do; sleeping, forking and a
+ * system that refuses threads are survived. */
 #define _GNU_SOURCE
 #include "base/pool.h"
 

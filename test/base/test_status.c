@@ -9,10 +9,10 @@
 static void every_status_has_a_name(void **state)
 {
     (void)state;
-    const nib_status all[] = {NIB_OK,           NIB_ERR_ARGUMENT,    NIB_ERR_MEMORY,
-                              NIB_ERR_CANCELLED, NIB_ERR_LIMIT,      NIB_ERR_STATE,
-                              NIB_ERR_THREAD,   NIB_ERR_IO,          NIB_ERR_FORMAT,
-                              NIB_ERR_UNSUPPORTED, NIB_ERR_MISMATCH};
+    const nib_status all[] = {
+        NIB_OK,         NIB_ERR_ARGUMENT,    NIB_ERR_MEMORY,  NIB_ERR_CANCELLED,
+        NIB_ERR_LIMIT,  NIB_ERR_STATE,       NIB_ERR_THREAD,  NIB_ERR_IO,
+        NIB_ERR_FORMAT, NIB_ERR_UNSUPPORTED, NIB_ERR_MISMATCH};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         assert_string_not_equal(nib_status_str(all[i]), "unknown status");
         for (size_t j = 0; j < i; j++)
