@@ -29,7 +29,7 @@ NIB_INLINE __m512 byte_as_float(__m512i v, int i)
     return _mm512_castsi512_ps(v);
 }
 
-/* Groups [first, first + count) of a panel to tiles; first starts an entry of the scale area. */
+/* Groups [first, first + count) of a panel to tiles. */
 NIB_INLINE void expand_coded(nib__format f, const nib__packed *w, uint32_t panel, uint32_t first,
                              uint32_t count, uint8_t *tiles)
 {
@@ -38,10 +38,11 @@ NIB_INLINE void expand_coded(nib__format f, const nib__packed *w, uint32_t panel
     const uint8_t *codes = start + w->code_offset + first * group_bytes(f);
     __m512i book = load_book(f, w->layout);
     const __m512 bias = _mm512_set1_ps((float)(code_zero(f) + 256));
-    for (uint32_t done = 0; done < count; entry += scale_bytes(f)) {
+    for (uint32_t at = first; at < first + count; entry += scale_bytes(f)) {
         block_scale scales = load_block_scale(f, entry);
-        uint32_t n = count - done < block_groups(f) ? count - done : block_groups(f);
-        for (uint32_t g = 0; g < n; g++, codes += group_bytes(f), tiles += 1024) {
+        uint32_t g = at % block_groups(f), end = block_groups(f);
+        if (end - g > first + count - at) end = g + (first + count - at);
+        for (; g < end; g++, at++, codes += group_bytes(f), tiles += 1024) {
             __m512i line[8];
             unpack_group(f, codes, book, line);
             NIB_UNROLL
@@ -63,7 +64,6 @@ NIB_INLINE void expand_coded(nib__format f, const nib__packed *w, uint32_t panel
                 }
             }
         }
-        done += n;
     }
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Packed panels to bf16 tiles: [count] tiles of [16 pairs of k][16 rows][2 k], 1 KB each, for
- * groups [first, first + count) of 32 k. `first` is a multiple of 8, `tiles` 64-byte aligned. */
+ * groups [first, first + count) of 32 k. `tiles` is 64-byte aligned. */
 #ifndef NIB_KERNELS_X86_EXPAND_AMX_H
 #define NIB_KERNELS_X86_EXPAND_AMX_H
 

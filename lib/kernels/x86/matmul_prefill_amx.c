@@ -2,9 +2,10 @@
  * Prefill with AMX: weights are expanded to bf16 tiles once per call, activations rounded to bf16,
  * products accumulated in float32 by TDPBF16PS.
  *
- * Loops, outside in: blocks of k (so that the activations of all rows stay in the L2 cache), strips
- * of 32 outputs (expanded into scratch, L1/L2), blocks of 32 rows. Partial sums rest in y between
- * blocks of k. A row's sums do not depend on the other rows. */
+ * Loops, outside in: chunks of outputs whose sums fit in scratch, blocks of k (activations of all
+ * rows stay in the L2 cache), strips of 32 outputs (expanded into scratch, which fits the L1
+ * cache), blocks of 32 rows. Activations are loaded with the streaming hint, or they would push the
+ * strip out of L1: that is worth 30 to 60 %. A row's sums do not depend on the other rows. */
 #include <immintrin.h>
 #include <string.h>
 
@@ -13,9 +14,12 @@
 
 enum {
     STRIP = 2 * NIB__PANEL, /* outputs per strip */
-    K_BLOCK = 1024,         /* most k per block: 512 rows of activations are 1 MB */
+    ROWS = 32,              /* rows per block: two tiles */
+    M_BLOCK = 512,          /* most rows between two expansions of the weights */
+    K_BLOCK = 640,          /* most k per block: a strip's tiles take 40 KB of the L1 cache */
     TILE_BYTES = 1024,
-    EDGE_BYTES = 32 * STRIP * sizeof(float)
+    BLOCK_FLOATS = ROWS * STRIP,
+    SUM_BLOCKS = 128        /* blocks of sums kept between blocks of k: 512 KB */
 };
 
 /* The tile configuration the CPU reads (Intel SDM, LDTILECFG). */
@@ -25,6 +29,15 @@ typedef struct tile_config {
     uint8_t rows[16];
 } tile_config;
 
+/* Memory that will be read soon, fetched into the L2 cache a few lines at a time between tile
+ * instructions: the weights of the next strip, which otherwise arrive from memory only when the
+ * tiles stand still. */
+typedef struct fetch_list {
+    const uint8_t *at[4];   /* ranges not yet fetched */
+    uint32_t lines[4];
+    uint32_t range, per_step;
+} fetch_list;
+
 /* What is multiplied in one strip and one block of k. */
 typedef struct strip {
     const uint8_t *a;       /* activations [m][a_stride], at the block's first k */
@@ -32,11 +45,13 @@ typedef struct strip {
     const uint8_t *b;       /* tiles [2 panels][groups] */
     uint32_t groups;        /* of 32 k */
     uint32_t panels;        /* 1 or 2 */
-    float *y;               /* [m][ldy], at the strip's first output */
-    size_t ldy;
     uint32_t width;         /* real outputs */
-    uint32_t accumulate;    /* add to y */
-    float *edge;            /* [32][STRIP], where outputs are missing */
+    bool first, last;       /* blocks of k */
+    float *sums;            /* [m / 32][4 tiles][16][16], between blocks of k */
+    float *y;               /* [m][ldy], at the strip's first output: after the last block */
+    size_t ldy;
+    float *edge;            /* [ROWS][STRIP], where outputs are missing */
+    fetch_list fetch;
 } strip;
 
 /* Compilers do not know that tile instructions read and write memory. */
@@ -62,80 +77,85 @@ static void configure(uint32_t rows0, uint32_t rows1)
     memory_barrier();
 }
 
-/* One block of rows (two row tiles or one) by the strip; both counts are constants. */
-static inline __attribute__((always_inline)) void
-multiply_block(int row_tiles, int panels, const uint8_t *a, size_t a_stride, const uint8_t *b,
-               uint32_t groups, float *y, size_t ldy, uint32_t accumulate)
+static inline void fetch_step(fetch_list *f)
 {
-    const uint8_t *a1 = a + 16 * a_stride, *b1 = b + (size_t)groups * TILE_BYTES;
-    float *y1 = y + 16 * ldy;
-    size_t y_stride = ldy * sizeof(float);
+    for (uint32_t i = 0; i < f->per_step; i++) {
+        while (f->range < 4 && f->lines[f->range] == 0) f->range++;
+        if (f->range == 4) return;
+        _mm_prefetch((const char *)f->at[f->range], _MM_HINT_T1);
+        f->at[f->range] += 64;
+        f->lines[f->range]--;
+    }
+}
+
+/* Where the four tiles of sums go. */
+typedef struct target {
+    float *tile0;
+    size_t panel, rows, stride; /* floats to the next panel and row tile, bytes to the next row */
+} target;
+
+/* One block of rows (two row tiles or one) by the strip; both counts are constants. Sums start from
+ * the four tiles `from`, or from 0 if NULL. */
+static inline __attribute__((always_inline)) void
+multiply_block(int row_tiles, int panels, strip *s, const uint8_t *a, const float *from, target to)
+{
+    const uint8_t *b = s->b, *b1 = b + (size_t)s->groups * TILE_BYTES;
+    const uint8_t *a1 = a + 16 * s->a_stride;
     memory_barrier();
-    if (accumulate) {
-        _tile_loadd(0, y, y_stride);
-        if (panels == 2) _tile_loadd(1, y + 16, y_stride);
-        if (row_tiles == 2) _tile_loadd(2, y1, y_stride);
-        if (row_tiles == 2 && panels == 2) _tile_loadd(3, y1 + 16, y_stride);
+    if (from != NULL) {
+        _tile_loadd(0, from, 64);
+        if (panels == 2) _tile_loadd(1, from + 256, 64);
+        if (row_tiles == 2) _tile_loadd(2, from + 512, 64);
+        if (row_tiles == 2 && panels == 2) _tile_loadd(3, from + 768, 64);
     } else {
         _tile_zero(0);
         _tile_zero(1);
         _tile_zero(2);
         _tile_zero(3);
     }
-    for (uint32_t g = 0; g < groups; g++) {
+    for (uint32_t g = 0; g < s->groups; g++) {
         _tile_loadd(6, b + (size_t)g * TILE_BYTES, 64);
-        _tile_loadd(4, a + (size_t)g * 64, a_stride);
+        _tile_stream_loadd(4, a + (size_t)g * 64, s->a_stride);
         _tile_dpbf16ps(0, 4, 6);
         if (panels == 2) {
             _tile_loadd(7, b1 + (size_t)g * TILE_BYTES, 64);
             _tile_dpbf16ps(1, 4, 7);
         }
         if (row_tiles == 2) {
-            _tile_loadd(5, a1 + (size_t)g * 64, a_stride);
+            _tile_stream_loadd(5, a1 + (size_t)g * 64, s->a_stride);
             _tile_dpbf16ps(2, 5, 6);
             if (panels == 2) _tile_dpbf16ps(3, 5, 7);
         }
+        fetch_step(&s->fetch);
     }
-    _tile_stored(0, y, y_stride);
-    if (panels == 2) _tile_stored(1, y + 16, y_stride);
-    if (row_tiles == 2) _tile_stored(2, y1, y_stride);
-    if (row_tiles == 2 && panels == 2) _tile_stored(3, y1 + 16, y_stride);
+    _tile_stored(0, to.tile0, to.stride);
+    if (panels == 2) _tile_stored(1, to.tile0 + to.panel, to.stride);
+    if (row_tiles == 2) _tile_stored(2, to.tile0 + to.rows, to.stride);
+    if (row_tiles == 2 && panels == 2) _tile_stored(3, to.tile0 + to.rows + to.panel, to.stride);
     memory_barrier();
 }
 
-static void copy_floats(float *to, size_t to_stride, const float *from, size_t from_stride,
-                        uint32_t rows, uint32_t width)
-{
-    for (uint32_t r = 0; r < rows; r++) {
-        memcpy(to + r * to_stride, from + r * from_stride, width * sizeof(float));
-    }
-}
-
 /* Rows [row, row + n) of the strip, n <= 32, in tiles configured for them. */
-static void multiply_rows(const strip *s, uint32_t row, uint32_t n)
+static void multiply_rows(strip *s, uint32_t row, uint32_t n)
 {
     const uint8_t *a = s->a + row * s->a_stride;
-    float *real = s->y + row * s->ldy, *y = real;
-    size_t ldy = s->ldy;
+    float *sums = s->sums + (size_t)(row / ROWS) * BLOCK_FLOATS, *y = s->y + row * s->ldy;
+    const float *from = s->first ? NULL : sums;
     bool edge = s->width < s->panels * NIB__PANEL;
-    if (edge) {
-        y = s->edge;
-        ldy = STRIP;
-        if (s->accumulate) copy_floats(y, ldy, real, s->ldy, n, s->width);
+    target to = {sums, 256, 512, 64};
+    if (s->last && edge) to = (target){s->edge, NIB__PANEL, 16 * STRIP, STRIP * sizeof(float)};
+    else if (s->last) to = (target){y, NIB__PANEL, 16 * s->ldy, s->ldy * sizeof(float)};
+    if (n > 16 && s->panels == 2) multiply_block(2, 2, s, a, from, to);
+    else if (n > 16) multiply_block(2, 1, s, a, from, to);
+    else if (s->panels == 2) multiply_block(1, 2, s, a, from, to);
+    else multiply_block(1, 1, s, a, from, to);
+    if (!s->last || !edge) return;
+    for (uint32_t r = 0; r < n; r++) {
+        memcpy(y + r * s->ldy, s->edge + r * STRIP, s->width * sizeof(float));
     }
-    if (n > 16 && s->panels == 2) {
-        multiply_block(2, 2, a, s->a_stride, s->b, s->groups, y, ldy, s->accumulate);
-    } else if (n > 16) {
-        multiply_block(2, 1, a, s->a_stride, s->b, s->groups, y, ldy, s->accumulate);
-    } else if (s->panels == 2) {
-        multiply_block(1, 2, a, s->a_stride, s->b, s->groups, y, ldy, s->accumulate);
-    } else {
-        multiply_block(1, 1, a, s->a_stride, s->b, s->groups, y, ldy, s->accumulate);
-    }
-    if (edge) copy_floats(real, s->ldy, y, ldy, n, s->width);
 }
 
-static void multiply_strip(const strip *s, uint32_t m)
+static void multiply_strip(strip *s, uint32_t m)
 {
     uint32_t full = m / 32 * 32, tail = m - full;
     if (full != 0) configure(16, 16);
@@ -145,11 +165,12 @@ static void multiply_strip(const strip *s, uint32_t m)
     multiply_rows(s, full, tail);
 }
 
-/* k per block: equal blocks, whole entries of 256. */
+/* k per block: equal blocks of whole groups. */
 static uint32_t block_of(uint32_t k)
 {
+    uint32_t groups = (k + NIB__GROUP - 1) / NIB__GROUP;
     uint32_t n = (k + K_BLOCK - 1) / K_BLOCK;
-    return ((k + n - 1) / n + 255) / 256 * 256;
+    return (groups + n - 1) / n * NIB__GROUP;
 }
 
 /* An odd number of cache lines, so that 16 rows of a tile do not share cache sets. */
@@ -161,7 +182,8 @@ static size_t row_bytes(uint32_t k)
 
 static size_t scratch_bytes(uint32_t k)
 {
-    return (size_t)block_of(k) / NIB__GROUP * 2 * TILE_BYTES + EDGE_BYTES;
+    return (size_t)block_of(k) / NIB__GROUP * 2 * TILE_BYTES +
+           (SUM_BLOCKS + 1) * BLOCK_FLOATS * sizeof(float);
 }
 
 static void round_row(const float *x, uint32_t k, void *row)
@@ -182,18 +204,46 @@ static void round_row(const float *x, uint32_t k, void *row)
 typedef void expand_fn(const nib__packed *w, uint32_t panel, uint32_t first, uint32_t count,
                        uint8_t *tiles);
 
-static void run(expand_fn *expand, const nib__packed *w, uint32_t first, uint32_t count,
-                const void *rows, uint32_t m, float *y, size_t ldy, void *scratch)
+/* The weights of panels [p, p + 2) for groups [group, group + count). */
+static void plan_fetch(const nib__packed *w, uint32_t p, uint32_t panels, uint32_t group,
+                       uint32_t count, uint32_t steps, fetch_list *f)
 {
-    uint32_t k_block = block_of(w->k);
-    uint8_t *tiles = scratch;
+    const nib__layout *l = w->layout;
+    memset(f, 0, sizeof *f);
+    uint32_t total = 0;
+    for (uint32_t i = 0; i < panels; i++) {
+        const uint8_t *panel = w->data + (size_t)(p + i) * w->panel_bytes;
+        if (!l->coded) {
+            f->at[2 * i] = panel + (size_t)group * NIB__GROUP * NIB__PANEL * 2;
+            f->lines[2 * i] = count * NIB__GROUP * NIB__PANEL * 2 / 64;
+        } else {
+            uint32_t entry = group * NIB__GROUP / l->block;
+            uint32_t entries = (group + count) * NIB__GROUP / l->block + 1 - entry;
+            f->at[2 * i] = panel + (size_t)entry * l->scale_bytes;
+            f->lines[2 * i] = entries * l->scale_bytes / 64 + 1;
+            f->at[2 * i + 1] = panel + w->code_offset + (size_t)group * l->group_bytes;
+            f->lines[2 * i + 1] = count * l->group_bytes / 64;
+        }
+        total += f->lines[2 * i] + f->lines[2 * i + 1];
+    }
+    f->per_step = (total + steps - 1) / steps;
+}
+
+/* All blocks of k for panels [first, first + count), few enough that their sums fit in scratch. */
+static void run_chunk(expand_fn *expand, const nib__packed *w, uint32_t first, uint32_t count,
+                      const uint8_t *rows, uint32_t m, float *y, size_t ldy, uint8_t *scratch)
+{
+    uint32_t k_block = block_of(w->k), row_blocks = (m + ROWS - 1) / ROWS;
+    uint8_t *tiles = scratch + (SUM_BLOCKS + 1) * BLOCK_FLOATS * sizeof(float);
+    float *sums = (float *)(void *)scratch;
     strip s = {.a_stride = row_bytes(w->k), .b = tiles, .ldy = ldy};
-    s.edge = (float *)(void *)(tiles + (size_t)k_block / NIB__GROUP * 2 * TILE_BYTES);
+    s.edge = sums + SUM_BLOCKS * BLOCK_FLOATS;
     for (uint32_t k = 0; k < w->k; k += k_block) {
         uint32_t len = w->k - k < k_block ? w->k - k : k_block;
         s.groups = (len + NIB__GROUP - 1) / NIB__GROUP;
-        s.a = (const uint8_t *)rows + (size_t)k * 2;
-        s.accumulate = k != 0;
+        s.a = rows + (size_t)k * 2;
+        s.first = k == 0;
+        s.last = k + len == w->k;
         for (uint32_t p = first; p < first + count; p += s.panels) {
             s.panels = first + count - p >= 2 ? 2 : 1;
             for (uint32_t i = 0; i < s.panels; i++) {
@@ -202,7 +252,25 @@ static void run(expand_fn *expand, const nib__packed *w, uint32_t first, uint32_
             uint32_t left = w->n - p * NIB__PANEL;
             s.width = left < s.panels * NIB__PANEL ? left : s.panels * NIB__PANEL;
             s.y = y + (size_t)p * NIB__PANEL;
+            s.sums = sums + (size_t)((p - first) / 2) * row_blocks * BLOCK_FLOATS;
+            uint32_t next = p + s.panels, ahead = first + count - next;
+            plan_fetch(w, next, ahead < 2 ? ahead : 2, k / NIB__GROUP, s.groups,
+                       row_blocks * s.groups, &s.fetch);
             multiply_strip(&s, m);
+        }
+    }
+}
+
+static void run(expand_fn *expand, const nib__packed *w, uint32_t first, uint32_t count,
+                const void *rows, uint32_t m, float *y, size_t ldy, void *scratch)
+{
+    for (uint32_t row = 0; row < m; row += M_BLOCK) {
+        uint32_t n_rows = m - row < M_BLOCK ? m - row : M_BLOCK;
+        const uint8_t *a = (const uint8_t *)rows + row * row_bytes(w->k);
+        uint32_t chunk = SUM_BLOCKS / ((n_rows + ROWS - 1) / ROWS) * 2;
+        for (uint32_t p = 0; p < count; p += chunk) {
+            run_chunk(expand, w, first + p, count - p < chunk ? count - p : chunk, a, n_rows,
+                      y + row * ldy, ldy, scratch);
         }
     }
     _tile_release();
