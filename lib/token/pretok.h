@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT
+ * Pre-tokenizers: cut text into the pieces within which BPE may merge. Each is published as a
+ * sequence of regular expressions; here they are hand-written scanners that look at every character
+ * a bounded number of times and keep no stack. */
+#ifndef NIB_TOKEN_PRETOK_H
+#define NIB_TOKEN_PRETOK_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { NIB__MAX_RULES = 6 };
+
+typedef struct nib__rule nib__rule;
+
+/* Finds the first match of a rule in text[at..end): true, and *begin, *stop. What lies between two
+ * matches is a piece too. */
+typedef bool nib__find_fn(const nib__rule *rule, const char *text, size_t at, size_t end,
+                          size_t *begin, size_t *stop);
+
+struct nib__rule {
+    nib__find_fn *find;
+    const void *param;
+    uint32_t max; /* longest match in characters, where the rule has one */
+};
+
+typedef struct nib__pretok {
+    const char *name; /* tokenizer.ggml.pre */
+    const nib__rule *rules[NIB__MAX_RULES]; /* each cuts the pieces of the one before */
+    uint32_t flags;
+} nib__pretok;
+
+enum {
+    NIB__PRE_IGNORE_MERGES = 1, /* a piece that is a token is that token */
+    NIB__PRE_ADD_BOS = 2,       /* unless tokenizer.ggml.add_bos_token says otherwise */
+    NIB__PRE_SPACES = 4,        /* spaces are written as U+2581, text is not byte-encoded */
+    NIB__PRE_BYTE_RULES = 8     /* the last two rules see bytes: see falcon in pretok.c */
+};
+
+/* NULL: unknown. */
+const nib__pretok *nib__pretok_find(const char *name, size_t len);
+
+/* Walks over the pieces of text[len]. */
+typedef struct nib__splitter {
+    const nib__pretok *pretok;
+    const char *text;
+    uint32_t n_rules;
+    struct {
+        size_t at, end;      /* of the piece of the level above that is still to cut */
+        size_t begin, stop;  /* match found but not yet handed out; stop = 0: none */
+    } level[NIB__MAX_RULES];
+    uint32_t depth;
+} nib__splitter;
+
+void nib__split_start(nib__splitter *s, const nib__pretok *pretok, const char *text, size_t len);
+/* false: no piece is left. Pieces are never empty and cover the text. */
+bool nib__split_next(nib__splitter *s, size_t *begin, size_t *end);
+
+/* ---- rules (pretok_word.c, pretok_run.c) ---- */
+
+enum nib__contraction { /* 's 't 're 've 'm 'll 'd */
+    NIB__CONTRACT_NONE, NIB__CONTRACT_CASED, NIB__CONTRACT_ANY_CASE,
+    NIB__CONTRACT_SUFFIX /* any case, at the end of a word */
+};
+
+/* The word patterns of GPT-2 and of cl100k and its descendants; see pretok_word.c. */
+typedef struct nib__words {
+    uint32_t letters;          /* classes that make a word */
+    uint32_t not_symbol;       /* classes that never are in a run of symbols, besides space */
+    enum nib__contraction contraction;
+    bool any_prefix;           /* any one character but a newline may start a word, not only ' ' */
+    bool newlines;             /* \s*[\r\n]+ */
+    const char *symbol_tail;   /* characters that may follow a run of symbols */
+} nib__words;
+nib__find_fn nib__find_gpt2, nib__find_words;
+
+/* A run of characters, at most rule->max of them (0: no limit). */
+typedef struct nib__range {
+    uint32_t low, high;
+} nib__range;
+typedef struct nib__run_set {
+    uint32_t classes;
+    const nib__range *ranges; /* ascending */
+    uint32_t n_ranges;
+    bool space;   /* one white space character may come before */
+} nib__run_set;
+nib__find_fn nib__find_run;
+nib__find_fn nib__find_final_space; /* \s+$ */
+nib__find_fn nib__find_three_digits; /* [0-9][0-9][0-9] */
+nib__find_fn nib__find_numeric_bytes;
+
+#endif

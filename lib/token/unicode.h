@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ * UTF-8 decoding that survives any bytes, and the character classes of pre-tokenizers. The tables
+ * are generated (unicode_tables.c); the classes are those of the regular expressions of Hugging
+ * Face tokenizers, so that text is cut where the model's own tokenizer cuts it. */
+#ifndef NIB_TOKEN_UNICODE_H
+#define NIB_TOKEN_UNICODE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum nib__class {
+    NIB__C_OTHER, /* unassigned, private use */
+    NIB__C_SPACE, /* White_Space: \s */
+    NIB__C_UPPER, NIB__C_LOWER, NIB__C_TITLE, NIB__C_MODIFIER, NIB__C_LETTER, /* Lu Ll Lt Lm Lo */
+    NIB__C_DIGIT, NIB__C_NUMBER,   /* Nd; Nl and No */
+    NIB__C_PUNCT, NIB__C_SYMBOL,   /* P, S */
+    NIB__C_MARK_NS, NIB__C_MARK,   /* Mn; Mc and Me */
+    NIB__C_CONTROL, NIB__C_FORMAT  /* Cc but white space; Cf */
+} nib__class;
+
+enum { /* sets of classes */
+    NIB__S_SPACE = 1 << NIB__C_SPACE,
+    NIB__S_LETTER = 1 << NIB__C_UPPER | 1 << NIB__C_LOWER | 1 << NIB__C_TITLE |
+                    1 << NIB__C_MODIFIER | 1 << NIB__C_LETTER,
+    NIB__S_NUMBER = 1 << NIB__C_DIGIT | 1 << NIB__C_NUMBER,
+    NIB__S_PUNCT = 1 << NIB__C_PUNCT,
+    NIB__S_SYMBOL = 1 << NIB__C_SYMBOL,
+    NIB__S_MARK = 1 << NIB__C_MARK_NS | 1 << NIB__C_MARK,
+    NIB__S_ALL = (1 << (NIB__C_FORMAT + 1)) - 1
+};
+
+enum { NIB__CLASS_BLOCK = 128, NIB__CODE_MAX = 0x110000, NIB__INVALID = 0xFFFD };
+
+extern const uint8_t nib__class_index[NIB__CODE_MAX / NIB__CLASS_BLOCK];
+extern const uint8_t nib__class_block[][NIB__CLASS_BLOCK];
+
+/* {code point, replacement}, ascending; bit 31 set: count << 24 | index into the pool. */
+extern const uint32_t nib__strip_count, nib__strip_table[][2], nib__strip_pool[];
+extern const uint32_t nib__lower_count, nib__lower_table[][2], nib__lower_pool[];
+
+/* The set that holds just this code point's class. */
+static inline uint32_t nib__class_of(uint32_t code)
+{
+    uint32_t block = nib__class_index[code / NIB__CLASS_BLOCK];
+    return 1u << nib__class_block[block][code % NIB__CLASS_BLOCK];
+}
+
+/* Length of the well-formed sequence at text[0..left), left >= 1, or 0; sets *code (Unicode, table
+ * 3-7: no overlong forms, no surrogates, nothing above U+10FFFF). */
+static inline size_t nib__utf8_valid(const char *text, size_t left, uint32_t *code)
+{
+    const uint8_t *p = (const uint8_t *)text;
+    uint32_t a = p[0];
+    if (a < 0x80) {
+        *code = a;
+        return 1;
+    }
+    if (a < 0xC2 || a > 0xF4 || left < 2 || (p[1] & 0xC0) != 0x80) return 0;
+    if (a < 0xE0) {
+        *code = (a & 0x1F) << 6 | (p[1] & 0x3Fu);
+        return 2;
+    }
+    if (left < 3 || (p[2] & 0xC0) != 0x80) return 0;
+    if (a < 0xF0) {
+        *code = (a & 0x0F) << 12 | (p[1] & 0x3Fu) << 6 | (p[2] & 0x3Fu);
+        return *code < 0x800 || (*code >= 0xD800 && *code < 0xE000) ? 0 : 3;
+    }
+    if (left < 4 || (p[3] & 0xC0) != 0x80) return 0;
+    *code = (a & 0x07) << 18 | (p[1] & 0x3Fu) << 12 | (p[2] & 0x3Fu) << 6 | (p[3] & 0x3Fu);
+    return *code < 0x10000 || *code > 0x10FFFF ? 0 : 4;
+}
+
+/* The same, but a byte that starts no sequence counts as one U+FFFD. Never 0. */
+static inline size_t nib__utf8_next(const char *text, size_t left, uint32_t *code)
+{
+    size_t n = nib__utf8_valid(text, left, code);
+    if (n != 0) return n;
+    *code = NIB__INVALID;
+    return 1;
+}
+
+/* Bytes of the well-formed sequence that a lead byte announces; 1 for any other byte. */
+static inline size_t nib__utf8_length(uint8_t lead)
+{
+    return lead < 0xC2 || lead > 0xF4 ? 1 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : 4;
+}
+
+/* Writes 1 to 4 bytes and returns how many. */
+static inline size_t nib__utf8_put(uint32_t code, char *out)
+{
+    uint8_t *p = (uint8_t *)out;
+    if (code < 0x80) {
+        p[0] = (uint8_t)code;
+        return 1;
+    }
+    if (code < 0x800) {
+        p[0] = (uint8_t)(0xC0 | code >> 6);
+        p[1] = (uint8_t)(0x80 | (code & 0x3F));
+        return 2;
+    }
+    if (code < 0x10000) {
+        p[0] = (uint8_t)(0xE0 | code >> 12);
+        p[1] = (uint8_t)(0x80 | (code >> 6 & 0x3F));
+        p[2] = (uint8_t)(0x80 | (code & 0x3F));
+        return 3;
+    }
+    p[0] = (uint8_t)(0xF0 | code >> 18);
+    p[1] = (uint8_t)(0x80 | (code >> 12 & 0x3F));
+    p[2] = (uint8_t)(0x80 | (code >> 6 & 0x3F));
+    p[3] = (uint8_t)(0x80 | (code & 0x3F));
+    return 4;
+}
+
+#endif

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ * The vocabulary inside a tokenizer: texts, types, look-up by text, and what each algorithm keeps
+ * beside it. Only files of lib/token include this. */
+#ifndef NIB_TOKEN_VOCAB_H
+#define NIB_TOKEN_VOCAB_H
+
+#include "token/merge.h"
+#include "token/pretok.h"
+#include "token/token.h"
+#include "token/trie.h"
+
+enum { /* tokenizer.ggml.token_type, as numbered by llama.cpp */
+    NIB__TYPE_NORMAL = 1, NIB__TYPE_UNKNOWN = 2, NIB__TYPE_CONTROL = 3, NIB__TYPE_USER = 4,
+    NIB__TYPE_UNUSED = 5, NIB__TYPE_BYTE = 6
+};
+
+enum {
+    /* Longer tokens are valid ids with bytes, but text is never matched against them: it bounds the
+     * work per character. The longest of the common vocabularies has 1024 bytes. */
+    NIB__MAX_MATCH = 1024,
+    NIB__N_SPECIAL = 11 /* NIB_TOKEN_BOS .. NIB_TOKEN_UNK */
+};
+
+/* Strings back to back; string i is data[at[i] .. at[i+1]). */
+typedef struct nib__texts {
+    char *data;
+    uint32_t *at; /* [n + 1] */
+} nib__texts;
+
+typedef struct nib__vocab {
+    uint32_t n;
+    nib__texts text;  /* as the file spells them */
+    nib__texts bytes; /* what they stand for in running text */
+    uint8_t *type;    /* [n] NIB__TYPE_* */
+    uint8_t *end;     /* [n] 1: ends a generation */
+    float *scores;    /* [n], or NULL */
+    uint32_t *slots;  /* [mask + 1] hash table of text: id + 1, or 0 */
+    uint32_t mask;
+    uint64_t seed;
+    size_t max_text, max_bytes;
+    int32_t byte_id[256]; /* the token of a single byte, or -1 */
+} nib__vocab;
+
+/* BPE: pairs of ids that merge, in one open hash table. */
+typedef struct nib__merge_pair {
+    uint32_t left, right;
+    uint32_t rank;   /* its place in the file; lower merges first; NIB__NO_RANK: empty slot */
+    uint32_t result; /* the id they become */
+} nib__merge_pair;
+
+typedef struct nib__merges {
+    nib__merge_pair *slots; /* [mask + 1] */
+    uint32_t mask;
+    uint64_t seed;
+} nib__merges;
+
+typedef struct nib__charsmap { /* SentencePiece normalization rules, see unigram.c */
+    uint32_t *units;           /* [n_units] double array trie */
+    size_t n_units;
+    char *replacements;        /* [n_replacements], NUL terminated strings */
+    size_t n_replacements;
+} nib__charsmap;
+
+typedef enum nib__token_model {
+    NIB__BPE, NIB__SPM, NIB__UNIGRAM, NIB__WORDPIECE
+} nib__token_model;
+
+struct nib__tokenizer {
+    nib_allocator mem;
+    nib__token_model model;
+    char name[64];
+    nib__vocab vocab;
+    nib__merges merges;         /* BPE */
+    const nib__pretok *pretok;  /* BPE */
+    nib__charsmap charsmap;     /* unigram */
+    nib__trie trie;             /* unigram, WordPiece: every token that text may become */
+    nib__trie user, special;    /* tokens cut out of the text first: user-defined; control too */
+    int32_t ids[NIB__N_SPECIAL];
+    int32_t sep_id;             /* WordPiece: ends a text */
+    double unknown_score;       /* unigram */
+    bool add_bos, add_eos, add_sep, add_space, merge_spaces, byte_level, lowercase, strip_accents;
+};
+
+uint64_t nib__hash(const char *text, size_t len, uint64_t seed);
+uint64_t nib__hash_mix(uint64_t a, uint64_t b); /* of two words */
+
+/* vocab.c */
+nib_status nib__vocab_read(const nib_allocator *mem, const nib__source *source, nib__vocab *v,
+                           nib_error *err);
+void nib__vocab_free(const nib_allocator *mem, nib__vocab *v);
+int32_t nib__vocab_find(const nib__vocab *v, const char *text, size_t len);
+static inline nib__str nib__vocab_text(const nib__vocab *v, uint32_t id)
+{
+    return (nib__str){v->text.data + v->text.at[id], v->text.at[id + 1] - v->text.at[id]};
+}
+
+/* special.c */
+nib_status nib__special_read(nib__tokenizer *t, const nib__source *source, nib_error *err);
+
+/* merges.c */
+nib_status nib__merges_read(nib__tokenizer *t, const nib__source *source, nib_error *err);
+void nib__merges_free(const nib_allocator *mem, nib__merges *m);
+/* NULL: they do not merge. */
+const nib__merge_pair *nib__merges_find(const nib__merges *m, uint32_t left, uint32_t right);
+
+/* bytes.c: vocab->bytes and vocab->byte_id from vocab->text. */
+nib_status nib__token_bytes_make(nib__tokenizer *t, nib_error *err);
+/* The character that stands for a byte in byte-level BPE vocabularies; 1 or 2 bytes of UTF-8. */
+uint32_t nib__byte_char(uint8_t byte);
+
+/* charsmap.c */
+nib_status nib__charsmap_read(const nib_allocator *mem, const nib__source *source, nib__charsmap *c,
+                              nib_error *err);
+void nib__charsmap_free(const nib_allocator *mem, nib__charsmap *c);
+
+/* One algorithm per file. Each appends the ids of text[len]; `lead` asks for the leading space of
+ * SentencePiece models. On failure `ids` may have grown: the caller cuts it back. */
+nib_status nib__bpe_encode(const nib__tokenizer *t, const char *text, size_t len, nib__ids *ids,
+                           nib_error *err);
+nib_status nib__spm_encode(const nib__tokenizer *t, const char *text, size_t len, bool lead,
+                           nib__ids *ids, nib_error *err);
+nib_status nib__unigram_encode(const nib__tokenizer *t, const char *text, size_t len, bool lead,
+                               nib__ids *ids, nib_error *err);
+nib_status nib__wordpiece_encode(const nib__tokenizer *t, const char *text, size_t len,
+                                 nib__ids *ids, nib_error *err);
+
+/* The escape of a space in SentencePiece vocabularies, U+2581. */
+#define NIB__SPM_SPACE "\xe2\x96\x81"
+
+#endif
