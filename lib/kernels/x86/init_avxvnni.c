@@ -5,5 +5,5 @@
 void nib__kernels_init_avxvnni(nib__kernels *table)
 {
     table->decode_coded = nib__decode_coded_avxvnni;
-    table->prefill_coded = nib__decode_coded_avxvnni;
+    table->prefill_coded = nib__prefill_coded_avxvnni;
 }

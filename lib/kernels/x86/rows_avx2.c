@@ -95,51 +95,82 @@ void nib__row_q16_round_avx2(const float *x, uint32_t k, void *row)
     }
 }
 
-size_t nib__row_g32_bytes_avx2(uint32_t k)
+/* Byte offsets of the parts of a g32 row, in the order of row_g32; the last one is its size. */
+static void g32_offsets(uint32_t k, size_t at[7])
 {
-    return nib__align_up(k, NIB_ALIGN) + 2 * nib__align_up(k / 32 * sizeof(float), NIB_ALIGN) +
-           nib__align_up(k / 16 * sizeof(float), NIB_ALIGN);
+    size_t per16 = nib__align_up(k / 16 * sizeof(float), NIB_ALIGN);
+    size_t per32 = nib__align_up(k / 32 * sizeof(float), NIB_ALIGN);
+    at[0] = 0;
+    at[1] = nib__align_up(k, NIB_ALIGN);
+    at[2] = at[1] + per32;
+    at[3] = at[2] + per16;
+    at[4] = at[3] + per32;
+    at[5] = at[4] + per16;
+    at[6] = at[5] + per32;
 }
 
-/* 32 values to int8, with the float32 values of their scale and sums. */
-NIB_INLINE void round_group(const float *x, int8_t *q, float *scale, float sum16[2], float *sum32)
+size_t nib__row_g32_bytes_avx2(uint32_t k)
+{
+    size_t at[7];
+    g32_offsets(k, at);
+    return at[6];
+}
+
+row_g32 nib__row_g32_view_avx2(const void *row, uint32_t k)
+{
+    size_t at[7];
+    const uint8_t *base = row;
+    g32_offsets(k, at);
+    row_g32 view = {(const int8_t *)base,
+                    (const float *)(const void *)(base + at[1]),
+                    (const int32_t *)(const void *)(base + at[2]),
+                    (const int32_t *)(const void *)(base + at[3]),
+                    (const float *)(const void *)(base + at[4]),
+                    (const float *)(const void *)(base + at[5])};
+    return view;
+}
+
+/* 32 values to int8 with the scale; sums over the first and the second 16. */
+NIB_INLINE float round_group(const float *x, int8_t *q, int32_t sums[2])
 {
     __m256i max = magnitude_bits(x), v[4];
     for (int i = 1; i < 4; i++) max = _mm256_max_epi32(max, magnitude_bits(x + 8 * i));
     uint32_t bits = reduce_max(max);
-    float top = nib__f32_of_bits(bits), to = 0.0f;
-    *scale = 0.0f;
+    float top = nib__f32_of_bits(bits), to = 0.0f, scale = 0.0f;
     if (bits >= 0x7f800000u) { /* infinite or NaN: results must show it */
-        *scale = nib__f32_of_bits(0x7fc00000u);
+        scale = nib__f32_of_bits(0x7fc00000u);
     } else if (top >= 0x1p-100f) {
         to = 127.0f / top;
-        *scale = top / 127.0f;
+        scale = top / 127.0f;
     }
     const __m256 factor = _mm256_set1_ps(to);
     for (int i = 0; i < 4; i++) {
         v[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), factor));
         if (to == 0.0f) v[i] = _mm256_setzero_si256();
     }
-    int32_t first = reduce_add(_mm256_add_epi32(v[0], v[1]));
-    int32_t second = reduce_add(_mm256_add_epi32(v[2], v[3]));
-    sum16[0] = *scale * (float)first;
-    sum16[1] = *scale * (float)second;
-    *sum32 = *scale * (float)(first + second);
-    __m256i bytes =
-        _mm256_packs_epi16(_mm256_packs_epi32(v[0], v[1]), _mm256_packs_epi32(v[2], v[3]));
+    sums[0] = reduce_add(_mm256_add_epi32(v[0], v[1]));
+    sums[1] = reduce_add(_mm256_add_epi32(v[2], v[3]));
+    __m256i low = _mm256_packs_epi32(v[0], v[1]), high = _mm256_packs_epi32(v[2], v[3]);
+    __m256i bytes = _mm256_packs_epi16(low, high);
     bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
     _mm256_storeu_si256((__m256i *)(void *)q, bytes);
+    return scale;
 }
 
 void nib__row_g32_round_avx2(const float *x, uint32_t k, void *row)
 {
-    row_g32 view = row_g32_view(row, k);
+    size_t at[7];
     uint8_t *base = row;
-    int8_t *q = row;
-    float *scale = (float *)(void *)(base + ((const uint8_t *)view.scale - base));
-    float *sum16 = scale + (view.sum16 - view.scale), *sum32 = scale + (view.sum32 - view.scale);
+    g32_offsets(k, at);
+    float *scale = (float *)(void *)(base + at[1]);
+    int32_t *sum16 = (int32_t *)(void *)(base + at[2]), *sum32 = (int32_t *)(void *)(base + at[3]);
+    float *scaled16 = (float *)(void *)(base + at[4]), *scaled32 = (float *)(void *)(base + at[5]);
     for (uint32_t g = 0; g < k / 32; g++) {
-        round_group(x + 32 * g, q + 32 * g, scale + g, sum16 + 2 * g, sum32 + g);
+        scale[g] = round_group(x + 32 * g, (int8_t *)base + 32 * g, sum16 + 2 * g);
+        sum32[g] = sum16[2 * g] + sum16[2 * g + 1];
+        scaled16[2 * g] = scale[g] * (float)sum16[2 * g];
+        scaled16[2 * g + 1] = scale[g] * (float)sum16[2 * g + 1];
+        scaled32[g] = scale[g] * (float)sum32[g];
     }
 }
 

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Rounded rows of activations of the AVX2 levels.
  *   q16 (decode): [scale, 64 bytes][int16 q: per 4 k the pairs (k0, k2), (k1, k3)][int32 sum: k/16]
- *   g32 (prefill): [int8 q: k][float scale: k/32][float sum16: k/16][float sum32: k/32], where the
- *   sums are scale * (sum of q over 16 or 32 k). Each part is padded to 64 bytes. */
+ *   g32 (prefill): [int8 q: k][float scale: k/32][int32 sum16: k/16][int32 sum32: k/32]
+ *   [float scaled16: k/16][float scaled32: k/32], where sum is that of q over 16 or 32 k and scaled
+ *   is scale * sum.
+ * Each part is padded to 64 bytes. */
 #ifndef NIB_KERNELS_X86_ROWS_AVX2_H
 #define NIB_KERNELS_X86_ROWS_AVX2_H
 
@@ -28,22 +30,13 @@ static inline row_q16 row_q16_view(const void *row, uint32_t k)
 
 typedef struct row_g32 {
     const int8_t *q;
-    const float *scale, *sum16, *sum32;
+    const float *scale;
+    const int32_t *sum16, *sum32;
+    const float *scaled16, *scaled32;
 } row_g32;
 
 size_t nib__row_g32_bytes_avx2(uint32_t k);
 void nib__row_g32_round_avx2(const float *x, uint32_t k, void *row);
-
-static inline row_g32 row_g32_view(const void *row, uint32_t k)
-{
-    const uint8_t *base = row;
-    size_t step32 = nib__align_up(k / 32 * sizeof(float), NIB_ALIGN);
-    size_t step16 = nib__align_up(k / 16 * sizeof(float), NIB_ALIGN);
-    const uint8_t *scale = base + nib__align_up(k, NIB_ALIGN);
-    row_g32 view = {(const int8_t *)base, (const float *)(const void *)scale,
-                    (const float *)(const void *)(scale + step32),
-                    (const float *)(const void *)(scale + step32 + step16)};
-    return view;
-}
+row_g32 nib__row_g32_view_avx2(const void *row, uint32_t k);
 
 #endif

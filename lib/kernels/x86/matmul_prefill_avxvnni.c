@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT
+ * Prefill of coded weights with AVX-VNNI: vpdpbusd adds four products of unsigned codes and signed
+ * activations to 32-bit sums, exactly. */
+#include "kernels/x86/avx2.h"
+#include "kernels/x86/rows_avx2.h"
+
+enum { SIGNED_CODES = 0 };
+
+/* mode is not used. sum[r][half] of `lines` lines. */
+NIB_INLINE void lines_256(int mode, int lines, int rows, const uint8_t *codes, const row_g32 *x,
+                          uint32_t k, __m256i sum[4][2])
+{
+    (void)mode;
+    NIB_UNROLL
+    for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
+    NIB_UNROLL
+    for (int j = 0; j < lines; j++) {
+        const __m256i w0 = load_256(codes + 64 * j), w1 = load_256(codes + 64 * j + 32);
+        NIB_UNROLL
+        for (int r = 0; r < rows; r++) {
+            const __m256i q = broadcast4(x[r].q + k + 4 * (uint32_t)j);
+            sum[r][0] = _mm256_dpbusd_avx_epi32(sum[r][0], w0, q);
+            sum[r][1] = _mm256_dpbusd_avx_epi32(sum[r][1], w1, q);
+        }
+    }
+}
+
+#include "kernels/x86/matmul_prefill_256.h"
+
+static void prefill_panel(const nib__packed *w, uint32_t rows, const strip *t, const row_g32 *x,
+                          uint32_t n, float *y, size_t ldy)
+{
+    bool mins = w->layout->has_min;
+    if (w->layout->scale_group == 16) {
+        if (mins)
+            prefill_mode(0, 4, OFFSET_MIN, rows, w, t, x, n, y, ldy);
+        else
+            prefill_mode(0, 4, OFFSET_ZERO, rows, w, t, x, n, y, ldy);
+    } else {
+        if (mins)
+            prefill_mode(0, 8, OFFSET_MIN, rows, w, t, x, n, y, ldy);
+        else
+            prefill_mode(0, 8, OFFSET_ZERO, rows, w, t, x, n, y, ldy);
+    }
+}
+
+const nib__matmul nib__prefill_coded_avxvnni = {
+    .name = "g32_avxvnni",
+    .row_bytes = nib__row_g32_bytes_avx2,
+    .round_row = nib__row_g32_round_avx2,
+    .run = prefill_run,
+    .scratch_bytes = prefill_scratch,
+    .min_rows = NIB__DECODE_ROWS + 1,
+};
