@@ -32,6 +32,10 @@ static const char *real_text(double number, char text[32])
     for (; m >= 10; m /= 10) exponent++;
     for (; m != 0 && m < 1; m *= 10) exponent--;
     unsigned digits = (unsigned)(m * 100000 + 0.5); /* 1.00000 is 100000 */
+    if (digits >= 1000000) {                        /* 9.999999 was rounded up to 10.0000 */
+        digits /= 10;
+        exponent++;
+    }
     char fraction[8];
     nib__text(fraction, sizeof fraction, "%u", 100000 + digits % 100000);
     nib__text(text, 32, "%s%u.%se%d", number < 0 ? "-" : "", digits / 100000, fraction + 1,

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: MIT
+ * A model: opened once, immutable, shared by sessions through a reference count. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "model/arch.h"
+
+/* ---- settings ---- */
+
+/* The only reads of the environment in the library. */
+static void read_environment(const nib_model_options *o, const char **isa, const char **precision)
+{
+    *isa = o->isa != NULL ? o->isa : getenv("NIB_ISA");
+    *precision = o->precision == NIB_PRECISION_DEFAULT ? getenv("NIB_PRECISION") : NULL;
+}
+
+static nib_status choose_precision(uint32_t option, const char *name, uint32_t *precision,
+                                   nib_error *err)
+{
+    static const char *const names[] = {"default", "exact", "fast", "f32"};
+    if (option > NIB_PRECISION_F32) {
+        return nib__fail(err, NIB_ERR_ARGUMENT, "option precision: expected 0..%d, got %u",
+                         (int)NIB_PRECISION_F32, option);
+    }
+    *precision = option;
+    if (name == NULL || name[0] == '\0') return NIB_OK;
+    for (uint32_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) != 0) continue;
+        *precision = i;
+        return NIB_OK;
+    }
+    return nib__fail(err, NIB_ERR_ARGUMENT,
+                     "NIB_PRECISION: expected default, exact, fast or f32, got \"%s\"", name);
+}
+
+static nib_status choose_kernels(nib_model *m, const nib_model_options *options, nib_error *err)
+{
+    const char *isa_name = NULL, *precision_name = NULL;
+    nib__isa isa = NIB__ISA_SCALAR;
+    read_environment(options, &isa_name, &precision_name);
+    nib_status status = nib__isa_choose(isa_name, &isa, err);
+    if (status == NIB_OK)
+        status = choose_precision(options->precision, precision_name, &m->precision, err);
+    if (status == NIB_OK) nib__kernels_init(&m->kernels, isa, m->precision);
+    return status;
+}
+
+/* ---- identity ---- */
+
+/* FNV-1a, 64 bits. */
+static uint64_t mix(uint64_t hash, const void *data, size_t size)
+{
+    const uint8_t *bytes = data;
+    for (size_t i = 0; i < size; i++) hash = (hash ^ bytes[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+static uint64_t mix_number(uint64_t hash, uint64_t number)
+{
+    uint8_t bytes[8];
+    for (int i = 0; i < 8; i++) bytes[i] = (uint8_t)(number >> (8 * i));
+    return mix(hash, bytes, sizeof bytes);
+}
+
+static uint64_t mix_config(uint64_t hash, const nib__config *c)
+{
+    const uint32_t counts[] = {
+        c->n_layer, c->n_embd,       c->n_head,        c->n_head_kv, c->head_dim,
+        c->n_ff,    c->n_vocab,      c->n_rot,         c->norm,      c->act,
+        c->rope,    c->rope_scaling, c->rope_ctx_orig, c->window,
+    };
+    const float reals[] = {
+        c->norm_eps,       c->rope_base,      c->rope_factor, c->rope_attn_factor,
+        c->rope_beta_fast, c->rope_beta_slow, c->attn_scale,
+    };
+    hash = mix(hash, c->arch, strlen(c->arch));
+    for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+        hash = mix_number(hash, counts[i]);
+    for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
+        uint32_t bits;
+        memcpy(&bits, &reals[i], sizeof bits);
+        hash = mix_number(hash, bits);
+    }
+    return hash;
+}
+
+/* Configuration and tensor directory, plus a few bytes of every tensor: two fine-tunes of one base
+ * model have the same directory, but a saved session of one is worthless to the other. */
+static uint64_t identity_of(const nib_model *m)
+{
+    enum { SAMPLE = 64 };
+    uint64_t hash = mix_config(UINT64_C(0xcbf29ce484222325), &m->config);
+    size_t n = nib__source_tensor_count(m->source);
+    for (size_t i = 0; i < n; i++) {
+        const nib__tensor *t = nib__source_tensor_at(m->source, i);
+        size_t sample = t->size < SAMPLE ? t->size : SAMPLE;
+        hash = mix(hash, t->name, strlen(t->name) + 1);
+        hash = mix_number(hash, t->format->format);
+        for (int d = 0; d < NIB__MAX_DIMS; d++) hash = mix_number(hash, t->ne[d]);
+        hash = mix(hash, t->data, sample);
+        hash = mix(hash, t->data + t->size - sample, sample);
+    }
+    return hash;
+}
+
+/* ---- open, retain, release ---- */
+
+static nib_status make_frequencies(nib_model *m, nib_error *err)
+{
+    if (m->layers == NULL) return NIB_OK; /* inspection */
+    const float *divisors = m->rope_freqs;
+    for (uint32_t i = 0; divisors != NULL && i < m->config.n_rot / 2; i++) {
+        if (divisors[i] > 0 && divisors[i] < 1e30f) continue;
+        return nib__fail(err, NIB_ERR_FORMAT,
+                         "%s: tensor rope_freqs.weight: expected numbers above 0, "
+                         "got another at %u",
+                         nib__source_path(m->source), i);
+    }
+    m->rope_inv = nib__alloc(&m->mem, m->config.n_rot / 2, sizeof *m->rope_inv);
+    if (m->rope_inv == NULL) {
+        return nib__fail(err, NIB_ERR_MEMORY, "%s: out of memory for rotary frequencies",
+                         nib__source_path(m->source));
+    }
+    nib__rope_frequencies(&m->config, divisors, m->rope_inv);
+    return NIB_OK;
+}
+
+/* Everything but the source, which stays with the caller of nib__model_open on failure. */
+static void release_parts(nib_model *m)
+{
+    nib_allocator mem = m->mem;
+    nib__tokenizer_free(m->tokenizer);
+    nib__free(&mem, m->layers);
+    nib__free(&mem, m->weights);
+    nib__free(&mem, m->rope_inv);
+    nib__free(&mem, m);
+}
+
+static nib_status fill(nib_model *m, const nib_model_options *options, nib_error *err)
+{
+    const nib__arch *arch = NULL;
+    nib_status status = choose_kernels(m, options, err);
+    if (status != NIB_OK) return status;
+    status = nib__tokenizer_new(&m->mem, m->source, &m->tokenizer, err);
+    if (status != NIB_OK) return status;
+    status = nib__config_read(m->source, nib__tokenizer_size(m->tokenizer), &m->config, &arch, err);
+    if (status != NIB_OK) return status;
+    status = nib__weights_load(m, arch, options, err);
+    if (status != NIB_OK) return status;
+    status = make_frequencies(m, err);
+    if (status != NIB_OK) return status;
+    m->identity = identity_of(m);
+    return NIB_OK;
+}
+
+nib_status nib__model_open(nib__source *source, const nib_model_options *options, nib_model **model,
+                           nib_error *err)
+{
+    static const nib_model_options defaults = {.struct_size = sizeof defaults};
+    if (options == NULL) options = &defaults;
+    nib_allocator mem = nib__allocator(options->allocator);
+    nib_model *m = nib__alloc(&mem, 1, sizeof *m);
+    if (m == NULL) {
+        return nib__fail(err, NIB_ERR_MEMORY, "%s: out of memory for the model",
+                         nib__source_path(source));
+    }
+    m->mem = mem;
+    m->source = source;
+    atomic_init(&m->refs, 1);
+    nib_status status = fill(m, options, err);
+    if (status != NIB_OK) {
+        release_parts(m);
+        return status;
+    }
+    *model = m;
+    return NIB_OK;
+}
+
+nib_model *nib__model_retain(nib_model *model)
+{
+    atomic_fetch_add_explicit(&model->refs, 1, memory_order_relaxed);
+    return model;
+}
+
+void nib__model_release(nib_model *model)
+{
+    if (model == NULL) return;
+    /* Acquire and release: whoever frees sees everything that the other holders did before. */
+    if (atomic_fetch_sub_explicit(&model->refs, 1, memory_order_acq_rel) != 1) return;
+    nib__source *source = model->source;
+    release_parts(model);
+    nib__source_close(source);
+}
