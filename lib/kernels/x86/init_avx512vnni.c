@@ -16,5 +16,5 @@ static const nib__matmul decode_coded = {
 void nib__kernels_init_avx512vnni(nib__kernels *table)
 {
     table->decode_coded = decode_coded;
-    table->prefill_coded = decode_coded;
+    table->prefill_coded = nib__prefill_coded_avx512vnni;
 }

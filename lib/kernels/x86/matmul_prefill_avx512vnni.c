@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: MIT
+ * Prefill for coded weights with vpdpbusd: activations rounded to int8 with one scale per 32 k.
+ *
+ * A strip of 32 outputs is unpacked once per call to signed codes and float32 scales, then
+ * multiplied with blocks of up to 6 rows. Activations are stored with 128 added, as the unsigned
+ * operand of vpdpbusd; sums of 32 k therefore start from -128 times the sum of the codes, which
+ * the strip keeps ready. Sums are exact integers; float32 sums run over ascending groups. A row's
+ * result does not depend on the other rows. */
+#include "base/half.h"
+#include "kernels/x86/avx512.h"
+#include "kernels/x86/unpack_avx512.h"
+
+enum {
+    STRIP = 2 * NIB__PANEL, /* outputs per strip */
+    ROWS = 6,               /* most rows in registers */
+    LINES_BYTES = 8 * 2 * 64,
+    PART_BYTES = 3 * 2 * 64
+};
+
+/* One scale group of a strip, both panels: after the lines of its 32 k. */
+typedef struct strip_part {
+    int32_t start[2][16]; /* -128 * sum of codes */
+    float scale[2][16], min[2][16];
+} strip_part;
+
+/* A group of 32 k in a rounded row; behind the row's codes. Sums are of the rounded values. */
+typedef struct row_group {
+    float scale, sum32, sum16[2];
+} row_group;
+
+static size_t code_bytes(uint32_t k)
+{
+    return nib__align_up(k, NIB_ALIGN);
+}
+
+static size_t row_bytes(uint32_t k)
+{
+    return code_bytes(k) + nib__align_up(k / NIB__GROUP * sizeof(row_group), NIB_ALIGN);
+}
+
+/* Bytes of one group of 32 k in an unpacked strip. */
+NIB_INLINE size_t strip_group_bytes(int parts)
+{
+    return LINES_BYTES + (size_t)parts * PART_BYTES;
+}
+
+static size_t scratch_bytes(uint32_t k)
+{
+    return k / NIB__GROUP * strip_group_bytes(2);
+}
+
+/* 32 values to codes + 128. */
+static void round_group(const float *x, uint8_t *codes, row_group *group)
+{
+    __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
+    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
+    __m512i top = _mm512_max_epi32(_mm512_and_epi32(_mm512_castps_si512(a), magnitude),
+                                   _mm512_and_epi32(_mm512_castps_si512(b), magnitude));
+    uint32_t bits = (uint32_t)_mm512_reduce_max_epi32(top);
+    float max = nib__f32_of_bits(bits), to = 0.0f;
+    group->scale = 0.0f;
+    if (bits >= 0x7f800000u) { /* infinite or NaN: results must show it */
+        group->scale = nib__f32_of_bits(0x7fc00000u);
+        a = b = _mm512_setzero_ps();
+    } else if (max >= 0x1p-100f) {
+        to = 127.0f / max;
+        group->scale = max / 127.0f;
+    }
+    __m512i qa = _mm512_cvtps_epi32(_mm512_mul_ps(a, _mm512_set1_ps(to)));
+    __m512i qb = _mm512_cvtps_epi32(_mm512_mul_ps(b, _mm512_set1_ps(to)));
+    int32_t sum_a = _mm512_reduce_add_epi32(qa), sum_b = _mm512_reduce_add_epi32(qb);
+    group->sum16[0] = group->scale * (float)sum_a;
+    group->sum16[1] = group->scale * (float)sum_b;
+    group->sum32 = group->scale * (float)(sum_a + sum_b);
+    const __m512i offset = _mm512_set1_epi32(128);
+    _mm_storeu_si128((__m128i *)(void *)codes,
+                     _mm512_cvtepi32_epi8(_mm512_add_epi32(qa, offset)));
+    _mm_storeu_si128((__m128i *)(void *)(codes + 16),
+                     _mm512_cvtepi32_epi8(_mm512_add_epi32(qb, offset)));
+}
+
+static void round_row(const float *x, uint32_t k, void *row)
+{
+    uint8_t *codes = row;
+    row_group *groups = (row_group *)(void *)(codes + code_bytes(k));
+    for (uint32_t g = 0; g < k / NIB__GROUP; g++) {
+        round_group(x + g * NIB__GROUP, codes + g * NIB__GROUP, &groups[g]);
+    }
+}
+
+/* One panel into its half (0 or 1) of the strip. */
+NIB_INLINE void unpack_panel(nib__format f, const nib__packed *w, uint32_t panel, int half,
+                             uint8_t *strip)
+{
+    const uint8_t *entry = w->data + (size_t)panel * w->panel_bytes;
+    const uint8_t *codes = entry + w->code_offset;
+    const __m512i zero = _mm512_set1_epi8((char)code_zero(f)), minus = _mm512_set1_epi8(-128);
+    __m512i book = load_book(f, w->layout);
+    for (uint32_t k = 0; k < w->k; entry += scale_bytes(f)) {
+        block_scale scales = load_block_scale(f, entry);
+        for (uint32_t g = 0; g < block_groups(f); g++, k += NIB__GROUP, codes += group_bytes(f)) {
+            __m512i line[8];
+            unpack_group(f, codes, book, line);
+            NIB_UNROLL
+            for (int part = 0; part < group_scales(f); part++) {
+                const int n_lines = 8 / group_scales(f);
+                strip_part *p = (strip_part *)(void *)(strip + LINES_BYTES + part * PART_BYTES);
+                __m512 s, m = _mm512_setzero_ps();
+                group_scale(f, &scales, g * (uint32_t)group_scales(f) + (uint32_t)part, &s, &m);
+                __m512i sum = _mm512_setzero_si512();
+                NIB_UNROLL
+                for (int j = part * n_lines; j < (part + 1) * n_lines; j++) {
+                    __m512i code = _mm512_sub_epi8(line[j], zero);
+                    /* minus is -128 as a signed and 128 as an unsigned byte */
+                    sum = _mm512_dpbusd_epi32(sum, minus, code);
+                    _mm512_store_si512(strip + 128 * j + 64 * half, code);
+                }
+                sum = _mm512_sub_epi32(_mm512_setzero_si512(), sum);
+                _mm512_store_si512(p->start[half], sum);
+                _mm512_store_ps(p->scale[half], s);
+                _mm512_store_ps(p->min[half], m);
+            }
+            strip += strip_group_bytes(group_scales(f));
+        }
+    }
+}
+
+static void unpack(const nib__packed *w, uint32_t panel, int half, uint8_t *strip)
+{
+    switch (w->layout->format) {
+    case NIB__Q4_0: unpack_panel(NIB__Q4_0, w, panel, half, strip); break;
+    case NIB__Q4_1: unpack_panel(NIB__Q4_1, w, panel, half, strip); break;
+    case NIB__Q5_0: unpack_panel(NIB__Q5_0, w, panel, half, strip); break;
+    case NIB__Q5_1: unpack_panel(NIB__Q5_1, w, panel, half, strip); break;
+    case NIB__Q8_0: unpack_panel(NIB__Q8_0, w, panel, half, strip); break;
+    case NIB__Q2_K: unpack_panel(NIB__Q2_K, w, panel, half, strip); break;
+    case NIB__Q3_K: unpack_panel(NIB__Q3_K, w, panel, half, strip); break;
+    case NIB__Q4_K: unpack_panel(NIB__Q4_K, w, panel, half, strip); break;
+    case NIB__Q5_K: unpack_panel(NIB__Q5_K, w, panel, half, strip); break;
+    case NIB__Q6_K: unpack_panel(NIB__Q6_K, w, panel, half, strip); break;
+    case NIB__IQ4_NL: unpack_panel(NIB__IQ4_NL, w, panel, half, strip); break;
+    case NIB__IQ4_XS: unpack_panel(NIB__IQ4_XS, w, panel, half, strip); break;
+    case NIB__MXFP4: unpack_panel(NIB__MXFP4, w, panel, half, strip); break;
+    default: break; /* float formats go to prefill_float */
+    }
+}
+
+/* What a block of rows is multiplied with and where results go. */
+typedef struct product {
+    const uint8_t *strip;
+    uint32_t k;
+    size_t row_bytes, ldy;
+    __mmask16 mask[2]; /* real outputs of both panels */
+} product;
+
+/* `rows` rows times the strip; rows, parts (scales per 32 k) and with_min are constants. */
+NIB_INLINE void multiply_rows(int rows, int parts, int with_min, const product *p,
+                              const uint8_t *row, float *y)
+{
+    const uint8_t *strip = p->strip;
+    size_t group_at = code_bytes(p->k);
+    __m512 acc[ROWS][2];
+    NIB_UNROLL
+    for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm512_setzero_ps();
+    for (uint32_t k = 0; k < p->k; k += NIB__GROUP) {
+        NIB_UNROLL
+        for (int part = 0; part < parts; part++) {
+            const int n_lines = 8 / parts;
+            const strip_part *w =
+                (const strip_part *)(const void *)(strip + LINES_BYTES + part * PART_BYTES);
+            __m512i sum[ROWS][2];
+            NIB_UNROLL
+            for (int r = 0; r < rows; r++) {
+                sum[r][0] = _mm512_load_si512(w->start[0]);
+                sum[r][1] = _mm512_load_si512(w->start[1]);
+            }
+            NIB_UNROLL
+            for (int j = part * n_lines; j < (part + 1) * n_lines; j++) {
+                __m512i c0 = _mm512_load_si512(strip + 128 * j);
+                __m512i c1 = _mm512_load_si512(strip + 128 * j + 64);
+                NIB_UNROLL
+                for (int r = 0; r < rows; r++) {
+                    const uint8_t *x = row + r * p->row_bytes + k + 4 * j;
+                    __m512i four = broadcast4((const int8_t *)x);
+                    sum[r][0] = _mm512_dpbusd_epi32(sum[r][0], four, c0);
+                    sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], four, c1);
+                }
+            }
+            __m512 s0 = _mm512_load_ps(w->scale[0]), s1 = _mm512_load_ps(w->scale[1]);
+            NIB_UNROLL
+            for (int r = 0; r < rows; r++) {
+                const row_group *g =
+                    (const row_group *)(const void *)(row + r * p->row_bytes + group_at) +
+                    k / NIB__GROUP;
+                __m512 scale = _mm512_set1_ps(g->scale);
+                acc[r][0] = _mm512_fmadd_ps(_mm512_mul_ps(scale, s0),
+                                            _mm512_cvtepi32_ps(sum[r][0]), acc[r][0]);
+                acc[r][1] = _mm512_fmadd_ps(_mm512_mul_ps(scale, s1),
+                                            _mm512_cvtepi32_ps(sum[r][1]), acc[r][1]);
+                if (with_min) {
+                    __m512 xsum = _mm512_set1_ps(parts == 1 ? g->sum32 : g->sum16[part]);
+                    acc[r][0] = _mm512_fmadd_ps(_mm512_load_ps(w->min[0]), xsum, acc[r][0]);
+                    acc[r][1] = _mm512_fmadd_ps(_mm512_load_ps(w->min[1]), xsum, acc[r][1]);
+                }
+            }
+        }
+        strip += strip_group_bytes(parts);
+    }
+    NIB_UNROLL
+    for (int r = 0; r < rows; r++) {
+        _mm512_mask_storeu_ps(y + r * p->ldy, p->mask[0], acc[r][0]);
+        _mm512_mask_storeu_ps(y + r * p->ldy + NIB__PANEL, p->mask[1], acc[r][1]);
+    }
+}
+
+NIB_INLINE void multiply(int parts, int with_min, const product *p, const uint8_t *rows, uint32_t m,
+                         float *y)
+{
+    for (uint32_t r = 0, step; r < m; r += step) {
+        const uint8_t *row = rows + r * p->row_bytes;
+        float *out = y + r * p->ldy;
+        uint32_t left = m - r;
+        step = left >= 6 ? 6 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        switch (step) {
+        case 6: multiply_rows(6, parts, with_min, p, row, out); break;
+        case 4: multiply_rows(4, parts, with_min, p, row, out); break;
+        case 2: multiply_rows(2, parts, with_min, p, row, out); break;
+        default: multiply_rows(1, parts, with_min, p, row, out); break;
+        }
+    }
+}
+
+static void run(const nib__packed *w, uint32_t first, uint32_t count, const void *rows, uint32_t m,
+                float *y, size_t ldy, void *scratch)
+{
+    int parts = w->layout->scale_group == 16 ? 2 : 1;
+    product job = {.strip = scratch, .k = w->k, .row_bytes = row_bytes(w->k), .ldy = ldy};
+    for (uint32_t p = first; p < first + count; p += 2) {
+        bool two = p + 1 < first + count;
+        unpack(w, p, 0, scratch);
+        /* A missing second panel multiplies what lies in scratch; nothing of it is stored. */
+        if (two) unpack(w, p + 1, 1, scratch);
+        job.mask[0] = panel_mask(w, p);
+        job.mask[1] = two ? panel_mask(w, p + 1) : 0;
+        float *out = y + (size_t)p * NIB__PANEL;
+        if (parts == 1 && !w->layout->has_min) multiply(1, 0, &job, rows, m, out);
+        else if (parts == 1) multiply(1, 1, &job, rows, m, out);
+        else if (!w->layout->has_min) multiply(2, 0, &job, rows, m, out);
+        else multiply(2, 1, &job, rows, m, out);
+    }
+}
+
+const nib__matmul nib__prefill_coded_avx512vnni = {.name = "g32_avx512vnni",
+                                                   .row_bytes = row_bytes,
+                                                   .round_row = round_row,
+                                                   .run = run,
+                                                   .scratch_bytes = scratch_bytes,
+                                                   .min_rows = 8};
