@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT
- * A session: one stream of tokens, its KV cache, and the pass in progress. */
+ * A session: one stream of tokens, its KV cache, and the pass in progress.
+ *
+ * The stream has three parts: [0, n_evaluated) is in the cache, a pass in progress works on the next
+ * few, the rest waits. `logits` belong to token n_evaluated - 1, if they are valid. */
 #ifndef NIB_DECODE_SESSION_H
 #define NIB_DECODE_SESSION_H
 
@@ -11,10 +14,11 @@ struct nib_session {
     nib_allocator mem;
     nib_model *model;             /* one reference */
     nib_session_options options;  /* as resolved: no zeros left */
+    nib_parallel parallel;        /* what options.parallel points to, unless NULL */
     nib__exec exec;
     nib__kv kv;
     nib__activations act;
-    uint8_t *block;               /* memory behind act, logits and tokens */
+    uint8_t *block;               /* memory behind tokens, logits, scratch and act */
     int32_t *tokens;              /* [n_ctx] */
     uint32_t n_tokens;            /* length of the stream */
     uint32_t n_evaluated;         /* of them in the KV cache */
@@ -22,17 +26,50 @@ struct nib_session {
     uint32_t logits_valid;
     nib__pass pass;               /* in progress while pass_active */
     uint32_t pass_active;
+    uint64_t pass_ns;             /* time spent on it so far */
+    double row_ns;                /* measured: time per row of a long pass; 0: not yet */
     atomic_int cancel;
     nib__completion *completion;  /* NULL: none */
     nib_session_stats stats;
 };
 
-/* Evaluates pending tokens until all are in the cache, or the deadline (nib__now_ns; 0: none)
- * passed. Returns NIB_OK in both cases: compare n_evaluated with n_tokens. CANCELLED clears the
- * flag and leaves the cache valid up to the last finished pass. */
-nib_status nib__session_advance(nib_session *s, uint64_t deadline_ns, nib_error *err);
+/* Checks the options of a caller (complete, or NULL) and replaces zeros by defaults. */
+nib_status nib__session_resolve(const nib_model *model, const nib_session_options *options,
+                                nib_session_options *resolved, nib_error *err);
+
+/* Bytes of a session with resolved options; MEMORY if that overflows. */
+nib_status nib__session_size(const nib_model *model, const nib_session_options *options,
+                             uint64_t *bytes, nib_error *err);
+
+nib_status nib__session_new(nib_model *model, const nib_session_options *resolved,
+                            nib_session **session, nib_error *err);
+void nib__session_free(nib_session *s); /* NULL is a no-op */
+nib_status nib__session_fork(const nib_session *s, nib_session **fork, nib_error *err);
+
+/* Edits of the stream; ids are checked. None of them evaluates. */
+nib_status nib__session_set(nib_session *s, const int32_t *ids, size_t n, uint32_t *reused,
+                            nib_error *err);
+nib_status nib__session_append(nib_session *s, const int32_t *ids, size_t n, nib_error *err);
+void nib__session_cut(nib_session *s, uint32_t n_tokens); /* to at most n_tokens */
 
 /* Appends one token, checked by the caller against n_ctx. */
 void nib__session_push(nib_session *s, int32_t id);
+
+/* Evaluates pending tokens until all are in the cache and the logits are valid, or the deadline
+ * (nib__now_ns; 0: none) passed. Returns NIB_OK in both cases: see nib__session_ready. CANCELLED
+ * clears the flag and leaves the cache valid up to the last finished pass. */
+nib_status nib__session_advance(nib_session *s, uint64_t deadline_ns, nib_error *err);
+
+/* 1 if nothing is pending. */
+int32_t nib__session_ready(const nib_session *s);
+
+/* Appends ids and writes the logits after each to logits[n][n_vocab]; on failure they are cut off
+ * again. `rows` is the most to evaluate in one pass. */
+nib_status nib__session_eval_logits(nib_session *s, const int32_t *ids, size_t n, uint32_t rows,
+                                    float *logits, nib_error *err);
+
+/* state.c: see nib_session_save and nib_session_load. */
+nib_status nib__session_save(const nib_session *s, const char *path, nib_error *err);
+nib_status nib__session_load(nib_session *s, const char *path, nib_error *err);
 
 #endif

@@ -15,12 +15,15 @@ static uint32_t round_capacity(uint32_t capacity)
     return capacity > UINT32_MAX - 15 ? UINT32_MAX & ~15u : (capacity + 15) & ~15u;
 }
 
+size_t nib__kv_element(uint32_t type)
+{
+    return type == NIB_KV_Q8 ? sizeof(int8_t) : type == NIB__KV_F32 ? sizeof(float) : sizeof(uint16_t);
+}
+
 /* Sizes by arena, which checks them. */
 static head_shape shape_of(uint32_t head_dim, uint32_t capacity, uint32_t type)
 {
-    size_t element = type == NIB_KV_Q8     ? sizeof(int8_t)
-                     : type == NIB__KV_F32 ? sizeof(float)
-                                           : sizeof(uint16_t);
+    size_t element = nib__kv_element(type);
     nib__arena arena = {.base = NULL};
     head_shape shape;
     nib__arena_take(&arena, capacity, head_dim * element);

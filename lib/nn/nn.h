@@ -107,6 +107,7 @@ typedef struct nib__kv {
 
 /* The cache type for the caller's option: with NIB_PRECISION_F32, f32 takes the place of f16. */
 uint32_t nib__kv_type(const nib_model *model, uint32_t option);
+size_t nib__kv_element(uint32_t type); /* bytes of one number of a key or value */
 
 nib_status nib__kv_init(nib__kv *kv, const nib_allocator *mem, const nib__config *config,
                         uint32_t capacity, uint32_t type, nib_error *err);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ * A completion: draw, append, evaluate, until a stop rule or a limit ends it. */
+#ifndef NIB_DECODE_COMPLETE_H
+#define NIB_DECODE_COMPLETE_H
+
+#include "decode/session.h"
+
+/* Checks the options and makes a completion that continues whatever the session will hold when it is
+ * first stepped. `suffix` is for stop_suffix. Nothing is attached to a session yet. */
+nib_status nib__completion_new(const nib_session *s, const nib_complete_options *options,
+                               nib_text suffix, nib__completion **completion, nib_error *err);
+void nib__completion_free(nib__completion *c); /* NULL is a no-op */
+
+/* Makes it the completion of the session, in place of any other; its prompt is the stream as it is
+ * now. */
+void nib__complete_attach(nib_session *s, nib__completion *c);
+
+/* Ends the completion in progress, if any. */
+void nib__complete_end(nib_session *s);
+
+/* Works until the deadline (nib__now_ns), or, if that is 0, until a token was drawn. What it brought
+ * since the last report is in *step afterwards, also in the step after a failure. */
+nib_status nib__complete_step(nib_session *s, uint64_t deadline_ns, nib_step *step, nib_error *err);
+
+#endif

@@ -1,0 +1,390 @@
+/* SPDX-License-Identifier: MIT
+ * One stream of tokens: memory, edits that keep the cache of what did not change, and evaluation in
+ * passes that can be interrupted. */
+#include "decode/session.h"
+
+#include <string.h>
+
+#include "base/clock.h"
+#include "decode/complete.h"
+
+enum {
+    DEFAULT_CTX = 4096,
+    DEFAULT_BATCH = 512,
+    MAX_THREADS = 256,
+    FIRST_ROWS = 64 /* of a pass with a time budget, before anything was measured */
+};
+
+/* ---- options and memory ---------------------------------------------------------------------- */
+
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
+nib_status nib__session_resolve(const nib_model *model, const nib_session_options *options,
+                                nib_session_options *resolved, nib_error *err)
+{
+    nib_session_options o = {.struct_size = sizeof o};
+    if (options != NULL) o = *options;
+    uint32_t trained = model->config.n_ctx_train;
+    if (o.n_ctx == 0) o.n_ctx = trained == 0 ? DEFAULT_CTX : smaller(trained, DEFAULT_CTX);
+    if (o.n_ctx > INT32_MAX) {
+        return nib__fail(err, NIB_ERR_ARGUMENT, "n_ctx: expected at most %d, got %u",
+                         (int)INT32_MAX, o.n_ctx);
+    }
+    if (o.kv_type != NIB_KV_F16 && o.kv_type != NIB_KV_Q8) {
+        return nib__fail(err, NIB_ERR_ARGUMENT, "kv_type: expected 0 (f16) or 1 (q8), got %u",
+                         o.kv_type);
+    }
+    if (o.reserved != 0)
+        return nib__fail(err, NIB_ERR_ARGUMENT, "reserved: expected 0, got %u", o.reserved);
+    if (o.n_threads == 0) o.n_threads = 1;
+    if (o.parallel != NULL) {
+        if (o.parallel->run == NULL)
+            return nib__fail(err, NIB_ERR_ARGUMENT, "parallel: expected a function, got NULL");
+        o.n_threads = o.parallel->n_threads == 0 ? 1 : o.parallel->n_threads;
+    }
+    if (o.n_threads > MAX_THREADS) {
+        return nib__fail(err, NIB_ERR_ARGUMENT, "n_threads: expected at most %d, got %u",
+                         (int)MAX_THREADS, o.n_threads);
+    }
+    if (o.n_batch == 0) o.n_batch = DEFAULT_BATCH;
+    o.n_batch = smaller(o.n_batch, o.n_ctx);
+    *resolved = o;
+    return NIB_OK;
+}
+
+/* One block: | tokens | logits | scratch of every slot | activations |; sizes only if base is NULL.
+ */
+static void carve(nib_session *s, const nib_model *model, nib__arena *arena)
+{
+    s->tokens = nib__arena_take(arena, s->options.n_ctx, sizeof *s->tokens);
+    s->logits = nib__arena_take(arena, model->config.n_vocab, sizeof *s->logits);
+    s->exec.scratch = nib__arena_take(arena, s->exec.n_slots, s->exec.slot_bytes);
+    nib__activations_carve(arena, model, s->options.n_batch, &s->act);
+}
+
+/* Fills in what carve reads and measures. */
+static nib_status measure(nib_session *s, const nib_model *model, size_t *block, size_t *total,
+                          nib_error *err)
+{
+    nib__arena arena = {NULL, 0, false};
+    s->exec.slot_bytes = nib__exec_slot_bytes(model);
+    carve(s, model, &arena);
+    size_t kv =
+        nib__kv_bytes(&model->config, s->options.n_ctx, nib__kv_type(model, s->options.kv_type));
+    if (arena.overflow || kv == SIZE_MAX || !nib__add(arena.used, kv, total) ||
+        !nib__add(*total, sizeof *s, total)) {
+        return nib__fail(err, NIB_ERR_MEMORY,
+                         "a session with n_ctx %u and n_batch %u is larger "
+                         "than the address space",
+                         s->options.n_ctx, s->options.n_batch);
+    }
+    *block = arena.used;
+    return NIB_OK;
+}
+
+nib_status nib__session_size(const nib_model *model, const nib_session_options *options,
+                             uint64_t *bytes, nib_error *err)
+{
+    nib_session s = {.options = *options};
+    s.exec.n_slots = options->n_threads;
+    size_t block, total;
+    nib_status status = measure(&s, model, &block, &total, err);
+    if (status == NIB_OK) *bytes = total;
+    return status;
+}
+
+nib_status nib__session_new(nib_model *model, const nib_session_options *o, nib_session **session,
+                            nib_error *err)
+{
+    if (model->layers == NULL) {
+        return nib__fail(err, NIB_ERR_STATE,
+                         "the model was opened for inspection only: it has no weights");
+    }
+    nib_allocator mem = o->allocator != NULL ? *o->allocator : model->mem;
+    nib_session *s = nib__alloc(&mem, 1, sizeof *s);
+    if (s == NULL) return nib__fail(err, NIB_ERR_MEMORY, "out of memory for a session");
+    s->mem = mem;
+    s->options = *o;
+    s->options.allocator = NULL;
+    s->model = nib__model_retain(model);
+    if (o->parallel != NULL) {
+        s->parallel = *o->parallel;
+        s->options.parallel = &s->parallel;
+    }
+    atomic_init(&s->cancel, 0);
+    s->exec.kernels = &model->kernels;
+    s->exec.cancel = &s->cancel;
+    size_t block, total;
+    nib_status status =
+        nib__pool_new(&s->mem, o->n_threads, s->options.parallel, &s->exec.pool, err);
+    if (status != NIB_OK) goto fail;
+    s->exec.n_slots = nib__pool_threads(s->exec.pool);
+    status = measure(s, model, &block, &total, err);
+    if (status != NIB_OK) goto fail;
+    s->block = nib__alloc_raw(&s->mem, block, 1);
+    if (s->block == NULL) {
+        status = nib__fail(err, NIB_ERR_MEMORY, "out of memory for a session (%zu bytes)", block);
+        goto fail;
+    }
+    nib__arena arena = {s->block, 0, false};
+    carve(s, model, &arena);
+    status = nib__kv_init(&s->kv, &s->mem, &model->config, o->n_ctx,
+                          nib__kv_type(model, o->kv_type), err);
+    if (status != NIB_OK) goto fail;
+    s->stats.n_threads = s->exec.n_slots;
+    s->stats.memory_bytes = total;
+    *session = s;
+    return NIB_OK;
+fail:
+    nib__session_free(s);
+    return status;
+}
+
+void nib__session_free(nib_session *s)
+{
+    if (s == NULL) return;
+    nib__complete_end(s);
+    nib__kv_free(&s->kv);
+    nib__free(&s->mem, s->block);
+    nib__pool_free(s->exec.pool);
+    nib__model_release(s->model);
+    nib_allocator mem = s->mem;
+    nib__free(&mem, s);
+}
+
+/* ---- fork ------------------------------------------------------------------------------------ */
+
+/* The first n positions of one head; keys lie in whole blocks of 16 positions. */
+static void copy_head(const nib__kv_head *to, const nib__kv_head *from, size_t n)
+{
+    size_t element = nib__kv_element(from->type);
+    memcpy(to->k, from->k, nib__align_up(n, 16) * from->dim * element);
+    memcpy(to->v, from->v, n * from->dim * element);
+    if (from->type != NIB_KV_Q8) return;
+    memcpy(to->k_scale, from->k_scale, n * sizeof(float));
+    memcpy(to->v_scale, from->v_scale, n * sizeof(float));
+}
+
+nib_status nib__session_fork(const nib_session *s, nib_session **out, nib_error *err)
+{
+    nib_session_options options = s->options;
+    options.allocator = &s->mem;
+    nib_session *fork;
+    nib_status status = nib__session_new(s->model, &options, &fork, err);
+    if (status != NIB_OK) return status;
+    memcpy(fork->tokens, s->tokens, s->n_tokens * sizeof *s->tokens);
+    memcpy(fork->logits, s->logits, s->logits_valid ? s->model->config.n_vocab * sizeof(float) : 0);
+    for (uint32_t layer = 0; layer < s->kv.n_layer; layer++) {
+        for (uint32_t head = 0; head < s->kv.n_head_kv; head++) {
+            nib__kv_head to = nib__kv_view(&fork->kv, layer, head);
+            nib__kv_head from = nib__kv_view(&s->kv, layer, head);
+            copy_head(&to, &from, s->n_evaluated);
+        }
+    }
+    fork->n_tokens = s->n_tokens;
+    fork->n_evaluated = s->n_evaluated;
+    fork->logits_valid = s->logits_valid;
+    fork->row_ns = s->row_ns;
+    *out = fork;
+    return NIB_OK;
+}
+
+/* ---- edits ----------------------------------------------------------------------------------- */
+
+void nib__session_cut(nib_session *s, uint32_t n_tokens)
+{
+    if (n_tokens >= s->n_tokens) return;
+    if (s->pass_active && s->pass.pos0 + s->pass.n > n_tokens) s->pass_active = 0;
+    if (s->n_evaluated > n_tokens) {
+        s->n_evaluated = n_tokens;
+        s->logits_valid = 0;
+    }
+    s->n_tokens = n_tokens;
+}
+
+static nib_status check_ids(const nib_session *s, const int32_t *ids, size_t n, size_t room,
+                            nib_error *err)
+{
+    if (n > room) {
+        return nib__fail(err, NIB_ERR_LIMIT,
+                         "%zu tokens do not fit: the context holds %u, %zu are "
+                         "free",
+                         n, s->options.n_ctx, room);
+    }
+    uint32_t n_vocab = s->model->config.n_vocab;
+    for (size_t i = 0; i < n; i++) {
+        if (ids[i] < 0 || (uint32_t)ids[i] >= n_vocab) {
+            return nib__fail(err, NIB_ERR_ARGUMENT, "token %zu: expected an id of 0 to %u, got %d",
+                             i, n_vocab - 1, (int)ids[i]);
+        }
+    }
+    return NIB_OK;
+}
+
+nib_status nib__session_append(nib_session *s, const int32_t *ids, size_t n, nib_error *err)
+{
+    nib_status status = check_ids(s, ids, n, s->options.n_ctx - s->n_tokens, err);
+    if (status != NIB_OK || n == 0) return status;
+    memcpy(s->tokens + s->n_tokens, ids, n * sizeof *ids);
+    s->n_tokens += (uint32_t)n;
+    return NIB_OK;
+}
+
+nib_status nib__session_set(nib_session *s, const int32_t *ids, size_t n, uint32_t *reused,
+                            nib_error *err)
+{
+    nib_status status = check_ids(s, ids, n, s->options.n_ctx, err);
+    if (status != NIB_OK) return status;
+    uint32_t common = 0;
+    while (common < n && common < s->n_tokens && ids[common] == s->tokens[common]) common++;
+    nib__session_cut(s, common);
+    if (n > common) memcpy(s->tokens + common, ids + common, (n - common) * sizeof *ids);
+    s->n_tokens = (uint32_t)n;
+    *reused = s->n_evaluated;
+    s->stats.n_reused += *reused;
+    return NIB_OK;
+}
+
+void nib__session_push(nib_session *s, int32_t id)
+{
+    s->tokens[s->n_tokens++] = id;
+}
+
+/* ---- evaluation ------------------------------------------------------------------------------ */
+
+int32_t nib__session_ready(const nib_session *s)
+{
+    return s->n_evaluated == s->n_tokens && (s->logits_valid || s->n_tokens == 0);
+}
+
+/* Rows of the next pass over `left` rows, at most `most`. A short tail would be computed by the
+ * decode kernels and a long one by the prefill kernels; so that the cut into passes does not show
+ * in the result, no pass leaves a tail of 1 to 16 rows (unless `most` is smaller than 34). */
+static uint32_t pass_rows(uint32_t left, uint32_t most)
+{
+    const uint32_t tail = NIB__DECODE_ROWS + 1;
+    if (most >= left) return left;
+    return left - most < tail && left >= 2 * tail ? left - tail : most;
+}
+
+/* With a deadline a pass takes about four budgets: an interrupted pass goes on, but a cancelled one
+ * is lost. */
+static uint32_t choose_rows(const nib_session *s, uint64_t deadline_ns)
+{
+    uint32_t left = s->n_tokens - s->n_evaluated, rows = s->options.n_batch;
+    if (deadline_ns != 0) {
+        uint64_t now = nib__now_ns();
+        double budget = deadline_ns > now ? (double)(deadline_ns - now) : 0;
+        double fit = s->row_ns > 0 ? 4 * budget / s->row_ns : FIRST_ROWS;
+        uint32_t least = 2 * (NIB__DECODE_ROWS + 1);
+        uint32_t wanted = fit > (double)rows ? rows : (uint32_t)fit;
+        rows = smaller(rows, wanted > least ? wanted : least);
+    }
+    return pass_rows(left, rows);
+}
+
+static nib_status start_pass(nib_session *s, uint64_t deadline_ns, nib_error *err)
+{
+    uint32_t n = choose_rows(s, deadline_ns);
+    int last = s->n_evaluated + n == s->n_tokens;
+    s->pass = (nib__pass){.ids = s->tokens + s->n_evaluated,
+                          .n = n,
+                          .pos0 = s->n_evaluated,
+                          .all_logits = last ? NIB__LOGITS_LAST : NIB__LOGITS_NONE,
+                          .logits = s->logits};
+    s->pass_ns = 0;
+    nib_status status = nib__pass_begin(&s->pass, s->model, &s->act, err);
+    if (status == NIB_OK) s->pass_active = 1;
+    return status;
+}
+
+/* Counts a finished pass. */
+static void account(nib_session *s, const nib__pass *pass, uint64_t ns)
+{
+    if (pass->n == 1) {
+        s->stats.n_decode++;
+        s->stats.decode_ns += ns;
+        return;
+    }
+    s->stats.n_prefill += pass->n;
+    s->stats.prefill_ns += ns;
+    if (pass->n > NIB__DECODE_ROWS) {
+        double row = (double)ns / pass->n;
+        s->row_ns = s->row_ns > 0 ? (s->row_ns + row) / 2 : row;
+    }
+}
+
+static nib_status run_pass(nib_session *s, uint64_t deadline_ns, nib_error *err)
+{
+    int32_t done = 0;
+    uint64_t start = nib__now_ns();
+    nib_status status =
+        nib__pass_run(&s->pass, s->model, &s->exec, &s->kv, &s->act, deadline_ns, &done, err);
+    s->pass_ns += nib__now_ns() - start;
+    /* The head overwrites the logits of the token before. */
+    if (s->pass.all_logits == NIB__LOGITS_LAST && s->pass.layer >= s->model->config.n_layer)
+        s->logits_valid = 0;
+    s->pass_active = status == NIB_OK && !done;
+    if (status != NIB_OK || !done) return status;
+    s->n_evaluated += s->pass.n;
+    s->logits_valid = s->pass.all_logits == NIB__LOGITS_LAST;
+    account(s, &s->pass, s->pass_ns);
+    return NIB_OK;
+}
+
+/* CANCELLED if somebody asked for it; the request is then forgotten. */
+static nib_status check_cancel(nib_session *s, nib_error *err)
+{
+    if (atomic_exchange(&s->cancel, 0) == 0) return NIB_OK;
+    s->pass_active = 0;
+    return nib__fail(err, NIB_ERR_CANCELLED, "cancelled");
+}
+
+nib_status nib__session_advance(nib_session *s, uint64_t deadline_ns, nib_error *err)
+{
+    for (;;) {
+        nib_status status = check_cancel(s, err);
+        if (status != NIB_OK || nib__session_ready(s)) return status;
+        /* Cut back to tokens that are all in the cache: only the last one's logits are missing. */
+        if (s->n_evaluated == s->n_tokens) s->n_evaluated--;
+        if (!s->pass_active) status = start_pass(s, deadline_ns, err);
+        if (status == NIB_OK) status = run_pass(s, deadline_ns, err);
+        if (status == NIB_ERR_CANCELLED) (void)atomic_exchange(&s->cancel, 0);
+        if (status != NIB_OK) return status;
+        if (deadline_ns != 0 && nib__now_ns() >= deadline_ns) return NIB_OK;
+    }
+}
+
+nib_status nib__session_eval_logits(nib_session *s, const int32_t *ids, size_t n, uint32_t rows,
+                                    float *logits, nib_error *err)
+{
+    size_t n_vocab = s->model->config.n_vocab;
+    nib_status status = nib__session_advance(s, 0, err);
+    if (status != NIB_OK || n == 0) return status;
+    uint32_t before = s->n_tokens;
+    status = nib__session_append(s, ids, n, err);
+    while (status == NIB_OK && s->n_evaluated < s->n_tokens) {
+        uint32_t left = s->n_tokens - s->n_evaluated;
+        s->pass = (nib__pass){.ids = s->tokens + s->n_evaluated,
+                              .n = pass_rows(left, rows),
+                              .pos0 = s->n_evaluated,
+                              .all_logits = NIB__LOGITS_ALL,
+                              .logits = logits + (s->n_evaluated - before) * n_vocab};
+        s->pass_ns = 0;
+        status = check_cancel(s, err);
+        if (status == NIB_OK) status = nib__pass_begin(&s->pass, s->model, &s->act, err);
+        if (status == NIB_OK) status = run_pass(s, 0, err);
+    }
+    if (status == NIB_OK) {
+        memcpy(s->logits, logits + (n - 1) * n_vocab, n_vocab * sizeof *logits);
+        s->logits_valid = 1;
+        return NIB_OK;
+    }
+    if (status == NIB_ERR_CANCELLED) (void)atomic_exchange(&s->cancel, 0);
+    nib__session_cut(s, before);
+    s->logits_valid = before > 0; /* they were not touched */
+    return status;
+}

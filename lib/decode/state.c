@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: MIT
+ * A session on disk. All numbers little-endian:
+ *
+ *     offset size
+ *      0      8   magic "NIBSTATE"
+ *      8      4   version, 1
+ *     12      4   NIB_KV_*
+ *     16      8   identity of the model
+ *     24     16   u32 n_layer, n_head_kv, head_dim, n_vocab
+ *     40     12   u32 n_tokens, n_evaluated, has_logits
+ *     52      4   0
+ *     56          i32 tokens[n_tokens]; if has_logits: f32 logits[n_vocab]
+ *                 for each layer, for each KV head, with n = n_evaluated:
+ *                     keys [ceil(n/16)][head_dim][16], positions from n on are 0
+ *                     values [n][head_dim]; q8 only: f32 k_scale[n], v_scale[n]
+ *     end    8    XXH64, seed 0, of everything before it
+ *
+ * Logits are kept because the prompt may have been evaluated by other kernels than a single token:
+ * with them, going on after a restore gives the bits that going on at once would have given.
+ *
+ * A file is written under a temporary name, synced, and renamed, so that under its own name there
+ * is always a whole one. Reading trusts nothing: sizes are computed from the session, the checksum
+ * is verified, and only then does the session change. */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h> /* rename */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/bytes.h"
+#include "base/hash.h"
+#include "decode/complete.h"
+
+enum { VERSION = 1, HEADER = 56, TRAILER = 8, LANES = 16, BUFFER = 64 << 10 };
+
+typedef struct header {
+    uint32_t version, kv_type;
+    uint64_t identity;
+    uint32_t n_layer, n_head_kv, head_dim, n_vocab;
+    uint32_t n_tokens, n_evaluated, has_logits;
+} header;
+
+static void put32(uint8_t *p, uint32_t value)
+{
+    for (int i = 0; i < 4; i++) p[i] = (uint8_t)(value >> 8 * i);
+}
+
+static void put64(uint8_t *p, uint64_t value)
+{
+    put32(p, (uint32_t)value);
+    put32(p + 4, (uint32_t)(value >> 32));
+}
+
+static header header_of(const nib_session *s)
+{
+    return (header){.version = VERSION,
+                    .kv_type = s->kv.type,
+                    .identity = s->model->identity,
+                    .n_layer = s->kv.n_layer,
+                    .n_head_kv = s->kv.n_head_kv,
+                    .head_dim = s->kv.head_dim,
+                    .n_vocab = s->model->config.n_vocab,
+                    .n_tokens = s->n_tokens,
+                    .n_evaluated = s->n_evaluated,
+                    .has_logits = s->logits_valid};
+}
+
+static void encode(const header *h, uint8_t bytes[HEADER])
+{
+    memcpy(bytes, "NIBSTATE", 8);
+    put32(bytes + 8, h->version);
+    put32(bytes + 12, h->kv_type);
+    put64(bytes + 16, h->identity);
+    const uint32_t rest[] = {h->n_layer,  h->n_head_kv,   h->head_dim,   h->n_vocab,
+                             h->n_tokens, h->n_evaluated, h->has_logits, 0};
+    for (int i = 0; i < 8; i++) put32(bytes + 24 + 4 * i, rest[i]);
+}
+
+static header decode(const uint8_t bytes[HEADER])
+{
+    return (header){.version = nib__le32(bytes + 8),
+                    .kv_type = nib__le32(bytes + 12),
+                    .identity = nib__le64(bytes + 16),
+                    .n_layer = nib__le32(bytes + 24),
+                    .n_head_kv = nib__le32(bytes + 28),
+                    .head_dim = nib__le32(bytes + 32),
+                    .n_vocab = nib__le32(bytes + 36),
+                    .n_tokens = nib__le32(bytes + 40),
+                    .n_evaluated = nib__le32(bytes + 44),
+                    .has_logits = nib__le32(bytes + 48)};
+}
+
+/* Bytes of the file that this header describes; false if that overflows. */
+static bool file_size(const header *h, size_t *size)
+{
+    size_t n = h->n_evaluated, blocks = nib__align_up(n, LANES), head, all, tokens, logits;
+    size_t element = nib__kv_element(h->kv_type);
+    size_t scales = h->kv_type == NIB_KV_Q8 ? 2 * n * sizeof(float) : 0;
+    return nib__mul(blocks + n, h->head_dim * element, &head) && nib__add(head, scales, &head) &&
+           nib__mul(head, (size_t)h->n_layer * h->n_head_kv, &all) &&
+           nib__mul(h->n_tokens, sizeof(int32_t), &tokens) &&
+           nib__mul(h->has_logits ? h->n_vocab : 0, sizeof(float), &logits) &&
+           nib__add(all, tokens, size) && nib__add(*size, logits, size) &&
+           nib__add(*size, HEADER + TRAILER, size);
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+typedef struct writer {
+    int fd;
+    const char *path; /* for messages */
+    uint8_t *buffer;  /* [BUFFER] */
+    size_t n;         /* bytes in it */
+    uint64_t offset;  /* bytes of the file before them */
+    nib__hash hash;
+    nib_error *err;
+} writer;
+
+static nib_status flush(writer *w)
+{
+    for (size_t at = 0; at < w->n;) {
+        ssize_t n = write(w->fd, w->buffer + at, w->n - at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) {
+            int error = n == 0 ? ENOSPC : errno;
+            return nib__fail_at(w->err, NIB_ERR_IO, w->offset + at,
+                                "%s: cannot write: %s (errno %d)", w->path,
+                                error == ENOSPC ? "no space left" : "system error", error);
+        }
+        at += (size_t)n;
+    }
+    w->offset += w->n;
+    w->n = 0;
+    return NIB_OK;
+}
+
+static nib_status put(writer *w, const void *data, size_t size)
+{
+    const uint8_t *p = data;
+    while (size != 0) {
+        size_t n = BUFFER - w->n < size ? BUFFER - w->n : size;
+        memcpy(w->buffer + w->n, p, n);
+        nib__hash_add(&w->hash, p, n);
+        w->n += n;
+        p += n;
+        size -= n;
+        if (w->n < BUFFER) continue;
+        nib_status status = flush(w);
+        if (status != NIB_OK) return status;
+    }
+    return NIB_OK;
+}
+
+/* Keys of n positions in blocks of 16; what lies behind position n - 1 is forgotten text, and is
+ * written as 0. */
+static nib_status put_keys(writer *w, const nib__kv_head *kv, size_t n, size_t element)
+{
+    size_t whole = n / LANES, rest = n % LANES, row = LANES * element;
+    const uint8_t *k = kv->k;
+    nib_status status = put(w, k, whole * kv->dim * row);
+    k += whole * kv->dim * row;
+    for (uint32_t d = 0; rest != 0 && d < kv->dim && status == NIB_OK; d++) {
+        uint8_t lanes[LANES * sizeof(float)] = {0};
+        memcpy(lanes, k + d * row, rest * element);
+        status = put(w, lanes, row);
+    }
+    return status;
+}
+
+static nib_status put_head(writer *w, const nib__kv_head *kv, size_t n)
+{
+    bool q8 = kv->type == NIB_KV_Q8;
+    size_t element = nib__kv_element(kv->type);
+    nib_status status = put_keys(w, kv, n, element);
+    if (status == NIB_OK) status = put(w, kv->v, n * kv->dim * element);
+    if (status == NIB_OK && q8) status = put(w, kv->k_scale, n * sizeof(float));
+    if (status == NIB_OK && q8) status = put(w, kv->v_scale, n * sizeof(float));
+    return status;
+}
+
+static nib_status put_session(writer *w, const nib_session *s)
+{
+    uint8_t bytes[HEADER], trailer[TRAILER];
+    header h = header_of(s);
+    encode(&h, bytes);
+    nib_status status = put(w, bytes, sizeof bytes);
+    if (status == NIB_OK) status = put(w, s->tokens, s->n_tokens * sizeof *s->tokens);
+    if (status == NIB_OK && h.has_logits) status = put(w, s->logits, h.n_vocab * sizeof *s->logits);
+    for (uint32_t i = 0; i < h.n_layer * h.n_head_kv && status == NIB_OK; i++) {
+        nib__kv_head kv = nib__kv_view(&s->kv, i / h.n_head_kv, i % h.n_head_kv);
+        status = put_head(w, &kv, h.n_evaluated);
+    }
+    put64(trailer, nib__hash_value(&w->hash));
+    if (status == NIB_OK) status = put(w, trailer, sizeof trailer);
+    return status == NIB_OK ? flush(w) : status;
+}
+
+static int sync_retry(int fd)
+{
+    int result;
+    do result = fsync(fd);
+    while (result != 0 && errno == EINTR);
+    return result;
+}
+
+/* Makes the new name durable. Some file systems cannot sync a directory, which is no failure. */
+static nib_status sync_directory(const char *path, char *scratch, nib_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    memcpy(scratch, len == 0 ? "." : path, len == 0 ? 1 : len);
+    scratch[len == 0 ? 1 : len] = '\0';
+    int fd = open(scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return NIB_OK;
+    int failed = sync_retry(fd) != 0 && errno == EIO;
+    close(fd);
+    return failed ? nib__fail(err, NIB_ERR_IO, "%s: cannot sync the directory", path) : NIB_OK;
+}
+
+/* Writes to `temporary`, made from path by mkostemp, and renames it. */
+static nib_status write_file(const nib_session *s, const char *path, char *temporary, writer *w)
+{
+    w->fd = mkostemp(temporary, O_CLOEXEC);
+    if (w->fd < 0) {
+        return nib__fail(w->err, NIB_ERR_IO, "%s: cannot create a file beside it (errno %d)", path,
+                         errno);
+    }
+    nib_status status = put_session(w, s);
+    if (status == NIB_OK && sync_retry(w->fd) != 0)
+        status = nib__fail(w->err, NIB_ERR_IO, "%s: cannot sync (errno %d)", path, errno);
+    if (close(w->fd) != 0 && status == NIB_OK && errno != EINTR)
+        status = nib__fail(w->err, NIB_ERR_IO, "%s: cannot close (errno %d)", path, errno);
+    if (status == NIB_OK && rename(temporary, path) != 0)
+        status = nib__fail(w->err, NIB_ERR_IO, "%s: cannot rename (errno %d)", path, errno);
+    if (status != NIB_OK) {
+        (void)unlink(temporary);
+        return status;
+    }
+    return sync_directory(path, temporary, w->err);
+}
+
+nib_status nib__session_save(const nib_session *s, const char *path, nib_error *err)
+{
+    static const char ending[] = ".XXXXXX";
+    size_t len = strlen(path);
+    writer w = {.path = path, .err = err};
+    nib__hash_init(&w.hash, 0);
+    w.buffer = nib__alloc_raw(&s->mem, BUFFER, 1);
+    char *temporary = nib__alloc_raw(&s->mem, len + sizeof ending + 1, 1);
+    nib_status status;
+    if (w.buffer == NULL || temporary == NULL) {
+        status = nib__fail(err, NIB_ERR_MEMORY, "%s: out of memory while saving", path);
+    } else {
+        memcpy(temporary, path, len);
+        memcpy(temporary + len, ending, sizeof ending);
+        status = write_file(s, path, temporary, &w);
+    }
+    nib__free(&s->mem, w.buffer);
+    nib__free(&s->mem, temporary);
+    return status;
+}
+
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static nib_status read_all(int fd, uint8_t *to, size_t size, uint64_t offset, const char *path,
+                           nib_error *err)
+{
+    for (size_t at = 0; at < size;) {
+        ssize_t n = read(fd, to + at, size - at);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) {
+            return nib__fail_at(err, NIB_ERR_IO, offset + at, "%s: cannot read (errno %d)", path,
+                                errno);
+        }
+        if (n == 0) {
+            return nib__fail_at(err, NIB_ERR_FORMAT, offset + at,
+                                "%s: the file ends, expected %zu bytes more", path, size - at);
+        }
+        at += (size_t)n;
+    }
+    return NIB_OK;
+}
+
+/* Everything that can be told from the header and the size of the file. */
+static nib_status check_header(const nib_session *s, const uint8_t *bytes, const header *h,
+                               uint64_t actual, const char *path, nib_error *err)
+{
+    header own = header_of(s);
+    size_t expected = 0;
+    if (memcmp(bytes, "NIBSTATE", 8) != 0)
+        return nib__fail_at(err, NIB_ERR_FORMAT, 0, "%s: not a saved session", path);
+    if (h->version != VERSION) {
+        return nib__fail_at(err, NIB_ERR_MISMATCH, 8, "%s: version: expected %d, got %u", path,
+                            (int)VERSION, h->version);
+    }
+    if (h->identity != own.identity || h->n_layer != own.n_layer || h->head_dim != own.head_dim ||
+        h->n_head_kv != own.n_head_kv || h->n_vocab != own.n_vocab) {
+        return nib__fail_at(err, NIB_ERR_MISMATCH, 16, "%s: saved with another model", path);
+    }
+    if (h->kv_type != own.kv_type) {
+        return nib__fail_at(err, NIB_ERR_MISMATCH, 12, "%s: cache type: expected %u, got %u", path,
+                            own.kv_type, h->kv_type);
+    }
+    if (h->n_evaluated > h->n_tokens || h->has_logits > 1 || nib__le32(bytes + 52) != 0 ||
+        (h->has_logits && h->n_evaluated == 0))
+        return nib__fail_at(err, NIB_ERR_FORMAT, 40, "%s: impossible counts", path);
+    if (h->n_tokens > s->options.n_ctx) {
+        return nib__fail_at(err, NIB_ERR_LIMIT, 40, "%s: %u tokens do not fit n_ctx %u", path,
+                            h->n_tokens, s->options.n_ctx);
+    }
+    if (!file_size(h, &expected) || expected != actual) {
+        return nib__fail_at(err, NIB_ERR_FORMAT, actual,
+                            "%s: the file has %llu bytes, expected %zu", path,
+                            (unsigned long long)actual, expected);
+    }
+    return NIB_OK;
+}
+
+static nib_status check_tokens(const nib_session *s, const uint8_t *tokens, uint32_t n,
+                               const char *path, nib_error *err)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t id = nib__le32(tokens + 4 * i);
+        if (id < s->model->config.n_vocab) continue;
+        return nib__fail_at(err, NIB_ERR_FORMAT, HEADER + 4 * i,
+                            "%s: token %zu: id %u out of range", path, i, id);
+    }
+    return NIB_OK;
+}
+
+static void take_head(const nib__kv_head *kv, size_t n, nib__cursor *from)
+{
+    bool q8 = kv->type == NIB_KV_Q8;
+    size_t row = kv->dim * nib__kv_element(kv->type);
+    size_t keys = nib__align_up(n, LANES) * row, scales = n * sizeof(float);
+    memcpy(kv->k, nib__cursor_take(from, keys), keys);
+    memcpy(kv->v, nib__cursor_take(from, n * row), n * row);
+    if (!q8) return;
+    memcpy(kv->k_scale, nib__cursor_take(from, scales), scales);
+    memcpy(kv->v_scale, nib__cursor_take(from, scales), scales);
+}
+
+/* From here on nothing can fail: the size of the body was computed from this header. */
+static void restore(nib_session *s, const header *h, const uint8_t *body, size_t size)
+{
+    nib__cursor from = {.base = body, .size = size};
+    nib__complete_end(s);
+    s->pass_active = 0;
+    size_t tokens = h->n_tokens * sizeof *s->tokens, logits = h->n_vocab * sizeof *s->logits;
+    memcpy(s->tokens, nib__cursor_take(&from, tokens), tokens);
+    if (h->has_logits) memcpy(s->logits, nib__cursor_take(&from, logits), logits);
+    for (uint32_t i = 0; i < h->n_layer * h->n_head_kv; i++) {
+        nib__kv_head kv = nib__kv_view(&s->kv, i / h->n_head_kv, i % h->n_head_kv);
+        take_head(&kv, h->n_evaluated, &from);
+    }
+    s->n_tokens = h->n_tokens;
+    s->n_evaluated = h->n_evaluated;
+    s->logits_valid = h->has_logits;
+}
+
+static nib_status load_file(nib_session *s, int fd, const char *path, nib_error *err)
+{
+    struct stat st;
+    uint8_t bytes[HEADER];
+    if (fstat(fd, &st) != 0)
+        return nib__fail(err, NIB_ERR_IO, "%s: cannot stat (errno %d)", path, errno);
+    if (!S_ISREG(st.st_mode))
+        return nib__fail(err, NIB_ERR_IO, "%s: expected a regular file", path);
+    nib_status status = read_all(fd, bytes, HEADER, 0, path, err);
+    if (status != NIB_OK) return status;
+    header h = decode(bytes);
+    status = check_header(s, bytes, &h, (uint64_t)st.st_size, path, err);
+    if (status != NIB_OK) return status;
+
+    size_t size = (size_t)st.st_size - HEADER;
+    uint8_t *body = nib__alloc_raw(&s->mem, size, 1);
+    if (body == NULL)
+        return nib__fail(err, NIB_ERR_MEMORY, "%s: out of memory for %zu bytes", path, size);
+    status = read_all(fd, body, size, HEADER, path, err);
+    if (status != NIB_OK) goto done;
+    size -= TRAILER;
+    nib__hash hash;
+    nib__hash_init(&hash, 0);
+    nib__hash_add(&hash, bytes, HEADER);
+    nib__hash_add(&hash, body, size);
+    if (nib__hash_value(&hash) != nib__le64(body + size)) {
+        status = nib__fail_at(err, NIB_ERR_FORMAT, HEADER + size,
+                              "%s: the checksum does not fit: the file is damaged", path);
+        goto done;
+    }
+    status = check_tokens(s, body, h.n_tokens, path, err);
+    if (status == NIB_OK) restore(s, &h, body, size);
+done:
+    nib__free(&s->mem, body);
+    return status;
+}
+
+nib_status nib__session_load(nib_session *s, const char *path, nib_error *err)
+{
+    /* O_NONBLOCK: opening a FIFO must not wait for a writer. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0) return nib__fail(err, NIB_ERR_IO, "%s: cannot open (errno %d)", path, errno);
+    nib_status status = load_file(s, fd, path, err);
+    close(fd);
+    return status;
+}
