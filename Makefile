@@ -98,13 +98,13 @@ REPLAY_BIN := $(FUZZ_SRC:test/fuzz/fuzz_%.c=$(BUILD)/test/fuzz/replay_%)
 
 $(BUILD)/test/fuzz/replay_%: $(BUILD)/test/fuzz/fuzz_%.o $(BUILD)/test/fuzz/replay.o $(TEST_LIB) \
                              $(BUILD)/libnibble.a
-	$(CC) $(SANITIZE) $^ -o $@ -lcmocka $(LDLIBS)
+	$(CC) $(SANITIZE) $^ -o $@ $(TEST_LDFLAGS) -lcmocka $(LDLIBS)
 
 # Test programs see internal headers (-Ilib, in BASE) and the helpers of test/support.
 $(BUILD)/test/%.o: BASE += -Itest/support
 
 $(BUILD)/test/%: $(BUILD)/test/%.o $(TEST_LIB) $(BUILD)/libnibble.a
-	$(CC) $(SANITIZE) $^ -o $@ -lcmocka $(LDLIBS)
+	$(CC) $(SANITIZE) $^ -o $@ $(TEST_LDFLAGS) -lcmocka $(LDLIBS)
 
 $(BUILD)/test/%.o: BASE += -Itest
 
@@ -149,10 +149,16 @@ fuzz-bins: $(FUZZ_SRC:%.c=$(BUILD)/%.libfuzzer)
 $(BUILD)/test/fuzz/%.libfuzzer: $(BUILD)/test/fuzz/%.o $(TEST_LIB) $(BUILD)/libnibble.a
 	$(CC) $(SANITIZE) -fsanitize=fuzzer $^ -o $@ $(LDLIBS)
 
+# The emulator offers dotprod and i8mm; cmocka for AArch64 is unpacked into the build folder, so that
+# the system's packages stay as they are.
+ARM_ROOT := build-arm/root
 test-arm: ## every test cross-compiled for AArch64, under qemu
 	@sh test/setup.sh arm
-	@$(MAKE) --no-print-directory BUILD=build-arm CC=aarch64-linux-gnu-gcc CFLAGS="-O2 -g" test-bins
-	@BUILD=build-arm RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" sh test/run.sh programs
+	@$(MAKE) --no-print-directory BUILD=build-arm CC=aarch64-linux-gnu-gcc \
+	    CFLAGS="-O2 -g -isystem $(ARM_ROOT)/usr/include" \
+	    TEST_LDFLAGS="-L$(ARM_ROOT)/usr/lib/aarch64-linux-gnu" test-bins
+	@BUILD=build-arm RUNNER="qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu \
+	    -E LD_LIBRARY_PATH=$(ARM_ROOT)/usr/lib/aarch64-linux-gnu" sh test/run.sh programs
 
 # ---- a library for embedding: stripped, small --------------------------------------------------------
 BUILD_MINIMAL ?= build-minimal

@@ -69,6 +69,18 @@ if [ -n "$missing" ]; then
     rm -f "$log"
 fi
 
+if [ "$purpose" = arm ] && ! [ -e build-arm/root/usr/include/cmocka.h ]; then
+    # Packages of another architecture, fetched and unpacked without telling dpkg about them.
+    mkdir -p build-arm/apt/lists/partial build-arm/apt/cache/archives/partial build-arm/root
+    foreign="-o APT::Architecture=arm64 -o APT::Architectures::=arm64 -o APT::Sandbox::User=root
+        -o Dir::State::Lists=$PWD/build-arm/apt/lists -o Dir::Cache=$PWD/build-arm/apt/cache"
+    # shellcheck disable=SC2086  # a list of options on purpose
+    (cd build-arm/apt && apt-get $foreign update && apt-get $foreign download libcmocka-dev libcmocka0) \
+        >build-arm/apt/log 2>&1 || { cat build-arm/apt/log >&2; exit 1; }
+    for package in build-arm/apt/*.deb; do dpkg-deb -x "$package" build-arm/root; done
+    rm -rf build-arm/apt
+fi
+
 if [ "$purpose" = test ]; then
     if [ -f test/requirements.txt ] && ! cmp -s test/requirements.txt .venv/requirements.txt; then
         echo "setting up .venv for the tests written in Python"

@@ -29,7 +29,9 @@ void *guard_alloc(size_t size)
 {
     size_t page = page_size(), body = body_bytes(rounded(size));
     uint8_t *base = mmap(NULL, body + 2 * page, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (base == MAP_FAILED || mprotect(base + page, body, PROT_READ | PROT_WRITE) != 0) {
+    /* an empty buffer has no page to open; the emulator refuses a length of 0 */
+    if (base == MAP_FAILED ||
+        (body != 0 && mprotect(base + page, body, PROT_READ | PROT_WRITE) != 0)) {
         perror("guard_alloc");
         exit(1);
     }
