@@ -29,7 +29,7 @@ static nib_status check_id(const nib__tokenizer *t, int32_t id, nib_error *err)
 static nib__str text_bytes(const nib__tokenizer *t, int32_t id, uint32_t flags, bool first)
 {
     nib__str bytes = nib__token_bytes(t, id, flags);
-    if (first && t->add_space && bytes.len != 0 && bytes.data[0] == ' ' &&
+    if (first && t->drop_space && bytes.len != 0 && bytes.data[0] == ' ' &&
         t->vocab.type[id] != NIB__TYPE_USER) {
         bytes.data++;
         bytes.len--;

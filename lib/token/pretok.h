@@ -33,8 +33,7 @@ typedef struct nib__pretok {
 enum {
     NIB__PRE_IGNORE_MERGES = 1, /* a piece that is a token is that token */
     NIB__PRE_ADD_BOS = 2,       /* unless tokenizer.ggml.add_bos_token says otherwise */
-    NIB__PRE_SPACES = 4,        /* spaces are written as U+2581, text is not byte-encoded */
-    NIB__PRE_BYTE_RULES = 8     /* the last two rules see bytes: see falcon in pretok.c */
+    NIB__PRE_SPACES = 4         /* spaces are written as U+2581, text is not byte-encoded */
 };
 
 /* NULL: unknown. */
@@ -74,10 +73,13 @@ typedef struct nib__words {
 } nib__words;
 nib__find_fn nib__find_gpt2, nib__find_words;
 
-/* A run of characters, at most rule->max of them (0: no limit). */
 typedef struct nib__range {
     uint32_t low, high;
 } nib__range;
+enum { NIB__N_CASED_LETTERS = 87 };
+extern const nib__range nib__cased_letters[NIB__N_CASED_LETTERS]; /* pretok_ranges.c */
+
+/* A run of characters, at most rule->max of them (0: no limit). */
 typedef struct nib__run_set {
     uint32_t classes;
     const nib__range *ranges; /* ascending */

@@ -162,7 +162,7 @@ nib_status nib__special_read(nib__tokenizer *t, const nib__source *source, nib_e
         nib_status status = read_special(t, source, &NAMES[i], err);
         if (status != NIB_OK) return status;
     }
-    t->sep_id = -1;
+    if (t->sep_id >= (int32_t)t->vocab.n) t->sep_id = -1;
     int32_t got = read_id(t, source, "seperator_token_id", &t->sep_id, err); /* sic, in the format */
     if (got < 0) return got;
     int32_t eom = -1;

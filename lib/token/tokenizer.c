@@ -7,6 +7,11 @@
 
 #include "token/vocab.h"
 
+static bool is(nib__str name, const char *text)
+{
+    return name.len == strlen(text) && memcmp(name.data, text, name.len) == 0;
+}
+
 static nib_status unknown(nib_error *err, const char *what, nib__str name)
 {
     int shown = name.len < 60 ? (int)name.len : 60;
@@ -17,7 +22,7 @@ static nib_status choose_pretok(nib__tokenizer *t, const nib__source *source, ni
                                 nib_error *err)
 {
     nib__str pre = {"gemma4", 6};
-    if (model.len == 4) { /* gpt2 */
+    if (is(model, "gpt2")) {
         int32_t got = nib__meta_str(source, "tokenizer.ggml.pre", &pre, err);
         if (got < 0) return got;
         if (got == NIB__ABSENT)
@@ -33,6 +38,38 @@ static nib_status choose_pretok(nib__tokenizer *t, const nib__source *source, ni
     return NIB_OK;
 }
 
+static void use_spm(nib__tokenizer *t)
+{
+    t->model = NIB__SPM;
+    nib__text(t->name, sizeof t->name, "spm");
+    t->add_bos = t->add_space = true;
+    t->ids[NIB_TOKEN_UNK] = 0;
+    t->ids[NIB_TOKEN_BOS] = 1;
+    t->ids[NIB_TOKEN_EOS] = 2;
+}
+
+static void use_unigram(nib__tokenizer *t)
+{
+    t->model = NIB__UNIGRAM;
+    nib__text(t->name, sizeof t->name, "unigram");
+    t->add_eos = t->add_space = true;
+    t->ids[NIB_TOKEN_PAD] = 0;
+    t->ids[NIB_TOKEN_EOS] = 1;
+    t->ids[NIB_TOKEN_UNK] = 2;
+}
+
+static void use_wordpiece(nib__tokenizer *t)
+{
+    t->model = NIB__WORDPIECE;
+    nib__text(t->name, sizeof t->name, "wpm");
+    t->add_bos = t->add_sep = t->lowercase = true;
+    t->drop_space = true;
+    t->ids[NIB_TOKEN_PAD] = 0;
+    t->ids[NIB_TOKEN_UNK] = 100;
+    t->ids[NIB_TOKEN_BOS] = 101;
+    t->sep_id = 102;
+}
+
 /* The algorithm by tokenizer.ggml.model, and the defaults that belong to it. */
 static nib_status choose_model(nib__tokenizer *t, const nib__source *source, nib_error *err)
 {
@@ -42,12 +79,38 @@ static nib_status choose_model(nib__tokenizer *t, const nib__source *source, nib
     if (got == NIB__ABSENT)
         return nib__fail(err, NIB_ERR_FORMAT, "tokenizer.ggml.model is missing");
     for (uint32_t i = 0; i < NIB__N_SPECIAL; i++) t->ids[i] = -1;
-    if ((model.len == 4 && memcmp(model.data, "gpt2", 4) == 0) ||
-        (model.len == 6 && memcmp(model.data, "gemma4", 6) == 0)) {
+    t->sep_id = -1;
+    if (is(model, "gpt2") || is(model, "gemma4")) {
         t->model = NIB__BPE;
         return choose_pretok(t, source, model, err);
     }
-    return unknown(err, "tokenizer.ggml.model", model);
+    if (is(model, "llama")) use_spm(t);
+    else if (is(model, "t5")) use_unigram(t);
+    else if (is(model, "bert")) use_wordpiece(t);
+    else return unknown(err, "tokenizer.ggml.model", model);
+    return NIB_OK;
+}
+
+static nib_status need_scores(const nib__tokenizer *t, nib_error *err)
+{
+    if (t->vocab.scores != NULL) return NIB_OK;
+    return nib__fail(err, NIB_ERR_FORMAT, "tokenizer.ggml.scores is missing");
+}
+
+static nib_status prepare(nib__tokenizer *t, const nib__source *source, nib_error *err)
+{
+    nib_status status = NIB_OK;
+    switch (t->model) {
+    case NIB__BPE: return nib__merges_read(t, source, err);
+    case NIB__SPM: return need_scores(t, err);
+    case NIB__WORDPIECE: return nib__wordpiece_prepare(t, err);
+    case NIB__UNIGRAM:
+        status = need_scores(t, err);
+        if (status == NIB_OK) status = nib__charsmap_read(&t->mem, source, &t->charsmap, err);
+        if (status == NIB_OK) status = nib__unigram_prepare(t, err);
+        return status;
+    }
+    return NIB_ERR_UNSUPPORTED;
 }
 
 static nib_status build(nib__tokenizer *t, const nib__source *source, nib_error *err)
@@ -56,7 +119,9 @@ static nib_status build(nib__tokenizer *t, const nib__source *source, nib_error 
     if (status == NIB_OK) status = nib__vocab_read(&t->mem, source, &t->vocab, err);
     if (status == NIB_OK) status = nib__special_read(t, source, err);
     if (status == NIB_OK) status = nib__token_bytes_make(t, err);
-    if (status == NIB_OK && t->model == NIB__BPE) status = nib__merges_read(t, source, err);
+    if (status == NIB_OK) status = prepare(t, source, err);
+    /* Whatever put a space before the first word takes it away again. */
+    if (t->add_space) t->drop_space = true;
     return status;
 }
 
@@ -82,6 +147,7 @@ void nib__tokenizer_free(nib__tokenizer *t)
     nib_allocator mem = t->mem;
     nib__vocab_free(&mem, &t->vocab);
     nib__merges_free(&mem, &t->merges);
+    nib__charsmap_free(&mem, &t->charsmap);
     nib__trie_free(&mem, &t->trie);
     nib__trie_free(&mem, &t->user);
     nib__trie_free(&mem, &t->special);
@@ -122,8 +188,13 @@ int32_t nib__tokenizer_find(const nib__tokenizer *t, const char *text, size_t le
 static nib_status encode(const nib__tokenizer *t, const char *text, size_t len, bool lead,
                          nib__ids *ids, nib_error *err)
 {
-    (void)lead;
-    return nib__bpe_encode(t, text, len, ids, err);
+    switch (t->model) {
+    case NIB__BPE: return nib__bpe_encode(t, text, len, ids, err);
+    case NIB__SPM: return nib__spm_encode(t, text, len, lead, ids, err);
+    case NIB__UNIGRAM: return nib__unigram_encode(t, text, len, lead, ids, err);
+    case NIB__WORDPIECE: return nib__wordpiece_encode(t, text, len, ids, err);
+    }
+    return NIB_ERR_UNSUPPORTED;
 }
 
 static nib_status push(nib__ids *ids, int32_t id, nib_error *err)

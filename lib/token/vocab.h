@@ -54,7 +54,7 @@ typedef struct nib__merges {
     uint64_t seed;
 } nib__merges;
 
-typedef struct nib__charsmap { /* SentencePiece normalization rules, see unigram.c */
+typedef struct nib__charsmap { /* SentencePiece normalization rules, see charsmap.c */
     uint32_t *units;           /* [n_units] double array trie */
     size_t n_units;
     char *replacements;        /* [n_replacements], NUL terminated strings */
@@ -78,7 +78,9 @@ struct nib__tokenizer {
     int32_t ids[NIB__N_SPECIAL];
     int32_t sep_id;             /* WordPiece: ends a text */
     double unknown_score;       /* unigram */
-    bool add_bos, add_eos, add_sep, add_space, merge_spaces, byte_level, lowercase, strip_accents;
+    bool add_bos, add_eos, add_sep;
+    bool add_space, drop_space; /* before the first word: when encoding, when decoding */
+    bool merge_spaces, byte_level, lowercase, strip_accents;
 };
 
 uint64_t nib__hash(const char *text, size_t len, uint64_t seed);
@@ -112,6 +114,13 @@ uint32_t nib__byte_char(uint8_t byte);
 nib_status nib__charsmap_read(const nib_allocator *mem, const nib__source *source, nib__charsmap *c,
                               nib_error *err);
 void nib__charsmap_free(const nib_allocator *mem, nib__charsmap *c);
+/* Bytes of text that the longest rule replaces (0: none) and the NUL terminated *replacement. */
+size_t nib__charsmap_longest(const nib__charsmap *c, const char *text, size_t len,
+                             const char **replacement);
+
+/* Tables an algorithm needs besides the vocabulary. */
+nib_status nib__unigram_prepare(nib__tokenizer *t, nib_error *err);
+nib_status nib__wordpiece_prepare(nib__tokenizer *t, nib_error *err);
 
 /* One algorithm per file. Each appends the ids of text[len]; `lead` asks for the leading space of
  * SentencePiece models. On failure `ids` may have grown: the caller cuts it back. */

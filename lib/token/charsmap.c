@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ * The normalization rules of SentencePiece, compiled into the model as tokenizer.ggml.
+ * precompiled_charsmap: a little-endian u32 size, a double array trie of that many bytes (Darts
+ * clone: Yata 2007), and the replacement strings, NUL terminated, that its values point to. */
+#include <string.h>
+
+#include "base/bytes.h"
+#include "token/vocab.h"
+
+nib_status nib__charsmap_read(const nib_allocator *mem, const nib__source *source, nib__charsmap *c,
+                              nib_error *err)
+{
+    nib__array blob;
+    int32_t got = nib__meta_array(source, "tokenizer.ggml.precompiled_charsmap", NIB__META_U8,
+                                  &blob, err);
+    if (got < 0) return got;
+    if (got == NIB__ABSENT || blob.count == 0) return NIB_OK;
+    size_t size = (size_t)blob.count;
+    uint32_t trie = size >= 4 ? nib__le32(blob.data) : 0;
+    if (size < 9 || trie % 4 != 0 || trie == 0 || trie > size - 5 || blob.data[size - 1] != 0)
+        return nib__fail(err, NIB_ERR_FORMAT,
+                         "tokenizer.ggml.precompiled_charsmap: %zu bytes with a trie of %u", size,
+                         trie);
+    c->n_units = trie / 4;
+    c->n_replacements = size - 4 - trie;
+    c->units = nib__alloc_raw(mem, c->n_units, sizeof *c->units);
+    c->replacements = nib__alloc_raw(mem, c->n_replacements, 1);
+    if (c->units == NULL || c->replacements == NULL)
+        return nib__fail(err, NIB_ERR_MEMORY, "out of memory for the character map");
+    for (size_t i = 0; i < c->n_units; i++) c->units[i] = nib__le32(blob.data + 4 + 4 * i);
+    memcpy(c->replacements, blob.data + 4 + trie, c->n_replacements);
+    return NIB_OK;
+}
+
+void nib__charsmap_free(const nib_allocator *mem, nib__charsmap *c)
+{
+    nib__free(mem, c->units);
+    nib__free(mem, c->replacements);
+}
+
+static uint32_t offset_of(uint32_t unit)
+{
+    return (unit >> 10) << ((unit & 1u << 9) >> 6);
+}
+
+/* Every index is checked: a trie that points outside itself just does not match. */
+size_t nib__charsmap_longest(const nib__charsmap *c, const char *text, size_t len,
+                             const char **replacement)
+{
+    if (c->n_units == 0) return 0;
+    size_t longest = 0;
+    uint32_t node = offset_of(c->units[0]);
+    for (size_t i = 0; i < len && text[i] != 0; i++) {
+        uint8_t byte = (uint8_t)text[i];
+        node ^= byte;
+        if (node >= c->n_units) break;
+        uint32_t unit = c->units[node];
+        if ((unit & (1u << 31 | 0xFF)) != byte) break;
+        node ^= offset_of(unit);
+        if (!(unit >> 8 & 1)) continue;
+        if (node >= c->n_units) break;
+        uint32_t value = c->units[node] & ~(1u << 31);
+        if (value >= c->n_replacements) break;
+        *replacement = c->replacements + value;
+        longest = i + 1;
+    }
+    return longest;
+}

@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT
+ * WordPiece (Devlin et al. 2018, BERT): text is cleaned, lower-cased and stripped of accents as the
+ * model asks, cut at white space and punctuation, and each word is spelled by the longest tokens
+ * from left to right. A GGUF file writes a token that starts a word with U+2581 before it. Follows
+ * BertNormalizer, BertPreTokenizer and WordPiece of Hugging Face tokenizers; the text of a prompt
+ * cannot be restored from the ids. */
+#include <string.h>
+
+#include "token/unicode.h"
+#include "token/vocab.h"
+
+enum { MAX_WORD = 100 }; /* characters; a longer word is unknown */
+
+typedef struct word_encoder {
+    const nib__tokenizer *t;
+    nib__ids *ids;
+    char word[4 * MAX_WORD];
+    size_t len;
+    uint32_t chars;
+    bool failed; /* out of memory */
+} word_encoder;
+
+static void push(word_encoder *e, int32_t id)
+{
+    if (id >= 0 && !nib__ids_push(e->ids, id)) e->failed = true;
+}
+
+/* The longest token at the start of text, from the trie node `node`. */
+static size_t longest(const nib__trie *trie, uint32_t node, const char *text, size_t len, int32_t *id)
+{
+    size_t best = 0;
+    for (size_t i = 0; i < len; i++) {
+        node = nib__trie_step(trie, node, (uint8_t)text[i]);
+        if (node == 0) break;
+        if (trie->values[node] >= 0) {
+            best = i + 1;
+            *id = trie->values[node];
+        }
+    }
+    return best;
+}
+
+static void end_word(word_encoder *e)
+{
+    if (e->chars == 0) return;
+    const nib__trie *trie = &e->t->trie;
+    size_t start = e->ids->count, at = 0;
+    uint32_t node = 0;
+    for (size_t i = 0; i < 3; i++) {
+        uint32_t next = nib__trie_step(trie, node, (uint8_t)NIB__SPM_SPACE[i]);
+        if (i > 0 && node == 0) next = 0;
+        node = next;
+    }
+    bool unknown = e->chars > MAX_WORD || node == 0;
+    while (!unknown && at < e->len) {
+        int32_t id = -1;
+        size_t n = longest(trie, node, e->word + at, e->len - at, &id);
+        if (n == 0) unknown = true;
+        else push(e, id);
+        at += n;
+        node = 0;
+    }
+    if (unknown) {
+        e->ids->count = start;
+        push(e, e->t->ids[NIB_TOKEN_UNK]);
+    }
+    e->len = e->chars = 0;
+}
+
+static bool is_chinese(uint32_t c) /* the ranges of BertNormalizer, its slip at U+2B920 included */
+{
+    return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) ||
+           (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B73F) ||
+           (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
+           (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+}
+
+static void add_char(word_encoder *e, uint32_t code)
+{
+    uint32_t class = nib__class_of(code);
+    if (class & NIB__S_SPACE) {
+        end_word(e);
+        return;
+    }
+    bool alone = (class & NIB__S_PUNCT) != 0 || (code < 0x7F && (class & NIB__S_SYMBOL) != 0);
+    if (alone) end_word(e);
+    if (e->chars < MAX_WORD) e->len += nib__utf8_put(code, e->word + e->len);
+    e->chars++;
+    if (alone) end_word(e);
+}
+
+/* Row of a mapping table, or NULL. */
+static const uint32_t *mapped(const uint32_t table[][2], uint32_t count, uint32_t code)
+{
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (table[mid][0] < code) low = mid + 1;
+        else high = mid;
+    }
+    return low < count && table[low][0] == code ? table[low] : NULL;
+}
+
+static void add_lower(word_encoder *e, uint32_t code)
+{
+    const uint32_t *row = NULL;
+    if (e->t->lowercase) row = mapped(nib__lower_table, nib__lower_count, code);
+    if (row == NULL || !(row[1] >> 31)) {
+        add_char(e, row == NULL ? code : row[1]);
+        return;
+    }
+    const uint32_t *pool = nib__lower_pool + (row[1] & 0xFFFFFF);
+    for (uint32_t i = 0; i < (row[1] >> 24 & 0x7F); i++) add_char(e, pool[i]);
+}
+
+/* Canonical decomposition without nonspacing marks (Unicode, section 3.12 for Hangul). */
+static void add_stripped(word_encoder *e, uint32_t code)
+{
+    if (code >= 0xAC00 && code <= 0xD7A3) {
+        uint32_t index = code - 0xAC00;
+        add_lower(e, 0x1100 + index / 588);
+        add_lower(e, 0x1161 + index % 588 / 28);
+        if (index % 28 != 0) add_lower(e, 0x11A7 + index % 28);
+        return;
+    }
+    const uint32_t *row = mapped(nib__strip_table, nib__strip_count, code);
+    if (row == NULL || !(row[1] >> 31)) {
+        add_lower(e, row == NULL ? code : row[1]);
+        return;
+    }
+    const uint32_t *pool = nib__strip_pool + (row[1] & 0xFFFFFF);
+    for (uint32_t i = 0; i < (row[1] >> 24 & 0x7F); i++) add_lower(e, pool[i]);
+}
+
+/* Characters that BertNormalizer removes: U+0000, U+FFFD, controls, formats, the unassigned. */
+static bool is_removed(uint32_t code)
+{
+    if (code == 0 || code == NIB__INVALID) return true;
+    if (code == '\t' || code == '\n' || code == '\r') return false;
+    if (code < 0xA0 && code != ' ') return code < ' ' || code >= 0x7F;
+    return (nib__class_of(code) &
+            (1u << NIB__C_CONTROL | 1u << NIB__C_FORMAT | 1u << NIB__C_OTHER)) != 0;
+}
+
+nib_status nib__wordpiece_encode(const nib__tokenizer *t, const char *text, size_t len,
+                                 nib__ids *ids, nib_error *err)
+{
+    word_encoder e = {.t = t, .ids = ids};
+    for (size_t at = 0; at < len && !e.failed;) {
+        uint32_t code;
+        at += nib__utf8_next(text + at, len - at, &code);
+        if (is_removed(code)) continue;
+        bool alone = is_chinese(code);
+        if (alone) end_word(&e);
+        if (t->strip_accents) add_stripped(&e, code);
+        else add_lower(&e, code);
+        if (alone) end_word(&e);
+    }
+    end_word(&e);
+    return e.failed ? nib__fail(err, NIB_ERR_MEMORY, "out of memory while tokenizing") : NIB_OK;
+}
+
+nib_status nib__wordpiece_prepare(nib__tokenizer *t, nib_error *err)
+{
+    for (uint32_t id = 0; id < t->vocab.n; id++) {
+        nib__str text = nib__vocab_text(&t->vocab, id);
+        if (t->vocab.type[id] != NIB__TYPE_NORMAL || text.len > NIB__MAX_MATCH) continue;
+        if (!nib__trie_add(&t->mem, &t->trie, text.data, text.len, (int32_t)id))
+            return nib__fail(err, NIB_ERR_MEMORY, "out of memory for the vocabulary");
+    }
+    return NIB_OK;
+}
