@@ -36,6 +36,7 @@ nib_status nib__gguf_fail(const nib__gguf *gguf, nib_error *err, nib_status code
     size_t len = strlen(path);
     if (len > MAX_PATH) {
         path += len - MAX_PATH;
+        while ((*path & 0xc0) == 0x80) path++; /* not into the middle of a UTF-8 character */
         dots = "...";
     }
     if (offset == NIB_NO_OFFSET) return nib__fail(err, code, "%s%s: %s", dots, path, message);

@@ -10,7 +10,8 @@
 enum { NIB__MAX_DIMS = 4 };
 
 /* Promises: ne[i] >= 1 (1 beyond n_dims); the product fits size_t; ne[0] is a multiple of the block
- * size; data[0..size) lies inside the file and size is exactly what format and shape need. */
+ * size; data[0..size) lies inside the file, at any alignment, overlaps no other tensor, and size is
+ * exactly what format and shape need. */
 typedef struct nib__tensor {
     const char *name;      /* NUL terminated, unique in the source */
     const nib__format_info *format;

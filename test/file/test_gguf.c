@@ -567,6 +567,76 @@ static void test_split_errors(void **state)
     free(file);
 }
 
+/* ---- files that others wrote ---- */
+
+static void test_python_split(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"fixtures/split/five-00001-of-00003.gguf",
+                                        "fixtures/split/five-00003-of-00003.gguf"};
+    for (size_t n = 0; n < 2; n++) {
+        nib__source *s = NULL;
+        nib_error err;
+        if (nib__source_open(NULL, fixture_path(names[n]), &s, &err) != NIB_OK)
+            fail_msg("%s", err.text);
+        nib__str str;
+        assert_int_equal(nib__meta_str(s, "general.name", &str, &err), NIB_OK);
+        assert_int_equal(str.len, 12);
+        assert_memory_equal(str.data, "five tensors", 12);
+        assert_int_equal(nib__source_tensor_count(s), 5);
+        for (size_t i = 0; i < 5; i++) {
+            char name[3] = {'t', (char)('0' + i), '\0'};
+            const nib__tensor *t = nib__source_tensor(s, name);
+            assert_ptr_equal(t, nib__source_tensor_at(s, i)); /* parts in their order */
+            assert_int_equal(t->part, i / 2);
+            assert_int_equal(t->ne[0], 4);
+            assert_int_equal(t->ne[1], i + 1);
+            float values[20];
+            t->format->decode(t->data, values, 4 * (i + 1));
+            for (size_t j = 0; j < 4 * (i + 1); j++) assert_true(values[j] == (float)(i * 100 + j));
+        }
+        nib__source_close(s);
+    }
+}
+
+static void test_python_model(void **state)
+{
+    (void)state;
+    nib__source *s = NULL;
+    nib_error err;
+    if (nib__source_open(NULL, fixture_path("fixtures/tiny/llama-mixed.gguf"), &s, &err) != NIB_OK)
+        fail_msg("%s", err.text);
+    assert_int_equal(nib__source_tensor_count(s), 2 + 3 * 9);
+    static const struct {
+        const char *name;
+        nib__format format;
+        size_t k, n;
+    } expected[] = {{"token_embd.weight", NIB__Q8_0, 96, 291},
+                    {"output_norm.weight", NIB__F32, 96, 1},
+                    {"blk.0.attn_q.weight", NIB__Q4_0, 96, 96},
+                    {"blk.2.attn_q.weight", NIB__F16, 96, 96},
+                    {"blk.1.attn_k.weight", NIB__BF16, 96, 32},
+                    {"blk.0.attn_v.weight", NIB__IQ4_NL, 96, 32},
+                    {"blk.1.attn_output.weight", NIB__MXFP4, 96, 96},
+                    {"blk.0.ffn_down.weight", NIB__Q4_K, 256, 96},
+                    {"blk.1.ffn_down.weight", NIB__Q6_K, 256, 96},
+                    {"blk.2.ffn_up.weight", NIB__MXFP4, 96, 256}};
+    for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
+        const nib__tensor *t = nib__source_tensor(s, expected[i].name);
+        assert_non_null(t);
+        assert_int_equal(t->format->format, expected[i].format);
+        assert_int_equal(t->ne[0], expected[i].k);
+        assert_int_equal(t->ne[1], expected[i].n);
+    }
+    float epsilon;
+    assert_int_equal(nib__meta_f32(s, "llama.attention.layer_norm_rms_epsilon", &epsilon, &err), 0);
+    assert_true(epsilon == 1e-5f);
+    nib__array a;
+    assert_int_equal(nib__meta_array(s, "tokenizer.ggml.tokens", NIB__META_STRING, &a, &err), 0);
+    assert_int_equal(a.count, 291);
+    nib__source_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -582,6 +652,8 @@ int main(void)
         cmocka_unit_test(test_mapped_file),
         cmocka_unit_test(test_split),
         cmocka_unit_test(test_split_errors),
+        cmocka_unit_test(test_python_split),
+        cmocka_unit_test(test_python_model),
     };
     return cmocka_run_group_tests_name("gguf", tests, make_directory, remove_directory);
 }

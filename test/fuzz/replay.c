@@ -4,6 +4,7 @@
  * test/fuzz/corpus/<name>/ (or of the folder given as argument) to it: the file itself, its
  * truncations, and copies with single bytes changed. A crash or a sanitizer's finding is the
  * failure; so is a target that returns anything but 0, and an empty corpus. */
+#define _POSIX_C_SOURCE 200809L
 #include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
