@@ -46,7 +46,8 @@ void nib__kernels_init(nib__kernels *table, nib__isa isa, uint32_t precision)
     if (isa >= NIB__ISA_AVX512VNNI && isa <= NIB__ISA_AMX) nib__kernels_init_avx512vnni(table);
     if (isa == NIB__ISA_AMX) nib__kernels_init_amx(table);
 #elif defined(__aarch64__)
-    (void)isa;
+    if (isa >= NIB__ISA_NEON && isa <= NIB__ISA_I8MM) nib__kernels_init_neon(table);
+    if (isa >= NIB__ISA_DOTPROD && isa <= NIB__ISA_I8MM) nib__kernels_init_dotprod(table);
 #endif
     if (precision == NIB_PRECISION_EXACT) {
         table->prefill_coded = table->decode_coded;

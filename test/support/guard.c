@@ -22,7 +22,7 @@ static size_t body_bytes(size_t size)
 
 static size_t rounded(size_t size)
 {
-    return (size + 63) / 64 * 64;
+    return size == 0 ? 64 : (size + 63) / 64 * 64;
 }
 
 void *guard_alloc(size_t size)

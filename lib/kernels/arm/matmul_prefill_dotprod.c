@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT
+ * Prefill of coded weights with SDOT and group-32 int8 activations: a panel is unpacked once, to
+ * signed bytes and float32 scales in scratch, and meets all rows in tiles of 4. Per scale group the
+ * exact sum of (code - zero) * q, then y += (s * sx) * sum and y += m * (sx * xsum). */
+#include "kernels/arm/neon.h"
+#include "kernels/panel.h"
+
+enum { TILE = 4 };
+
+NIB_INLINE void expand_codes(code_class c, const nib__packed *w, const uint8_t *codes, int8_t *to)
+{
+    const int8x16_t book = load_book(w->layout);
+    for (uint32_t k = 0; k < w->k; k += NIB__GROUP, codes += w->layout->group_bytes, to += 512) {
+        NIB_UNROLL
+        for (int j = 0; j < 8; j++) {
+            NIB_UNROLL
+            for (int h = 0; h < 4; h++) {
+                vst1q_s8(to + 64 * j + 16 * h, code_line(c, codes, j, h, book));
+            }
+        }
+    }
+}
+
+static void expand_panel(const nib__packed *w, const uint8_t *codes, int8_t *to)
+{
+    switch (code_class_of(w->layout)) {
+    case CODES_2: expand_codes(CODES_2, w, codes, to); break;
+    case CODES_3: expand_codes(CODES_3, w, codes, to); break;
+    case CODES_4: expand_codes(CODES_4, w, codes, to); break;
+    case CODES_5: expand_codes(CODES_5, w, codes, to); break;
+    case CODES_6: expand_codes(CODES_6, w, codes, to); break;
+    case CODES_8: expand_codes(CODES_8, w, codes, to); break;
+    case CODES_BOOK: expand_codes(CODES_BOOK, w, codes, to); break;
+    }
+}
+
+typedef struct strip {
+    const int8_t *codes; /* [k / 4][16][4] */
+    const float *scale;  /* [groups][16] */
+    const float *mins;   /* [groups][16] */
+} strip;
+
+NIB_INLINE void dot_lines(int lines, int rows, const int8_t *codes, const row_g32 *x, uint32_t k,
+                          int32x4_t sum[TILE][4])
+{
+    int8x16_t q[TILE][2];
+    NIB_UNROLL
+    for (int r = 0; r < rows; r++) {
+        q[r][0] = vld1q_s8(x[r].q + k);
+        q[r][1] = lines == 8 ? vld1q_s8(x[r].q + k + 16) : q[r][0];
+        NIB_UNROLL
+        for (int h = 0; h < 4; h++) sum[r][h] = vdupq_n_s32(0);
+    }
+    NIB_UNROLL
+    for (int j = 0; j < lines; j++) {
+        NIB_UNROLL
+        for (int h = 0; h < 4; h++) {
+            const int8x16_t line = vld1q_s8(codes + 64 * j + 16 * h);
+            NIB_UNROLL
+            for (int r = 0; r < rows; r++) {
+                const int8x16_t four = q[r][j / 4];
+                switch (j % 4) { /* the lane must be a constant in the source */
+                case 0: sum[r][h] = vdotq_laneq_s32(sum[r][h], line, four, 0); break;
+                case 1: sum[r][h] = vdotq_laneq_s32(sum[r][h], line, four, 1); break;
+                case 2: sum[r][h] = vdotq_laneq_s32(sum[r][h], line, four, 2); break;
+                default: sum[r][h] = vdotq_laneq_s32(sum[r][h], line, four, 3); break;
+                }
+            }
+        }
+    }
+}
+
+/* y[rows][n <= 16] of one panel; `lines` per scale, `mins`: the format has them. */
+NIB_INLINE void prefill_tile(int lines, int mins, int rows, const nib__packed *w, const strip *t,
+                             const row_g32 *x, uint32_t n, float *y, size_t ldy)
+{
+    const int32_t zero = signed_zero(w->layout);
+    const int8_t *codes = t->codes;
+    const float *s = t->scale, *m = t->mins;
+    float32x4_t acc[TILE][4];
+    NIB_UNROLL
+    for (int r = 0; r < rows; r++) {
+        NIB_UNROLL
+        for (int h = 0; h < 4; h++) acc[r][h] = vdupq_n_f32(0.0f);
+    }
+    for (uint32_t g = 0; g < w->k / NIB__GROUP; g++, codes += 512) {
+        NIB_UNROLL
+        for (int from = 0; from < 8; from += lines, s += NIB__PANEL, m += NIB__PANEL) {
+            int32x4_t sum[TILE][4];
+            dot_lines(lines, rows, codes + 64 * from, x, g * NIB__GROUP + 4 * (uint32_t)from, sum);
+            NIB_UNROLL
+            for (int r = 0; r < rows; r++) {
+                const int32_t *xs = x[r].sum16 + 2 * g + (uint32_t)from / 4;
+                const int32_t xsum = lines == 8 ? xs[0] + xs[1] : xs[0];
+                const float sx = x[r].scale[g];
+                NIB_UNROLL
+                for (int h = 0; h < 4; h++) {
+                    int32x4_t exact = sum[r][h];
+                    if (!mins) exact = vsubq_s32(exact, vdupq_n_s32(zero * xsum));
+                    acc[r][h] = vfmaq_f32(acc[r][h], vcvtq_f32_s32(exact),
+                                          vmulq_n_f32(vld1q_f32(s + 4 * h), sx));
+                    if (mins) {
+                        acc[r][h] = vfmaq_n_f32(acc[r][h], vld1q_f32(m + 4 * h), sx * (float)xsum);
+                    }
+                }
+            }
+        }
+    }
+    NIB_UNROLL
+    for (int r = 0; r < rows; r++) {
+        for (uint32_t h = 0; 4 * h < n; h++) {
+            store_first(y + (size_t)r * ldy + 4 * h, acc[r][h], n - 4 * h);
+        }
+    }
+}
+
+static void tile_full(const nib__packed *w, const strip *t, const row_g32 *x, uint32_t n, float *y,
+                      size_t ldy)
+{
+    bool mins = w->layout->has_min;
+    if (w->layout->scale_group == 16) {
+        if (mins)
+            prefill_tile(4, 1, TILE, w, t, x, n, y, ldy);
+        else
+            prefill_tile(4, 0, TILE, w, t, x, n, y, ldy);
+    } else {
+        if (mins)
+            prefill_tile(8, 1, TILE, w, t, x, n, y, ldy);
+        else
+            prefill_tile(8, 0, TILE, w, t, x, n, y, ldy);
+    }
+}
+
+static void tile_one(const nib__packed *w, const strip *t, const row_g32 *x, uint32_t n, float *y)
+{
+    bool mins = w->layout->has_min;
+    if (w->layout->scale_group == 16) {
+        if (mins)
+            prefill_tile(4, 1, 1, w, t, x, n, y, 0);
+        else
+            prefill_tile(4, 0, 1, w, t, x, n, y, 0);
+    } else {
+        if (mins)
+            prefill_tile(8, 1, 1, w, t, x, n, y, 0);
+        else
+            prefill_tile(8, 0, 1, w, t, x, n, y, 0);
+    }
+}
+
+static size_t scratch_bytes(uint32_t k)
+{
+    return (size_t)k * NIB__PANEL + 2 * ((size_t)k / 16 * NIB__PANEL * sizeof(float));
+}
+
+static void run(const nib__packed *w, uint32_t first, uint32_t count, const void *rows, uint32_t m,
+                float *y, size_t ldy, void *scratch)
+{
+    size_t row_bytes = nib__row_g32_bytes_neon(w->k);
+    int8_t *codes = scratch;
+    float *scale = (float *)(void *)(codes + (size_t)w->k * NIB__PANEL);
+    float *mins = scale + (size_t)w->k / 16 * NIB__PANEL;
+    const strip t = {codes, scale, mins};
+    for (uint32_t p = first; p < first + count; p++) {
+        const uint8_t *panel = nib__panel_at(w, p);
+        uint32_t n = nib__panel_rows(w, p), at = 0;
+        float *to = y + (size_t)p * NIB__PANEL;
+        nib__expand_scales_neon(w->layout, panel, w->k, scale, mins);
+        expand_panel(w, panel + w->code_offset, codes);
+        for (; at < m; at += TILE) {
+            row_g32 x[TILE];
+            uint32_t n_rows = m - at < TILE ? m - at : TILE;
+            for (uint32_t r = 0; r < n_rows; r++) {
+                x[r] = nib__row_g32_view_neon((const uint8_t *)rows + (at + r) * row_bytes, w->k);
+            }
+            if (n_rows == TILE) {
+                tile_full(w, &t, x, n, to + at * ldy, ldy);
+                continue;
+            }
+            for (uint32_t r = 0; r < n_rows; r++) tile_one(w, &t, &x[r], n, to + (at + r) * ldy);
+        }
+    }
+}
+
+const nib__matmul nib__prefill_coded_dotprod = {
+    .name = "g32_dotprod",
+    .row_bytes = nib__row_g32_bytes_neon,
+    .round_row = nib__row_g32_round_neon,
+    .run = run,
+    .scratch_bytes = scratch_bytes,
+    .min_rows = NIB__DECODE_ROWS + 1,
+};
