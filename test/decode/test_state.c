@@ -26,7 +26,7 @@ static char directory[64];
 
 static const char *path_of(const char *name)
 {
-    static char path[128];
+    static char path[512];
     snprintf(path, sizeof path, "%s/%s", directory, name);
     return path;
 }
