@@ -19,7 +19,7 @@ static void put16(uint8_t *entry, uint32_t slot, uint32_t row, const uint8_t *sr
 }
 
 /* 16 bytes: the low nibbles are k 0..15, the high ones k 16..31. */
-static void split_nibbles(const uint8_t *qs, uint8_t *codes)
+static void split_nibbles(const uint8_t *restrict qs, uint8_t *restrict codes)
 {
     for (int j = 0; j < 16; j++) {
         codes[j] = qs[j] & 15;
@@ -27,10 +27,16 @@ static void split_nibbles(const uint8_t *qs, uint8_t *codes)
     }
 }
 
+/* Bit j of the 32 bits at qh becomes bit 4 of code j; eight codes are handled as one word. */
 static void add_fifth_bits(const uint8_t *qh, uint8_t *codes)
 {
-    uint32_t bits = nib__le32(qh);
-    for (int j = 0; j < 32; j++) codes[j] |= (uint8_t)((bits >> j & 1) << 4);
+    for (int i = 0; i < 4; i++) {
+        uint64_t word, bits = qh[i] * 0x0101010101010101u & 0x8040201008040201u;
+        bits = (bits + 0x7f7f7f7f7f7f7f7fu) >> 7 & 0x0101010101010101u; /* 1 where not 0 */
+        memcpy(&word, codes + 8 * i, sizeof word);
+        word |= bits << 4;
+        memcpy(codes + 8 * i, &word, sizeof word);
+    }
 }
 
 static void split_q4_0(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
@@ -78,9 +84,22 @@ static void split_mxfp4(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint
 }
 
 /* Q2_K and Q3_K: per half of 128, four 2-bit fields of the same 32 bytes follow each other. */
-static void split_pairs(const uint8_t *qs, uint8_t *codes)
+static void split_pairs(const uint8_t *restrict qs, uint8_t *restrict codes)
 {
-    for (int e = 0; e < 256; e++) codes[e] = qs[e / 128 * 32 + e % 32] >> (e / 32 % 4 * 2) & 3;
+    for (int part = 0; part < 8; part++) {
+        const uint8_t *from = qs + part / 4 * 32;
+        for (int l = 0; l < 32; l++) codes[32 * part + l] = from[l] >> (part % 4 * 2) & 3;
+    }
+}
+
+/* Bit `part` of byte l becomes bit `to` of code 32 * part + l. */
+static void add_high_bits(const uint8_t *restrict high, int to, uint8_t *restrict codes)
+{
+    for (int part = 0; part < 8; part++) {
+        for (int l = 0; l < 32; l++) {
+            codes[32 * part + l] |= (uint8_t)((high[l] >> part & 1) << to);
+        }
+    }
 }
 
 static void split_q2_k(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
@@ -101,7 +120,7 @@ static void split_q3_k(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint3
     put16(entry, 0, row, src + 108);
     for (int j = 0; j < 16; j++) entry[32 + j * 16 + row] = (uint8_t)scales[j];
     split_pairs(src + 32, codes);
-    for (int e = 0; e < 256; e++) codes[e] |= (uint8_t)((src[e % 32] >> (e / 32) & 1) << 2);
+    add_high_bits(src, 2, codes);
 }
 
 static void put_k4_scales(const uint8_t *src, uint8_t *entry, uint32_t row)
@@ -114,7 +133,7 @@ static void put_k4_scales(const uint8_t *src, uint8_t *entry, uint32_t row)
 }
 
 /* Q4_K and Q5_K: 32 bytes hold 32 low nibbles, then 32 high ones. */
-static void split_k4_nibbles(const uint8_t *qs, uint8_t *codes)
+static void split_k4_nibbles(const uint8_t *restrict qs, uint8_t *restrict codes)
 {
     for (int j = 0; j < 4; j++) {
         for (int l = 0; l < 32; l++) {
@@ -134,11 +153,7 @@ static void split_q5_k(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint3
 {
     put_k4_scales(src, entry, row);
     split_k4_nibbles(src + 48, codes);
-    for (int j = 0; j < 8; j++) {
-        for (int l = 0; l < 32; l++) {
-            codes[32 * j + l] |= (uint8_t)((src[16 + l] >> j & 1) << 4);
-        }
-    }
+    add_high_bits(src + 16, 4, codes);
 }
 
 static void split_q6_k(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
