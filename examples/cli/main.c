@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: MIT
+ * The command `nibble`: finds the command in the first argument and runs it. */
+#include "cli.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static const char help[] =
+    "usage: nibble COMMAND -m MODEL [options]\n"
+    "\n"
+    "  complete   continue a text, or fill in the middle of a file\n"
+    "  tokenize   text to token ids, and back\n"
+    "  logits     what the model predicts after each of some token ids\n"
+    "  info       what is in a model file, without loading its weights\n"
+    "  bench      speed of prompt and generation on this machine\n"
+    "\n"
+    "nibble COMMAND --help tells more. MODEL is a GGUF file.\n"
+    "Exit status: 0, 1 if something failed, 2 for wrong usage, 130 after Ctrl-C.\n";
+
+typedef struct command {
+    const char *name;
+    int (*run)(int argc, char **argv);
+} command;
+
+static const command commands[] = {
+    {"complete", cmd_complete}, {"tokenize", cmd_tokenize}, {"logits", cmd_logits},
+    {"info", cmd_info},         {"bench", cmd_bench},
+};
+
+static int version(void)
+{
+    uint32_t v = nib_version();
+    printf("nibble %u.%u.%u (%s)\n", v >> 16, v >> 8 & 255, v & 255, nib_build_info());
+    return cli_close_stdout();
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) return cli_usage("no command; see nibble --help");
+    const char *name = argv[1];
+    if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
+        fputs(help, stdout);
+        return cli_close_stdout();
+    }
+    if (!strcmp(name, "--version") || !strcmp(name, "version")) return version();
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (!strcmp(name, commands[i].name)) return commands[i].run(argc - 1, argv + 1);
+    }
+    if (!strcmp(name, "quantize") || !strcmp(name, "eval"))
+        return cli_usage("%s: not in this version", name);
+    return cli_usage("unknown command '%s'; see nibble --help", name);
+}
