@@ -1,0 +1,63 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# make demo: builds, fetches a model, and fills in the middle of a function in examples/demo/search.c,
+# printing the file with the completion marked, then speed and memory.
+#   MODEL=smollm2-135m make demo      a small model, which continues the text instead
+#   MODEL=path/to/model.gguf make demo
+set -eu
+cd "$(dirname "$0")/.."
+BUILD=${BUILD:-build}
+MODEL=${MODEL:-qwen2.5-coder-1.5b}
+MAKE=${MAKE:-make}
+file=examples/demo/search.c
+
+sh test/setup.sh build
+if ! "$MAKE" -q all >/dev/null 2>&1; then
+    echo "building nibble ..."
+    "$MAKE" -s --no-print-directory -j "$(nproc)" all
+fi
+if [ -f "$MODEL" ]; then
+    model=$MODEL
+else
+    case $MODEL in
+    */* | *.gguf)
+        echo "demo: $MODEL: no such file" >&2
+        exit 1
+        ;;
+    esac
+    echo "model $MODEL"
+    model=$(sh examples/fetch-model.sh "$MODEL")
+fi
+"$BUILD/nibble" info -m "$model" --json >"$BUILD/demo.json"
+
+# The file without the mark, and where the mark was.
+sed 's/<cursor>$//' "$file" >"$BUILD/demo.c"
+line=$(awk '/<cursor>$/ { print NR }' "$file")
+column=$(awk '/<cursor>$/ { print length($0) - length("<cursor>") }' "$file")
+
+if [ -t 1 ]; then
+    open=$(printf '\033[1;32m') close=$(printf '\033[0m')
+else
+    open='>>>' close='<<<'
+fi
+trap 'printf "%s" "$close"' EXIT
+# The file up to the cursor. $(...) would drop the newline, so head keeps the rest of the line apart.
+head -n $((line - 1)) "$BUILD/demo.c"
+printf '%*s%s' "$column" '' "$open"
+if grep -q '"fim":"none"' "$BUILD/demo.json"; then
+    # Left to right: the model sees only what stands before the cursor.
+    { head -n $((line - 1)) "$BUILD/demo.c"; printf '%*s' "$column" ''; } >"$BUILD/demo.prefix"
+    "$BUILD/nibble" complete -m "$model" -f "$BUILD/demo.prefix" -n 96 --stop-indent 1 --stats \
+        2>"$BUILD/demo.stats" || { cat "$BUILD/demo.stats" >&2; exit 1; }
+    note="This model has no fill-in-the-middle format: it continued the text before the cursor."
+else
+    "$BUILD/nibble" complete -m "$model" -f "$BUILD/demo.c" --cursor "$line:$column" -n 128 \
+        --stop-suffix --stats 2>"$BUILD/demo.stats" || { cat "$BUILD/demo.stats" >&2; exit 1; }
+    note="Between the marks: filled in by the model, which saw the text on both sides."
+fi
+trap - EXIT
+printf '%s\n' "$close"
+tail -n +$((line + 1)) "$BUILD/demo.c"
+echo
+echo "$note"
+cat "$BUILD/demo.stats"
