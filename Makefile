@@ -174,6 +174,9 @@ bench: ## kernels and the whole model; MODEL=name or path
 	@$(MAKE) --no-print-directory all test-bins
 	@BUILD=$(BUILD) MODEL="$(MODEL)" sh bench/run.sh
 
+demo: ## watch a code model fill in a function; MODEL=smollm2-135m or MODEL=path
+	@BUILD=$(BUILD) MODEL="$(MODEL)" MAKE="$(MAKE)" sh examples/demo.sh
+
 # ---- installation --------------------------------------------------------------------------------
 LIBDIR ?= $(PREFIX)/lib
 install: all ## install header, libraries, nibble.pc and the command under PREFIX (DESTDIR honoured)

@@ -41,16 +41,15 @@ else
     open='>>>' close='<<<'
 fi
 trap 'printf "%s" "$close"' EXIT
-# The file up to the cursor. $(...) would drop the newline, so head keeps the rest of the line apart.
-head -n $((line - 1)) "$BUILD/demo.c"
-printf '%*s%s' "$column" '' "$open"
+head -n $((line - 1)) "$BUILD/demo.c" | tee "$BUILD/demo.prefix"
 if grep -q '"fim":"none"' "$BUILD/demo.json"; then
-    # Left to right: the model sees only what stands before the cursor.
-    { head -n $((line - 1)) "$BUILD/demo.c"; printf '%*s' "$column" ''; } >"$BUILD/demo.prefix"
+    # Left to right, from the start of the line: the model writes the indentation as well.
+    printf '%s' "$open"
     "$BUILD/nibble" complete -m "$model" -f "$BUILD/demo.prefix" -n 96 --stop-indent 1 --stats \
         2>"$BUILD/demo.stats" || { cat "$BUILD/demo.stats" >&2; exit 1; }
     note="This model has no fill-in-the-middle format: it continued the text before the cursor."
 else
+    printf '%*s%s' "$column" '' "$open"
     "$BUILD/nibble" complete -m "$model" -f "$BUILD/demo.c" --cursor "$line:$column" -n 128 \
         --stop-suffix --stats 2>"$BUILD/demo.stats" || { cat "$BUILD/demo.stats" >&2; exit 1; }
     note="Between the marks: filled in by the model, which saw the text on both sides."

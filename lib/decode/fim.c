@@ -28,7 +28,7 @@ enum { N_NAMES = 3 };
 /* `order`: b begin-of-text if the model wants it, h header with other files, p s m the markers,
  * e end-of-text, x the extra marker, i path of this file where it stands inside the prefix, P text
  * before the cursor (less the typed part of its line, if there is an L), S text after the cursor,
- * L the typed part of the cursor's line. */
+ * L the typed part of the cursor's line after its indentation. */
 typedef struct fim_format {
     uint32_t family;
     uint32_t files;
@@ -327,12 +327,15 @@ static int32_t is_line_last(const fim_parts *p, const nib_fim *fim)
     return layout == NIB_FIM_LAYOUT_LINE_LAST && strchr(p->format->order, 'L') != NULL;
 }
 
-/* Takes the typed part of the cursor's line off the end of `prefix`. */
+/* Takes the typed part of the cursor's line off the end of `prefix`. Its indentation stays there:
+ * the middle then begins as in training, not with blanks that the model would write together with
+ * the first word. */
 static nib_text split_line(nib_text *prefix)
 {
     nib_text line = {NULL, 0};
     size_t at = prefix->len;
     while (at > 0 && prefix->data[at - 1] != '\n') at--;
+    while (at < prefix->len && (prefix->data[at] == ' ' || prefix->data[at] == '\t')) at++;
     if (at < prefix->len) line = (nib_text){prefix->data + at, prefix->len - at};
     prefix->len = at;
     return line;

