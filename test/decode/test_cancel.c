@@ -127,7 +127,16 @@ static void test_completion(void **state)
 typedef struct canceller {
     nib_session *session;
     uint64_t delay_ns, at_ns; /* at_ns: when it asked */
+    clockid_t clock;          /* of the thread that evaluates */
+    uint64_t cpu_ns;          /* what that thread had used by then */
 } canceller;
+
+static uint64_t cpu_time(clockid_t clock)
+{
+    struct timespec t;
+    assert_int_equal(clock_gettime(clock, &t), 0);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
 
 static void *cancel_later(void *arg)
 {
@@ -135,26 +144,31 @@ static void *cancel_later(void *arg)
     struct timespec delay = {(time_t)(c->delay_ns / 1000000000), (long)(c->delay_ns % 1000000000)};
     nanosleep(&delay, NULL);
     c->at_ns = nib__now_ns();
+    c->cpu_ns = cpu_time(c->clock);
     nib_session_cancel(c->session);
     return NULL;
 }
 
-/* Evaluates ids and cancels after delay_ns; returns the latency in ns, or 0 if it was too late. */
-static uint64_t eval_cancelled(nib_session *s, const int32_t *ids, size_t n, uint64_t delay_ns)
+/* Evaluates ids and cancels after delay_ns; returns the latency in ns, or 0 if it was too late, and
+ * in *cpu_ns how much of it this thread was running. */
+static uint64_t eval_cancelled(nib_session *s, const int32_t *ids, size_t n, uint64_t delay_ns,
+                               uint64_t *cpu_ns)
 {
     pthread_t thread;
-    canceller c = {s, delay_ns, 0};
+    canceller c = {.session = s, .delay_ns = delay_ns};
+    assert_int_equal(pthread_getcpuclockid(pthread_self(), &c.clock), 0);
     assert_int_equal(nib_session_set_tokens(s, NULL, 0, NULL, NULL), NIB_OK);
     assert_int_equal(nib_session_set_tokens(s, ids, n, NULL, NULL), NIB_OK);
     assert_int_equal(pthread_create(&thread, NULL, cancel_later, &c), 0);
     nib_status status = nib_session_eval(s, NULL);
-    uint64_t now = nib__now_ns();
+    uint64_t now = nib__now_ns(), cpu = cpu_time(c.clock);
     assert_int_equal(pthread_join(thread, NULL), 0);
     assert_true(status == NIB_OK || status == NIB_ERR_CANCELLED);
     if (status == NIB_OK) { /* the request waits for the next call */
         assert_int_equal(nib_session_eval(s, NULL), NIB_ERR_CANCELLED);
         return 0;
     }
+    *cpu_ns = cpu > c.cpu_ns ? cpu - c.cpu_ns : 0;
     return now > c.at_ns ? now - c.at_ns : 1;
 }
 
@@ -169,7 +183,8 @@ static void test_threads(void **state)
     tiny_ids(&r, model, ids, TINY_CTX);
     tiny_eval(whole, ids, TINY_CTX);
     for (int trial = 0; trial < 150; trial++) {
-        (void)eval_cancelled(s, ids, TINY_CTX, rng_below(&r, 1000000));
+        uint64_t cpu;
+        (void)eval_cancelled(s, ids, TINY_CTX, rng_below(&r, 1000000), &cpu);
         assert_int_equal(nib_session_eval(s, NULL), NIB_OK);
         assert_same_logits(whole, s, "after a cancel from a thread");
     }
@@ -184,35 +199,35 @@ static int by_size(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* A real model, if there is one. The machine may be busy, so the median must keep the promise, and
- * the slowest of 20 may be delayed by somebody else. */
+/* A real model, if there is one. The promise is kept by the library if the evaluating thread itself
+ * never needs more than 5 ms of processor time after the request (it waits actively for the others);
+ * the clock on the wall also counts what other programs do on a busy machine. */
+            wall[trial] = eval_cancelled(s, ids, PROMPT, delay, &cpu[trial]);
+            delay /= 2;
+        } while (wall[trial] == 0 && delay > 100000);
+        assert_true(wall[trial] > 0);
+    }
+    qsort(wall, TRIALS, sizeof *wall, by_size);
+    qsort(cpu, TRIALS, sizeof *cpu, by_size);
+    print_message("cancel latency, %u threads: median %.2f ms, slowest %.2f ms; processor time "
+                  "%.2f ms, %.2f ms\n",
+                  n_threads, (double)wall[TRIALS / 2] * 1e-6, (double)wall[TRIALS - 1] * 1e-6,
+                  (double)cpu[TRIALS / 2] * 1e-6, (double)cpu[TRIALS - 1] * 1e-6);
+    assert_true(cpu[TRIALS - 1] <= 5000000);
+    assert_true(wall[0] <= 5000000);
+    nib_session_free(s);
+}
+
 static void test_latency(void **state)
 {
     (void)state;
-    enum { TRIALS = 20, PROMPT = 512 };
     nib_model *model;
-    nib_session *s;
     if (nib_model_open("models/smollm2-135m.gguf", NULL, &model, NULL) != NIB_OK) {
         print_message("no models/smollm2-135m.gguf: latency is not measured\n");
         skip();
     }
-    nib_session_options options;
-    nib_session_options_init(&options, sizeof options);
-    options.n_threads = 2;
-    assert_int_equal(nib_session_new(model, &options, &s, NULL), NIB_OK);
-    int32_t ids[PROMPT];
-    for (int32_t i = 0; i < PROMPT; i++) ids[i] = 100 + i * 37 % 20000;
-    uint64_t latency[TRIALS];
-    rng r = {53};
-    for (int trial = 0; trial < TRIALS; trial++) {
-        latency[trial] = eval_cancelled(s, ids, PROMPT, rng_below(&r, 200000000));
-        assert_true(latency[trial] > 0); /* 512 tokens take longer than 200 ms */
-    }
-    qsort(latency, TRIALS, sizeof *latency, by_size);
-    print_message("cancel latency: median %.2f ms, slowest %.2f ms\n",
-                  (double)latency[TRIALS / 2] * 1e-6, (double)latency[TRIALS - 1] * 1e-6);
-    assert_true(latency[TRIALS / 2] <= 5000000);
-    nib_session_free(s);
+    measure_latency(model, 1);
+    measure_latency(model, 2);
     nib_model_free(model);
 }
 
