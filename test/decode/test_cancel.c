@@ -202,6 +202,21 @@ static int by_size(const void *a, const void *b)
 /* A real model, if there is one. The promise is kept by the library if the evaluating thread itself
  * never needs more than 5 ms of processor time after the request (it waits actively for the others);
  * the clock on the wall also counts what other programs do on a busy machine. */
+static void measure_latency(nib_model *model, uint32_t n_threads)
+{
+    enum { TRIALS = 40, PROMPT = 512 };
+    nib_session *s;
+    nib_session_options options;
+    nib_session_options_init(&options, sizeof options);
+    options.n_threads = n_threads;
+    assert_int_equal(nib_session_new(model, &options, &s, NULL), NIB_OK);
+    int32_t ids[PROMPT];
+    for (int32_t i = 0; i < PROMPT; i++) ids[i] = 100 + i * 37 % 20000;
+    uint64_t wall[TRIALS], cpu[TRIALS];
+    rng r = {53};
+    for (int trial = 0; trial < TRIALS; trial++) {
+        uint64_t delay = rng_below(&r, 100000000);
+        do { /* a fast machine may be done before */
             wall[trial] = eval_cancelled(s, ids, PROMPT, delay, &cpu[trial]);
             delay /= 2;
         } while (wall[trial] == 0 && delay > 100000);
