@@ -37,6 +37,7 @@ typedef struct forward {
     const nib__kv *kv;
     nib__activations *a;
     uint32_t row, m;
+    bool stored; /* keys and values of the last layer are in the cache */
 } forward;
 
 size_t nib__activations_carve(nib__arena *arena, const nib_model *model, uint32_t n_batch,
@@ -85,7 +86,9 @@ nib_status nib__pass_begin(nib__pass *pass, const nib_model *model, nib__activat
 
 static nib__input input_of(const forward *f, size_t k)
 {
-    return (nib__input){f->m, (uint32_t)k, f->a->coded, f->a->floats};
+    /* A prompt's last row leaves its companions after that and goes on through the decode strategy;
+     * when every row gives logits, each of them does, so that they are what a session would see. */
+    return (nib__input){f->m, (uint32_t)k, f->a->coded, f->a->floats, f->stored};
 }
 
 /* Row f->row of a buffer with `width` numbers per row. */
@@ -178,6 +181,7 @@ static void choose_rows(forward *f)
     const nib__pass *p = f->pass;
     uint32_t last = f->model->config.n_layer - 1;
     bool stored = p->layer > last || (p->layer == last && p->step > STORE);
+    f->stored = stored;
     f->row = stored && p->all_logits != NIB__LOGITS_ALL ? p->n - 1 : 0;
     f->m = p->n - f->row;
 }

@@ -32,13 +32,14 @@ typedef struct region {
 } region;
 
 /* Decode serves up to 16 rows with the same bits as one; prefill from where it is faster. */
-static const nib__matmul *choose(const nib__kernels *kernels, const nib__linear *map, uint32_t m,
-                                 uint32_t *kind)
+static const nib__matmul *choose(const nib__kernels *kernels, const nib__linear *map,
+                                 const nib__input *input, uint32_t *kind)
 {
+    uint32_t m = input->m;
     bool coded = map->w.layout->coded != 0;
     const nib__matmul *decode = coded ? &kernels->decode_coded : &kernels->decode_float;
     const nib__matmul *prefill = coded ? &kernels->prefill_coded : &kernels->prefill_float;
-    bool few = m <= NIB__DECODE_ROWS || m < prefill->min_rows;
+    bool few = input->exact || m <= NIB__DECODE_ROWS || m < prefill->min_rows;
     *kind = (coded ? 0u : 3u) + (m == 1 ? 0u : few ? 1u : 2u);
     return few ? decode : prefill;
 }
@@ -52,7 +53,7 @@ void nib__input_round(const nib__exec *exec, const nib__input *input, const nib_
         uint32_t coded = outputs[i].map->w.layout->coded != 0;
         if (done[coded]) continue;
         done[coded] = true;
-        const nib__matmul *matmul = choose(exec->kernels, outputs[i].map, input->m, &kind);
+        const nib__matmul *matmul = choose(exec->kernels, outputs[i].map, input, &kind);
         uint8_t *rows = coded ? input->coded : input->floats;
         matmul->round_row(x, input->k, rows + row * matmul->row_bytes(input->k));
     }
@@ -74,6 +75,7 @@ static void cut(part *p, const nib__exec *exec, const nib__input *input, float n
         p->block = clamp_count(LONGEST_NS / row_ns, 1, input->m);
         if (p->block > SPLIT_ROWS) p->block -= p->block % SPLIT_ROWS;
     }
+    if (input->exact && p->block > NIB__DECODE_ROWS) p->block = NIB__DECODE_ROWS;
     uint32_t blocks = (input->m + p->block - 1) / p->block;
     uint32_t wanted = threads == 1 ? 1 : PIECES_PER_THREAD * threads;
     uint32_t most = (w->n_panels * blocks + wanted - 1) / wanted; /* keeps all threads busy */
@@ -127,7 +129,7 @@ nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__
         part *p = &r.parts[i];
         const nib__packed *w = &outputs[i].map->w;
         p->output = &outputs[i];
-        p->matmul = choose(exec->kernels, outputs[i].map, input->m, &kind);
+        p->matmul = choose(exec->kernels, outputs[i].map, input, &kind);
         p->rows = w->layout->coded ? input->coded : input->floats;
         p->row_bytes = p->matmul->row_bytes(input->k);
         cut(p, exec, input, exec->ns_per_mac[kind] == 0 ? 1.0f : exec->ns_per_mac[kind]);

@@ -47,6 +47,7 @@ uint32_t nib__exec_rows(const nib__exec *exec, uint32_t m, size_t cost);
 typedef struct nib__input {
     uint32_t m, k;
     uint8_t *coded, *floats; /* [m] rows for the two kinds of weights, as the strategies want them */
+    bool exact;              /* use the decode strategy, however many rows */
 } nib__input;
 
 /* y[m][ldy] = x W^T + bias */
