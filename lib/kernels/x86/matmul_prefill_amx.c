@@ -51,6 +51,7 @@ typedef struct strip {
     float *y;               /* [m][ldy], at the strip's first output: after the last block */
     size_t ldy;
     float *edge;            /* [ROWS][STRIP], where outputs are missing */
+    uint32_t configured;    /* rows of a block that the tiles are configured for; 0: not yet */
     fetch_list fetch;
 } strip;
 
@@ -94,6 +95,17 @@ typedef struct target {
     size_t panel, rows, stride; /* floats to the next panel and row tile, bytes to the next row */
 } target;
 
+/* Two rows of results per step, so that they are in the cache when the tiles are stored. */
+static inline void fetch_target(const target *to, uint32_t step)
+{
+    const char *row = (const char *)(to->tile0 + step / 8 * to->rows) + step % 8 * 2 * to->stride;
+    const size_t panel = to->panel * sizeof(float);
+    _mm_prefetch(row, _MM_HINT_T0);
+    _mm_prefetch(row + panel, _MM_HINT_T0);
+    _mm_prefetch(row + to->stride, _MM_HINT_T0);
+    _mm_prefetch(row + to->stride + panel, _MM_HINT_T0);
+}
+
 /* One block of rows (two row tiles or one) by the strip; both counts are constants. Sums start from
  * the four tiles `from`, or from 0 if NULL. */
 static inline __attribute__((always_inline)) void
@@ -127,6 +139,7 @@ multiply_block(int row_tiles, int panels, strip *s, const uint8_t *a, const floa
             if (panels == 2) _tile_dpbf16ps(3, 5, 7);
         }
         fetch_step(&s->fetch);
+        if (s->last && g < 16) fetch_target(&to, g);
     }
     _tile_stored(0, to.tile0, to.stride);
     if (panels == 2) _tile_stored(1, to.tile0 + to.panel, to.stride);
@@ -158,10 +171,12 @@ static void multiply_rows(strip *s, uint32_t row, uint32_t n)
 static void multiply_strip(strip *s, uint32_t m)
 {
     uint32_t full = m / 32 * 32, tail = m - full;
-    if (full != 0) configure(16, 16);
+    if (full != 0 && s->configured != ROWS) configure(16, 16);
+    if (full != 0) s->configured = ROWS;
     for (uint32_t row = 0; row < full; row += 32) multiply_rows(s, row, 32);
     if (tail == 0) return;
-    configure(tail < 16 ? tail : 16, tail > 16 ? tail - 16 : 0);
+    if (s->configured != tail) configure(tail < 16 ? tail : 16, tail > 16 ? tail - 16 : 0);
+    s->configured = tail;
     multiply_rows(s, full, tail);
 }
 
