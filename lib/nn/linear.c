@@ -9,6 +9,7 @@
 
 enum {
     TARGET_NS = 100000,   /* aimed at, where there is enough work */
+    PREFILL_NS = 800000,  /* the same for many rows: a piece reads all of them, from L3 or memory */
     LONGEST_NS = 1000000, /* rows are split, too, before a piece takes longer */
     PIECES_PER_THREAD = 4,
     SPLIT_ROWS = 32 /* rows of a piece are a multiple of this, once they are split */
@@ -79,8 +80,10 @@ static void cut(part *p, const nib__exec *exec, const nib__input *input, float n
     uint32_t blocks = (input->m + p->block - 1) / p->block;
     uint32_t wanted = threads == 1 ? 1 : PIECES_PER_THREAD * threads;
     uint32_t most = (w->n_panels * blocks + wanted - 1) / wanted; /* keeps all threads busy */
-    p->panels = clamp_count(TARGET_NS / (row_ns * p->block), 1, w->n_panels);
+    double target = p->block > NIB__DECODE_ROWS ? PREFILL_NS : TARGET_NS;
+    p->panels = clamp_count(target / (row_ns * p->block), 1, w->n_panels);
     if (p->panels > most) p->panels = most;
+    p->panels += p->panels % 2; /* kernels take panels in pairs */
     p->runs = (w->n_panels + p->panels - 1) / p->panels;
     p->pieces = p->runs * blocks;
 }
