@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Typed getters over the key/value pairs of a GGUF file. The parser has checked every extent, so
- * these only decide whether a value fits what the caller asks for. */
+ * these only decide whether a value fits what the caller asks for. Extents are taken from where the
+ * parser found the end of a value, never read again: the file may change under the mapping. */
 #include <float.h>
 #include <string.h>
 
@@ -186,7 +187,8 @@ int32_t nib__meta_str(const nib__source *s, const char *key, nib__str *value, ni
     const nib__gguf_key *found = nib__gguf_find(gguf, key);
     if (found == NULL) return NIB__ABSENT;
     if (found->type != NIB__META_STRING) return wrong_type(gguf, found, "string", err);
-    *value = (nib__str){(const char *)found->value + 8, (size_t)nib__le64(found->value)};
+    const char *text = (const char *)found->value + 8;
+    *value = (nib__str){text, (size_t)((const char *)nib__gguf_value_end(found) - text)};
     return NIB_OK;
 }
 
@@ -207,8 +209,9 @@ int32_t nib__meta_array(const nib__source *s, const char *key, nib__meta_type ty
                               nib__gguf_type_name(type), nib__gguf_type_name(element));
     }
     const uint8_t *data = found->value + 12;
-    *value = (nib__array){(nib__meta_type)element, nib__le64(found->value + 4), data,
-                          (size_t)(nib__gguf_value_end(found) - data)};
+    size_t size = (size_t)(nib__gguf_value_end(found) - data), width = nib__gguf_type_size(element);
+    uint64_t count = width != 0 ? size / width : nib__le64(found->value + 4);
+    *value = (nib__array){(nib__meta_type)element, count, data, size};
     return NIB_OK;
 }
 

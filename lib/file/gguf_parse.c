@@ -224,8 +224,7 @@ static nib_status sort_keys(nib__gguf *gguf, nib_error *err)
         if (compare_keys(gguf->keys, a, b) != 0) continue;
         const nib__gguf_key *key = &gguf->keys[a > b ? a : b];
         nib__shown name = nib__show_key(key);
-        return nib__gguf_fail(gguf, err, NIB_ERR_FORMAT,
-                              (size_t)(key->record - gguf->map.data),
+        return nib__gguf_fail(gguf, err, NIB_ERR_FORMAT, (size_t)(key->record - gguf->map.data),
                               "key %s appears twice", name.text);
     }
     return NIB_OK;
@@ -307,7 +306,8 @@ static nib_status parse_type(const nib__gguf *gguf, nib__cursor *c, nib__tensor 
     return NIB_OK;
 }
 
-/* Until place_tensors, t->name and t->data point at the name and at the offset in the header. */
+/* t->name and t->data point into the header, at the name and at the offset, until copy_names and
+ * place_tensor put the real ones there. */
 static nib_status parse_tensor(const nib__gguf *gguf, nib__cursor *c, nib__tensor *t,
                                nib_error *err)
 {
@@ -406,10 +406,15 @@ static nib_status copy_names(nib__gguf *gguf, nib_error *err)
         return nib__gguf_fail(gguf, err, NIB_ERR_MEMORY, NIB_NO_OFFSET,
                               "out of memory for the names of %zu tensors", gguf->n_tensors);
     }
+    const char *end = at + total;
     for (size_t i = 0; i < gguf->n_tensors; i++) {
         nib__tensor *t = &gguf->tensors[i];
-        size_t len = (size_t)nib__le64((const uint8_t *)t->name - 8);
-        memcpy(at, t->name, len);
+        uint64_t len = nib__le64((const uint8_t *)t->name - 8);
+        if (len >= (size_t)(end - at)) { /* somebody is writing to the file right now */
+            return nib__gguf_fail(gguf, err, NIB_ERR_IO, NIB_NO_OFFSET,
+                                  "the file was changed while it was read");
+        }
+        memcpy(at, t->name, (size_t)len);
         at[len] = '\0';
         t->name = at;
         at += len + 1;
