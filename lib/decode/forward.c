@@ -14,6 +14,7 @@
 #include "base/clock.h"
 
 enum layer_step {
+    EMBED,      /* first layer only: x = embedding[ids] */
     ATTN_NORM,  /* x += delta of the layer before; h = norm(x), rounded */
     QKV,        /* q, k, v = linear(h) */
     STORE,      /* rotate q and k; k, v -> cache */
@@ -78,8 +79,11 @@ nib_status nib__pass_begin(nib__pass *pass, const nib_model *model, nib__activat
     pass->layer = 0;
     pass->step = 0;
     pass->piece = 0;
-    nib__rope_rows(model, pass->pos0, pass->n, a->cos_sin);
-    return nib__model_embed(model, pass->ids, pass->n, a->x, err);
+    if (pass->n == 0 || pass->n > a->n_batch) {
+        return nib__fail(err, NIB_ERR_ARGUMENT, "rows of a pass: expected 1..%u, got %u",
+                         a->n_batch, pass->n);
+    }
+    return nib__model_check_ids(model, pass->ids, pass->n, err);
 }
 
 /* ---- steps ---- */
@@ -147,7 +151,17 @@ static nib_status layer_step(const forward *f)
     };
     nib__input wide = input_of(f, n_embd), heads = input_of(f, n_q), inner = input_of(f, n_ff);
 
+    const nib__embed_rows embed = {
+        .model = f->model,
+        .ids = f->pass->ids,
+        .m = f->m,
+        .pos0 = f->pass->pos0,
+        .x = a->x,
+        .cos_sin = a->cos_sin,
+    };
+
     switch ((enum layer_step)f->pass->step) {
+    case EMBED: return nib__embed_run(f->exec, &embed);
     case ATTN_NORM: return norm_step(f, l->attn_norm, f->pass->layer > 0, qkv, 3);
     case QKV: return nib__linear_run(f->exec, &wide, qkv, 3);
     case STORE: return nib__attention_store(f->exec, &attention);
@@ -212,7 +226,7 @@ nib_status nib__pass_run(nib__pass *pass, const nib_model *model, nib__exec *exe
         pass->step++;
         if (in_layers && pass->step == LAYER_STEPS) {
             pass->layer++;
-            pass->step = 0;
+            pass->step = pass->layer < model->config.n_layer ? ATTN_NORM : HEAD_NORM;
         }
         if (deadline_ns != 0 && !finished(&f) && nib__now_ns() >= deadline_ns) return NIB_OK;
     }

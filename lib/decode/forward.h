@@ -26,7 +26,7 @@ enum { NIB__LOGITS_LAST = 0, NIB__LOGITS_ALL = 1, NIB__LOGITS_NONE = 2 };
 /* A pass over rows of consecutive positions. The caller fills the first part and leaves the second
  * alone; `layer` counts the layers done. */
 typedef struct nib__pass {
-    const int32_t *ids;   /* [n]; read by nib__pass_begin only */
+    const int32_t *ids;   /* [n] */
     uint32_t n, pos0;     /* rows, and position of the first */
     uint32_t all_logits;  /* NIB__LOGITS_* */
     float *logits;        /* [n or 1][n_vocab] */
@@ -40,7 +40,7 @@ typedef struct nib__pass {
 size_t nib__activations_carve(nib__arena *arena, const nib_model *model, uint32_t n_batch,
                               nib__activations *a);
 
-/* Starts a pass: embeds the ids. Keys and values go to kv at positions pos0 .. pos0 + n - 1. */
+/* Starts a pass; checks ids and file. Keys and values go to kv at positions pos0 .. pos0 + n - 1. */
 nib_status nib__pass_begin(nib__pass *pass, const nib_model *model, nib__activations *a,
                            nib_error *err);
 

@@ -77,8 +77,10 @@ void nib__model_release(nib_model *model); /* NULL is a no-op */
 /* Fills every field but struct_size. */
 void nib__model_info(const nib_model *model, nib_model_info *info);
 
-/* Embedding rows of ids[n] to out[n][n_embd]; checks that the file is unchanged. */
-nib_status nib__model_embed(const nib_model *model, const int32_t *ids, size_t n, float *out,
-                            nib_error *err);
+/* ARGUMENT if one of ids[n] is none of the vocabulary; IO if the file has changed. */
+nib_status nib__model_check_ids(const nib_model *model, const int32_t *ids, size_t n,
+                                nib_error *err);
+/* Embedding rows of ids[n], which were checked, to out[n][n_embd]. */
+void nib__model_embed(const nib_model *model, const int32_t *ids, size_t n, float *out);
 
 #endif

@@ -145,20 +145,18 @@ nib_status nib__attention_run(nib__exec *exec, const nib__attention_rows *rows)
 {
     const nib__config *c = rows->config;
     attend_job job = {.exec = exec, .rows = rows, .group = c->n_head / c->n_head_kv};
-    float *rate = &exec->ns_per_mac[rows->m == 1 ? RATE_DECODE : RATE_PREFILL];
+    uint32_t kind = rows->m == 1 ? RATE_DECODE : RATE_PREFILL;
+    double rate = (double)exec->ns_per_mac[kind];
     double seen = (double)rows->pos0 + (double)rows->m / 2 + 1;
     if (c->window != 0 && seen > c->window) seen = c->window;
     job.row_macs = 2.0 * seen * c->head_dim * job.group; /* scores and weighted values */
-    cut(&job, *rate == 0 ? 1.0 : (double)*rate);
+    cut(&job, rate == 0 ? 1.0 : rate);
     uint32_t pieces = (job.units + job.per_piece - 1) / job.per_piece;
     bool whole = exec->first == 0;
     uint64_t start = nib__now_ns();
     nib_status status = nib__exec_run(exec, pieces, attend_piece, &job);
     if (status == NIB_OK && whole) {
-        uint32_t threads = exec->n_slots < 1 ? 1 : exec->n_slots < pieces ? exec->n_slots : pieces;
-        double ns = (double)(nib__now_ns() - start) * threads;
-        float measured = (float)(ns / (job.row_macs * rows->m * c->n_head_kv));
-        *rate = *rate == 0 ? measured : (*rate + measured) / 2;
+        nib__exec_learn(exec, kind, pieces, start, job.row_macs * rows->m * c->n_head_kv);
     }
     return status;
 }

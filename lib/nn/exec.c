@@ -69,6 +69,18 @@ uint32_t nib__exec_rows(const nib__exec *exec, uint32_t m, size_t cost)
     return rows < most ? rows : most;
 }
 
+void nib__exec_learn(nib__exec *exec, uint32_t kind, uint32_t n_pieces, uint64_t start_ns,
+                     double macs)
+{
+    uint32_t threads = exec->n_slots < n_pieces ? exec->n_slots : n_pieces;
+    float *rate = &exec->ns_per_mac[kind];
+    double ns = (double)(nib__now_ns() - start_ns) * (threads < 1 ? 1 : threads);
+    float measured = (float)(ns / macs);
+    /* A region during which the system took the CPU away says little: it counts as twice as long. */
+    if (*rate != 0 && measured > 2 * *rate) measured = 2 * *rate;
+    *rate = *rate == 0 ? measured : (*rate + measured) / 2;
+}
+
 static size_t max_size(size_t a, size_t b)
 {
     return a > b ? a : b;

@@ -8,11 +8,12 @@
 #include "nn/nn.h"
 
 enum {
-    TARGET_NS = 100000,   /* aimed at, where there is enough work */
-    PREFILL_NS = 800000,  /* the same for many rows: a piece reads all of them, from L3 or memory */
-    LONGEST_NS = 1000000, /* rows are split, too, before a piece takes longer */
+    DECODE_NS = 100000,   /* a piece of few rows: several of them keep all threads busy */
+    PREFILL_NS = 1500000, /* a piece of many rows: a kernel expands weights once per piece */
     PIECES_PER_THREAD = 4,
-    SPLIT_ROWS = 32 /* rows of a piece are a multiple of this, once they are split */
+    SPLIT_ROWS = 32,      /* rows of a piece are a multiple of this, once they are split */
+    STRIP = 2,            /* panels that prefill kernels like to take together, and ... */
+    CHUNK = 16            /* ... the number after which their rows must be loaded again */
 };
 
 /* One map, cut into pieces: row blocks outside, panel runs inside, so that the rounded rows of a
@@ -66,24 +67,38 @@ static uint32_t clamp_count(double value, uint32_t lo, uint32_t hi)
     return value < hi ? (uint32_t)value : hi;
 }
 
-static void cut(part *p, const nib__exec *exec, const nib__input *input, float ns_per_mac)
+/* Before anything is measured: about what the slowest CPU of each sort needs. */
+static double first_guess(const nib__exec *exec)
+{
+    return exec->kernels->isa == NIB__ISA_SCALAR ? 5.0 : 0.2;
+}
+
+static uint32_t round_down(uint32_t n, uint32_t step)
+{
+    return n < step ? n : n - n % step;
+}
+
+static void cut(part *p, const nib__exec *exec, const nib__input *input, float rate)
 {
     const nib__packed *w = &p->output->map->w;
-    double row_ns = (double)ns_per_mac * NIB__PANEL * input->k; /* one panel times one row */
+    double ns_per_mac = rate == 0 ? first_guess(exec) : (double)rate;
+    double row_ns = ns_per_mac * NIB__PANEL * input->k; /* one panel times one row */
     uint32_t threads = exec->n_slots < 1 ? 1 : exec->n_slots;
+    bool many = input->m > NIB__DECODE_ROWS;
+    uint32_t strip = many ? STRIP : 1;
     p->block = input->m;
-    if (row_ns * input->m > LONGEST_NS) {
-        p->block = clamp_count(LONGEST_NS / row_ns, 1, input->m);
-        if (p->block > SPLIT_ROWS) p->block -= p->block % SPLIT_ROWS;
+    if (row_ns * input->m * strip > PREFILL_NS) {
+        p->block = clamp_count(PREFILL_NS / (row_ns * strip), 1, input->m);
+        p->block = round_down(p->block, SPLIT_ROWS);
     }
     if (input->exact && p->block > NIB__DECODE_ROWS) p->block = NIB__DECODE_ROWS;
     uint32_t blocks = (input->m + p->block - 1) / p->block;
     uint32_t wanted = threads == 1 ? 1 : PIECES_PER_THREAD * threads;
     uint32_t most = (w->n_panels * blocks + wanted - 1) / wanted; /* keeps all threads busy */
-    double target = p->block > NIB__DECODE_ROWS ? PREFILL_NS : TARGET_NS;
+    double target = many ? PREFILL_NS : DECODE_NS;
     p->panels = clamp_count(target / (row_ns * p->block), 1, w->n_panels);
     if (p->panels > most) p->panels = most;
-    p->panels += p->panels % 2; /* kernels take panels in pairs */
+    if (many) p->panels = round_down(round_down(p->panels, STRIP), CHUNK);
     p->runs = (w->n_panels + p->panels - 1) / p->panels;
     p->pieces = p->runs * blocks;
 }
@@ -115,13 +130,6 @@ static void run_piece(void *arg, uint32_t i, void *scratch)
     add_bias(map->bias + column, end - column, m, y + column, p->output->ldy);
 }
 
-/* Rates change slowly: half the old one, half the new one. */
-static void learn(float *rate, uint64_t ns, uint32_t threads, double macs)
-{
-    float measured = (float)((double)ns * threads / macs);
-    *rate = *rate == 0 ? measured : (*rate + measured) / 2;
-}
-
 nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__output *outputs,
                            uint32_t n_outputs)
 {
@@ -135,17 +143,14 @@ nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__
         p->matmul = choose(exec->kernels, outputs[i].map, input, &kind);
         p->rows = w->layout->coded ? input->coded : input->floats;
         p->row_bytes = p->matmul->row_bytes(input->k);
-        cut(p, exec, input, exec->ns_per_mac[kind] == 0 ? 1.0f : exec->ns_per_mac[kind]);
+        cut(p, exec, input, exec->ns_per_mac[kind]);
         r.n_pieces += p->pieces;
         macs += (double)w->n_panels * NIB__PANEL * w->k * input->m;
     }
     bool whole = exec->first == 0;
     uint64_t start = nib__now_ns();
     nib_status status = nib__exec_run(exec, r.n_pieces, run_piece, &r);
-    if (status == NIB_OK && whole) {
-        uint32_t threads = exec->n_slots < r.n_pieces ? exec->n_slots : r.n_pieces;
-        learn(&exec->ns_per_mac[kind], nib__now_ns() - start, threads < 1 ? 1 : threads, macs);
-    }
+    if (status == NIB_OK && whole) nib__exec_learn(exec, kind, r.n_pieces, start, macs);
     return status;
 }
 

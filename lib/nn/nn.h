@@ -40,6 +40,10 @@ nib_status nib__exec_run(nib__exec *exec, uint32_t n,
  * waking other threads for. */
 uint32_t nib__exec_rows(const nib__exec *exec, uint32_t m, size_t cost);
 
+/* Notes how long a region of `kind` took that was run from its first piece to its last. */
+void nib__exec_learn(nib__exec *exec, uint32_t kind, uint32_t n_pieces, uint64_t start_ns,
+                     double macs);
+
 /* ---- linear maps ----------------------------------------------------------------------------- */
 
 /* Rounded activations of m rows, made once per distinct input and shared by every linear map that
@@ -93,8 +97,15 @@ nib_status nib__round_run(nib__exec *exec, const float *x, const nib__input *inp
 nib_status nib__swiglu_run(nib__exec *exec, float *gate, const float *up, const nib__input *input,
                            const nib__output *output);
 
-/* cos_sin[m][n_rot/2][2] for positions pos0 .. pos0 + m - 1. */
-void nib__rope_rows(const nib_model *model, uint32_t pos0, uint32_t m, float *cos_sin);
+/* Where a pass starts: embeddings and rotation angles of m rows from position pos0 on. */
+typedef struct nib__embed_rows {
+    const nib_model *model;
+    const int32_t *ids; /* [m], checked */
+    uint32_t m, pos0;
+    float *x;           /* [m][n_embd] */
+    float *cos_sin;     /* [m][n_rot/2][2] */
+} nib__embed_rows;
+nib_status nib__embed_run(nib__exec *exec, const nib__embed_rows *job);
 
 /* ---- attention ------------------------------------------------------------------------------- */
 

@@ -280,7 +280,7 @@ static void test_cancelled_at_every_piece(void **state)
     reference_free(&ref);
 }
 
-static void test_bad_ids(void **state)
+static void test_bad_rows(void **state)
 {
     (void)state;
     const runner_options options = {.n_threads = 1};
@@ -294,6 +294,12 @@ static void test_bad_ids(void **state)
         nib__pass pass = {.ids = ids, .n = 2};
         assert_fails(nib__pass_begin(&pass, r.model, &r.act, &err), NIB_ERR_ARGUMENT, err,
                      "token 1");
+    }
+    const int32_t many[RUNNER_BATCH + 1] = {0};
+    for (uint32_t n = 0; n <= RUNNER_BATCH + 1; n += RUNNER_BATCH + 1) {
+        nib_error err = {0};
+        nib__pass pass = {.ids = many, .n = n};
+        assert_fails(nib__pass_begin(&pass, r.model, &r.act, &err), NIB_ERR_ARGUMENT, err, "rows");
     }
     runner_close(&r);
 }
@@ -309,7 +315,7 @@ int main(void)
         cmocka_unit_test(test_interruptions_do_not_matter),
         cmocka_unit_test(test_last_row_only),
         cmocka_unit_test(test_cancelled_at_every_piece),
-        cmocka_unit_test(test_bad_ids),
+        cmocka_unit_test(test_bad_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

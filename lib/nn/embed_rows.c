@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT
+ * Where a pass starts: embedding rows, and the angles of rotary position embeddings (Su et al.
+ * 2021): pair i of a head at position p is turned by p * inv[i]. The angles are computed once per
+ * pass and shared by all layers and heads. */
+#include <math.h>
+
+#include "nn/nn.h"
+
+typedef struct embed_job {
+    const nib__embed_rows *rows;
+    uint32_t step; /* rows per piece */
+} embed_job;
+
+static void angles(const nib_model *model, uint32_t pos, float *cos_sin)
+{
+    double magnitude = (double)model->config.rope_attn_factor;
+    for (uint32_t i = 0; i < model->config.n_rot / 2; i++) {
+        /* double: in float32 an angle of 10,000 would be off by 1/2000 */
+        double angle = (double)pos * (double)model->rope_inv[i];
+        cos_sin[2 * i] = (float)(cos(angle) * magnitude);
+        cos_sin[2 * i + 1] = (float)(sin(angle) * magnitude);
+    }
+}
+
+static void embed_piece(void *arg, uint32_t i, void *scratch)
+{
+    const embed_job *job = arg;
+    const nib__embed_rows *r = job->rows;
+    const nib__config *c = &r->model->config;
+    uint32_t first = i * job->step;
+    uint32_t end = r->m - first < job->step ? r->m : first + job->step;
+    (void)scratch;
+    nib__model_embed(r->model, r->ids + first, end - first, r->x + (size_t)first * c->n_embd);
+    for (uint32_t row = first; row < end; row++) {
+        angles(r->model, r->pos0 + row, r->cos_sin + (size_t)row * c->n_rot);
+    }
+}
+
+nib_status nib__embed_run(nib__exec *exec, const nib__embed_rows *rows)
+{
+    const nib__config *c = &rows->model->config;
+    size_t cost = 8 * (size_t)c->n_embd + 200 * (size_t)c->n_rot; /* decoding; cos and sin */
+    embed_job job = {rows, nib__exec_rows(exec, rows->m, cost)};
+    return nib__exec_run(exec, (rows->m + job.step - 1) / job.step, embed_piece, &job);
+}
