@@ -54,6 +54,20 @@ void nib__free(const nib_allocator *mem, void *ptr)
     if (ptr != NULL) mem->free(mem->user, ptr);
 }
 
+void nib__mem_sparse(const nib_allocator *mem, void *ptr, size_t size)
+{
+#ifdef MADV_NOHUGEPAGE
+    /* Only blocks that default_alloc aligned for huge pages: they start on a page, and the C library
+     * gives them back to the system as a whole, advice and all. */
+    if (mem->alloc != default_alloc || size < 4 * (size_t)HUGE_PAGE) return;
+    (void)madvise(ptr, size & ~(size_t)(HUGE_PAGE - 1), MADV_NOHUGEPAGE);
+#else
+    (void)mem;
+    (void)ptr;
+    (void)size;
+#endif
+}
+
 char *nib__strndup(const nib_allocator *mem, const char *text, size_t len)
 {
     if (len == SIZE_MAX) return NULL;

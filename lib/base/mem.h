@@ -18,6 +18,10 @@ void *nib__alloc(const nib_allocator *mem, size_t count, size_t size);
 void *nib__alloc_raw(const nib_allocator *mem, size_t count, size_t size);
 void nib__free(const nib_allocator *mem, void *ptr);
 
+/* This block is going to be filled little by little: no huge pages, which would make all of it
+ * resident at once. Advice only; nothing is done to memory of a caller's allocator. */
+void nib__mem_sparse(const nib_allocator *mem, void *ptr, size_t size);
+
 /* NUL-terminated copy of text[len]. */
 char *nib__strndup(const nib_allocator *mem, const char *text, size_t len);
 

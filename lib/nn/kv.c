@@ -69,6 +69,7 @@ nib_status nib__kv_init(nib__kv *kv, const nib_allocator *mem, const nib__config
                          "(%zu bytes)",
                          capacity, bytes);
     }
+    nib__mem_sparse(mem, data, bytes);
     *kv = (nib__kv){
         .mem = *mem,
         .n_layer = config->n_layer,
