@@ -92,4 +92,8 @@ if [ "$purpose" = test ]; then
         echo "fetching the model smollm2-135m (98 MB)"
         sh examples/fetch-model.sh smollm2-135m
     fi
+    if ! ls models/vectors/.complete-* >/dev/null 2>&1; then
+        echo "fetching llama.cpp's tokenizer vectors (77 MB)"
+        sh test/fetch-vectors.sh
+    fi
 fi

@@ -64,8 +64,7 @@ static const nib__rule NUMBER_RUN = {nib__find_run, &NUMBERS, 0};
 /* Falcon: Punctuation, ByteLevel, Digits, Split. Its digits are looked for after every byte has
  * become a character, so bytes such as 0xB2, written as superscript two, count among them. */
 static const nib__range ASCII_PUNCT[] = {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}};
-static const nib__run_set FALCON_PUNCT = {
-    .classes = NIB__S_PUNCT, .ranges = ASCII_PUNCT, .n_ranges = 4};
+static const nib__run_set FALCON_PUNCT = {.punct = true, .ranges = ASCII_PUNCT, .n_ranges = 4};
 static const nib__rule FALCON_PUNCT_RUN = {nib__find_run, &FALCON_PUNCT, 0};
 static const nib__rule NUMERIC_BYTES = {nib__find_numeric_bytes, NULL, 0};
 static const nib__rule THREE_DIGITS = {nib__find_three_digits, NULL, 0};
@@ -121,7 +120,7 @@ static const nib__pretok TABLE[] = {
     {"glm4", {&LLAMA3}, NIB__PRE_IGNORE_MERGES},
     {"deepseek-coder", {&EACH_NEWLINE, &LETTER_RUN, &PUNCT_RUN, &CJK_RUN, &ONE_DIGIT}, 0},
     {"deepseek-llm",
-     {&EACH_NEWLINE, &CASED_RUN, &SYMBOL_RUN, &FINAL_SPACE, &CJK_RUN, &NUMBER_RUN},
+     {&EACH_NEWLINE, &CASED_RUN, &SYMBOL_RUN, &FINAL_SPACE, &CJK_RUN, &ONE_DIGIT},
      0},
     {"falcon", {&FALCON_PUNCT_RUN, &GPT2, &NUMERIC_BYTES, &THREE_DIGITS}, 0},
     {"default", {&DEFAULT_PUNCT_RUN, &GPT2, &NUMBER_RUN, &THREE_DIGITS}, 0},

@@ -84,6 +84,7 @@ typedef struct nib__run_set {
     uint32_t classes;
     const nib__range *ranges; /* ascending */
     uint32_t n_ranges;
+    bool punct;   /* punctuation of nib__is_punct */
     bool space;   /* one white space character may come before */
 } nib__run_set;
 nib__find_fn nib__find_run;

@@ -17,6 +17,7 @@ static bool in_ranges(const nib__run_set *set, uint32_t code)
 
 static bool in_set(const nib__run_set *set, uint32_t code, uint32_t class)
 {
+    if (set->punct && nib__is_punct(code, class)) return true;
     return (class & set->classes) != 0 || (set->n_ranges != 0 && in_ranges(set, code));
 }
 

@@ -39,11 +39,30 @@ extern const uint8_t nib__class_block[][NIB__CLASS_BLOCK];
 extern const uint32_t nib__strip_count, nib__strip_table[][2], nib__strip_pool[];
 extern const uint32_t nib__lower_count, nib__lower_table[][2], nib__lower_pool[];
 
+/* Ranges in which Punctuation and BertPreTokenizer of Hugging Face tokenizers, which rest on older
+ * tables than its regular expressions, disagree with class P; ascending. */
+extern const uint32_t nib__odd_punct_count, nib__odd_punct[][2];
+
 /* The set that holds just this code point's class. */
 static inline uint32_t nib__class_of(uint32_t code)
 {
     uint32_t block = nib__class_index[code / NIB__CLASS_BLOCK];
     return 1u << nib__class_block[block][code % NIB__CLASS_BLOCK];
+}
+
+/* Punctuation as those two see it, ASCII symbols apart. */
+static inline bool nib__is_punct(uint32_t code, uint32_t class)
+{
+    bool punct = (class & NIB__S_PUNCT) != 0;
+    if (code < 0x80) return punct;
+    uint32_t low = 0, high = nib__odd_punct_count;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (code < nib__odd_punct[mid][0]) high = mid;
+        else if (code > nib__odd_punct[mid][1]) low = mid + 1;
+        else return !punct;
+    }
+    return punct;
 }
 
 /* Length of the well-formed sequence at text[0..left), left >= 1, or 0; sets *code (Unicode, table

@@ -54,7 +54,9 @@ static void end_word(word_encoder *e)
     bool unknown = e->chars > MAX_WORD || node == 0;
     while (!unknown && at < e->len) {
         int32_t id = -1;
-        size_t n = longest(trie, node, e->word + at, e->len - at, &id);
+        /* Inside a word U+2581 is a character like any other, and none of the vocabulary. */
+        bool mark = at > 0 && e->len - at >= 3 && memcmp(e->word + at, NIB__SPM_SPACE, 3) == 0;
+        size_t n = mark ? 0 : longest(trie, node, e->word + at, e->len - at, &id);
         if (n == 0) unknown = true;
         else push(e, id);
         at += n;
@@ -82,7 +84,7 @@ static void add_char(word_encoder *e, uint32_t code)
         end_word(e);
         return;
     }
-    bool alone = (class & NIB__S_PUNCT) != 0 || (code < 0x7F && (class & NIB__S_SYMBOL) != 0);
+    bool alone = nib__is_punct(code, class) || (code < 0x7F && (class & NIB__S_SYMBOL) != 0);
     if (alone) end_word(e);
     if (e->chars < MAX_WORD) e->len += nib__utf8_put(code, e->word + e->len);
     e->chars++;
@@ -132,14 +134,16 @@ static void add_stripped(word_encoder *e, uint32_t code)
     for (uint32_t i = 0; i < (row[1] >> 24 & 0x7F); i++) add_lower(e, pool[i]);
 }
 
-/* Characters that BertNormalizer removes: U+0000, U+FFFD, controls, formats, the unassigned. */
+/* Characters that BertNormalizer removes: U+0000, U+FFFD, controls, formats, private use. */
 static bool is_removed(uint32_t code)
 {
     if (code == 0 || code == NIB__INVALID) return true;
     if (code == '\t' || code == '\n' || code == '\r') return false;
-    if (code < 0xA0 && code != ' ') return code < ' ' || code >= 0x7F;
-    return (nib__class_of(code) &
-            (1u << NIB__C_CONTROL | 1u << NIB__C_FORMAT | 1u << NIB__C_OTHER)) != 0;
+    if (code < 0xA0) return code < ' ' || code >= 0x7F;
+    if ((code >= 0xE000 && code <= 0xF8FF) || (code >= 0xF0000 && code <= 0xFFFFD) ||
+        (code >= 0x100000 && code <= 0x10FFFD))
+        return true;
+    return (nib__class_of(code) & (1u << NIB__C_CONTROL | 1u << NIB__C_FORMAT)) != 0;
 }
 
 nib_status nib__wordpiece_encode(const nib__tokenizer *t, const char *text, size_t len,
