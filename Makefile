@@ -147,7 +147,7 @@ fuzz: ## libFuzzer on every target for FUZZ_SECONDS (default 60) each; needs cla
 
 fuzz-bins: $(FUZZ_SRC:%.c=$(BUILD)/%.libfuzzer)
 $(BUILD)/test/fuzz/%.libfuzzer: $(BUILD)/test/fuzz/%.o $(TEST_LIB) $(BUILD)/libnibble.a
-	$(CC) $(SANITIZE) -fsanitize=fuzzer $^ -o $@ $(LDLIBS)
+	$(CC) $(SANITIZE) -fsanitize=fuzzer $^ -o $@ -lcmocka $(LDLIBS)
 
 # The emulator offers dotprod and i8mm; cmocka for AArch64 is unpacked into the build folder, so that
 # the system's packages stay as they are.
