@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT / "examples" / "python"))
 
 import nibble  # noqa: E402
 
-LINES_BEFORE, LINES_AFTER, MAX_TOKENS = 24, 8, 32
+LINES_BEFORE, LINES_AFTER, MAX_TOKENS = 16, 6, 24
 LAYOUTS = ("line", "prefix")
 FIELDS = ["item", "language", "file", "line", "column", "inside_word", "layout", "exact",
           "similarity", "n_prefill", "truth", "prediction"]
