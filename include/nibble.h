@@ -401,7 +401,8 @@ enum { /* nib_model_info.fim_family */
 
 enum { /* nib_fim.layout: where the typed part of the cursor's line goes */
     NIB_FIM_LAYOUT_DEFAULT = 0,
-    NIB_FIM_LAYOUT_LINE_LAST = 1, /* after the middle marker: a keystroke re-evaluates only the line */
+    NIB_FIM_LAYOUT_LINE_LAST = 1, /* after the middle marker, but for its indentation: a keystroke
+                                     re-evaluates only the line */
     NIB_FIM_LAYOUT_PREFIX = 2     /* in the prefix: a keystroke re-evaluates the whole suffix */
 };
 
@@ -432,7 +433,9 @@ NIB_API nib_status nib_fim_build(const nib_model *model, const nib_fim *fim, int
                                  size_t *n_ids, nib_error *err);
 
 /* Starts a fill-in-the-middle completion; as nib_complete_begin. The text reported starts at the
- * cursor. */
+ * cursor. With NIB_FIM_LAYOUT_LINE_LAST the word the cursor is in is left out of the prompt and drawn
+ * again, only tokens that agree with what was typed being allowed: it may be the beginning of a token
+ * that the model knows as a whole. Those tokens are reported too; max_tokens counts from the cursor. */
 NIB_API nib_status nib_fim_begin(nib_session *session, const nib_fim *fim,
                                  const nib_complete_options *options, nib_error *err);
 

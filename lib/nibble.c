@@ -222,7 +222,7 @@ nib_status nib_fim_build(const nib_model *model, const nib_fim *fim, int32_t *id
     if (status != NIB_OK) return status;
     uint32_t budget = full.max_tokens != 0 ? full.max_tokens : model->config.n_ctx_train;
     nib__ids found = nib__ids_make(&model->mem);
-    status = nib__fim_build(model->tokenizer, model->fim_family, &full, budget, &found, err);
+    status = nib__fim_build(model->tokenizer, model->fim_family, &full, budget, NULL, &found, err);
     if (status == NIB_OK) status = hand_out(&found, ids, cap, n_ids, err);
     nib__ids_free(&found);
     return status;

@@ -192,12 +192,14 @@ void nib_complete_options_init(nib_complete_options *options, size_t size)
     nib__options_init(options, size, &default_complete, sizeof default_complete);
 }
 
+static const nib_text none = {NULL, 0};
+
 /* Starts a completion of ids (NULL: of the tokens that the session holds). All or nothing. */
 static nib_status begin(nib_session *s, const nib__ids *ids, const nib_complete_options *o,
-                        nib_text suffix, nib_error *err)
+                        nib_text suffix, nib_text healed, nib_error *err)
 {
     nib__completion *completion;
-    nib_status status = nib__completion_new(s, o, suffix, &completion, err);
+    nib_status status = nib__completion_new(s, o, suffix, healed, &completion, err);
     if (status != NIB_OK) return status;
     size_t n = ids != NULL ? ids->count : s->n_tokens;
     uint32_t reused;
@@ -239,7 +241,7 @@ static nib_status begin_prompt(nib_session *s, const char *prompt, size_t len,
         nib__tokenize(t, prompt != NULL ? prompt : "", len, NIB_TOKENIZE_BOS, &ids, err);
     if (status == NIB_OK) {
         drop_end(t, &ids);
-        status = begin(s, &ids, o, (nib_text){NULL, 0}, err);
+        status = begin(s, &ids, o, none, none, err);
     }
     nib__ids_free(&ids);
     return status;
@@ -261,7 +263,7 @@ nib_status nib_complete_begin_tokens(nib_session *session, const nib_complete_op
     nib_complete_options o;
     if (session == NULL) return null_argument(err, "nib_complete_begin_tokens");
     nib_status status = read_options(options, &o, err);
-    return status == NIB_OK ? begin(session, NULL, &o, (nib_text){NULL, 0}, err) : status;
+    return status == NIB_OK ? begin(session, NULL, &o, none, none, err) : status;
 }
 
 nib_status nib_fim_begin(nib_session *session, const nib_fim *fim,
@@ -280,8 +282,11 @@ nib_status nib_fim_begin(nib_session *session, const nib_fim *fim,
     uint32_t budget = full.max_tokens != 0 ? full.max_tokens : n_ctx - answer;
     const nib_model *model = session->model;
     nib__ids ids = nib__ids_make(&session->mem);
-    status = nib__fim_build(model->tokenizer, model->fim_family, &full, budget, &ids, err);
-    if (status == NIB_OK) status = begin(session, &ids, &o, full.suffix, err);
+    size_t held = 0;
+    status = nib__fim_build(model->tokenizer, model->fim_family, &full, budget, &held, &ids, err);
+    nib_text healed = none;
+    if (held != 0) healed = (nib_text){full.prefix.data + (full.prefix.len - held), held};
+    if (status == NIB_OK) status = begin(session, &ids, &o, full.suffix, healed, err);
     nib__ids_free(&ids);
     return status;
 }

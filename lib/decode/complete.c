@@ -7,16 +7,19 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "decode/heal.h"
 #include "decode/sample.h"
 #include "decode/stop.h"
 
 struct nib__completion {
     nib_allocator mem;
     nib_complete_options options; /* bias points to `bias`; stops are with `stop` */
-    nib_logit_bias *bias;         /* [n_bias] */
+    nib_logit_bias *bias;         /* [n_bias] the caller's */
+    size_t n_bias;
     nib__sampler sampler;
     nib__stop stop;
     nib_detok detok;
+    nib__heal heal;
     char *piece; /* [piece_cap] text of one token */
     size_t piece_cap;
     uint32_t n_prompt; /* tokens of the stream that were there before */
@@ -36,7 +39,7 @@ struct nib__completion {
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static nib_status allocate(nib__completion *c, const nib_model *model,
-                           const nib_complete_options *o, nib_error *err)
+                           const nib_complete_options *o, nib_text healed, nib_error *err)
 {
     uint32_t n_vocab = model->config.n_vocab;
     c->piece_cap = nib__tokenizer_max_bytes(model->tokenizer) + 8;
@@ -46,18 +49,18 @@ static nib_status allocate(nib__completion *c, const nib_model *model,
         c->bias = nib__alloc_raw(&c->mem, o->n_bias, sizeof *c->bias);
         enough = enough && c->bias != NULL;
     }
-    if (nib__sampler_needs_memory(o)) {
+    if (nib__sampler_needs_memory(o) || healed.len != 0) {
         c->sampler.candidates = nib__alloc_raw(&c->mem, n_vocab, sizeof *c->sampler.candidates);
         c->sampler.scores = nib__alloc_raw(&c->mem, n_vocab, sizeof *c->sampler.scores);
         enough = enough && c->sampler.candidates != NULL && c->sampler.scores != NULL;
     }
     if (!enough) return nib__fail(err, NIB_ERR_MEMORY, "out of memory for a completion");
     if (o->n_bias != 0) memcpy(c->bias, o->bias, o->n_bias * sizeof *c->bias);
-    return NIB_OK;
+    return nib__heal_init(&c->heal, &c->mem, healed, n_vocab, o->n_bias, err);
 }
 
 nib_status nib__completion_new(const nib_session *s, const nib_complete_options *o, nib_text suffix,
-                               nib__completion **completion, nib_error *err)
+                               nib_text healed, nib__completion **completion, nib_error *err)
 {
     const nib_model *model = s->model;
     nib_status status = nib__sampler_check(o, model->config.n_vocab, err);
@@ -69,7 +72,7 @@ nib_status nib__completion_new(const nib_session *s, const nib_complete_options 
     nib__completion *c = nib__alloc(&s->mem, 1, sizeof *c);
     if (c == NULL) return nib__fail(err, NIB_ERR_MEMORY, "out of memory for a completion");
     c->mem = s->mem;
-    status = allocate(c, model, o, err);
+    status = allocate(c, model, o, healed, err);
     if (status == NIB_OK) status = nib__stop_init(&c->stop, &c->mem, o, suffix, err);
     if (status != NIB_OK) {
         nib__completion_free(c);
@@ -77,6 +80,7 @@ nib_status nib__completion_new(const nib_session *s, const nib_complete_options 
     }
     c->options = *o;
     c->options.bias = c->bias;
+    c->n_bias = o->n_bias;
     c->options.stops = NULL; /* the caller's; copied by nib__stop_init */
     c->options.n_stops = 0;
     c->sampler.options = &c->options;
@@ -92,6 +96,7 @@ void nib__completion_free(nib__completion *c)
     if (c == NULL) return;
     nib_allocator mem = c->mem;
     nib__stop_free(&c->stop);
+    nib__heal_free(&c->heal, &mem);
     nib__free(&mem, c->bias);
     nib__free(&mem, c->piece);
     nib__free(&mem, c->sampler.candidates);
@@ -176,13 +181,17 @@ static nib_status accept(nib_session *s, nib__completion *c, int32_t id, nib_err
         nib__detok_push(s->model->tokenizer, &detok, id, c->piece, c->piece_cap, &len, err);
     if (status != NIB_OK) return status;
     if (c->time_ns != 0 && nib__now_ns() >= c->time_ns) c->stop.past_deadline = 1;
-    status = nib__stop_push(&c->stop, c->piece, len, 0, &text, &text_len, err);
+    size_t skip = nib__heal_skip(&c->heal, len);
+    status = nib__stop_push(&c->stop, c->piece + skip, len - skip, 0, &text, &text_len, err);
     if (status != NIB_OK) return status;
+    c->heal.skipped += (uint32_t)skip;
     c->detok = detok;
     report_text(c, text, text_len);
     nib__session_push(s, id);
     c->n_tokens++;
-    c->n_drawn++;
+    if (nib__heal_pending(&c->heal))
+        nib__heal_take(&c->heal, nib__token_bytes(s->model->tokenizer, id, 0));
+    if (!nib__heal_pending(&c->heal)) c->n_drawn++; /* max_tokens is about new text */
     c->done = c->stop.reason != NIB_STOP_NONE;
     c->reason = c->stop.reason;
     return NIB_OK;
@@ -200,8 +209,15 @@ static nib_status next_token(nib_session *s, nib__completion *c, nib_error *err)
     size_t n_top = c->options.n_logprobs;
     nib_logprob *top = n_top != 0 ? c->top + c->n_tokens * n_top : NULL;
     nib_logprob *token = &c->tokens[c->n_tokens];
+    if (nib__heal_pending(&c->heal)) {
+        c->options.n_bias =
+            nib__heal_bias(&c->heal, s->model->tokenizer, c->sampler.n_vocab, c->bias, c->n_bias);
+        c->options.bias = c->heal.bias;
+    }
     status =
         nib__sample(&c->sampler, s->logits, s->tokens, s->n_tokens, s->n_tokens, token, top, err);
+    c->options.bias = c->bias;
+    c->options.n_bias = c->n_bias;
     s->stats.sample_ns += nib__now_ns() - start;
     if (status != NIB_OK) return status;
 

@@ -6,9 +6,11 @@
 #include "decode/session.h"
 
 /* Checks the options and makes a completion that continues whatever the session will hold when it is
- * first stepped. `suffix` is for stop_suffix. Nothing is attached to a session yet. */
+ * first stepped. `suffix` is for stop_suffix; `healed` (may be empty) is text that was left out of the
+ * prompt and that the completion must begin with (heal.h). Nothing is attached to a session yet. */
 nib_status nib__completion_new(const nib_session *s, const nib_complete_options *options,
-                               nib_text suffix, nib__completion **completion, nib_error *err);
+                               nib_text suffix, nib_text healed, nib__completion **completion,
+                               nib_error *err);
 void nib__completion_free(nib__completion *c); /* NULL is a no-op */
 
 /* Makes it the completion of the session, in place of any other; its prompt is the stream as it is

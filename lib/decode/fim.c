@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "decode/fim_trim.h"
+#include "decode/heal.h"
 
 /* What NIB_FIM_LAYOUT_DEFAULT means; docs/results.md has the measurement. */
 enum { DEFAULT_LAYOUT = NIB_FIM_LAYOUT_LINE_LAST };
@@ -341,8 +342,10 @@ static nib_text split_line(nib_text *prefix)
     return line;
 }
 
-/* Fills all parts so that together with the markers they have at most `budget` tokens. */
-static nib_status fill_parts(fim_parts *p, const nib_fim *fim, size_t budget, nib_error *err)
+/* Fills all parts so that together with the markers they have at most `budget` tokens. *held bytes
+ * of the typed part of the line are left out (held NULL: none). */
+static nib_status fill_parts(fim_parts *p, const nib_fim *fim, size_t budget, size_t *held,
+                             nib_error *err)
 {
     enum { MARKERS = 8, LEAST = 32 }; /* begin, end and all markers are fewer than MARKERS */
     if (budget < LEAST)
@@ -353,7 +356,10 @@ static nib_status fill_parts(fim_parts *p, const nib_fim *fim, size_t budget, ni
     nib_status status = NIB_OK;
     if (is_line_last(p, fim)) {
         nib__plain plain = {p->t, &p->markers, 1};
-        status = nib__plain_tail(&plain, split_line(&prefix), budget / 2, &p->line, err);
+        nib_text line = split_line(&prefix);
+        if (held != NULL) *held = nib__heal_length(line);
+        if (held != NULL) line.len -= *held;
+        status = nib__plain_tail(&plain, line, budget / 2, &p->line, err);
         if (status != NIB_OK) return status;
         /* In steps of 32, so that a key does not move the point at which the prefix is cut. */
         size_t reserved = (p->line.count / 32 + 1) * 32;
@@ -398,9 +404,10 @@ static const fim_format *find_format(const nib__tokenizer *t, uint32_t family, f
 }
 
 nib_status nib__fim_build(const nib__tokenizer *t, uint32_t family, const nib_fim *fim,
-                          uint32_t max_tokens, nib__ids *ids, nib_error *err)
+                          uint32_t max_tokens, size_t *held, nib__ids *ids, nib_error *err)
 {
     fim_parts p = {.t = t};
+    size_t left_out = 0;
     nib_status status = check(fim, err);
     if (status != NIB_OK) return status;
     p.format = find_format(t, family, &p.marker);
@@ -418,9 +425,11 @@ nib_status nib__fim_build(const nib__tokenizer *t, uint32_t family, const nib_fi
     nib__ids *parts[] = {&p.header, &p.inner, &p.prefix, &p.suffix, &p.line};
     for (size_t i = 0; i < 5; i++) *parts[i] = nib__ids_make(&ids->mem);
     size_t start = ids->count;
-    status = fill_parts(&p, fim, max_tokens != 0 ? max_tokens : UINT32_MAX, err);
+    status = fill_parts(&p, fim, max_tokens != 0 ? max_tokens : UINT32_MAX,
+                        held != NULL ? &left_out : NULL, err);
     if (status == NIB_OK) status = arrange(&p, ids, err);
     if (status != NIB_OK) ids->count = start;
+    if (status == NIB_OK && held != NULL) *held = left_out;
     for (size_t i = 0; i < 5; i++) nib__ids_free(parts[i]);
     return status;
 }

@@ -10,8 +10,9 @@
 uint32_t nib__fim_detect(const nib__tokenizer *t);
 
 /* Appends the prompt to ids. With NIB_FIM_LAYOUT_LINE_LAST the text of the cursor's line that
- * precedes the cursor stands behind the middle marker. */
+ * precedes the cursor, less its indentation, stands behind the middle marker; then, unless `held` is
+ * NULL, *held bytes of the end of the prefix are left out, for healing (heal.h). */
 nib_status nib__fim_build(const nib__tokenizer *t, uint32_t family, const nib_fim *fim,
-                          uint32_t max_tokens, nib__ids *ids, nib_error *err);
+                          uint32_t max_tokens, size_t *held, nib__ids *ids, nib_error *err);
 
 #endif

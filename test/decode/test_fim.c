@@ -113,7 +113,7 @@ static void check_prompt(const vocab *v, const nib_fim *fim, const char *expecte
     nib_allocator mem = nib__allocator(NULL);
     nib__ids ids = nib__ids_make(&mem);
     nib_error err = {0};
-    nib_status status = nib__fim_build(t, nib__fim_detect(t), fim, 0, &ids, &err);
+    nib_status status = nib__fim_build(t, nib__fim_detect(t), fim, 0, NULL, &ids, &err);
     if (status != NIB_OK) fail_msg("%s", err.text);
     char *text = render(v, &ids);
     assert_string_equal(text, expected);
@@ -285,7 +285,7 @@ static void keeps_marker_text_plain(void **state)
                        .files = &file,
                        .n_files = 1};
         size_t markers = 0, bytes = 0;
-        assert_int_equal(nib__fim_build(t, nib__fim_detect(t), &fim, 0, &ids, NULL), NIB_OK);
+        assert_int_equal(nib__fim_build(t, nib__fim_detect(t), &fim, 0, NULL, &ids, NULL), NIB_OK);
         for (size_t k = 0; k < ids.count; k++) {
             if (ids.items[k] >= N_BYTES)
                 markers++;
@@ -326,7 +326,7 @@ static void build_cut(const nib_fim *fim, uint32_t budget, size_t *before, size_
     nib_allocator mem = nib__allocator(NULL);
     nib__ids ids = nib__ids_make(&mem);
     nib_error err = {0};
-    if (nib__fim_build(t, NIB_FIM_QWEN, fim, budget, &ids, &err) != NIB_OK)
+    if (nib__fim_build(t, NIB_FIM_QWEN, fim, budget, NULL, &ids, &err) != NIB_OK)
         fail_msg("%s", err.text);
     assert_true(ids.count <= budget);
     int part = 0;
@@ -432,7 +432,7 @@ static void keeps_the_most_relevant_files(void **state)
     nib__tokenizer *t = make_tokenizer(&qwen, NULL);
     nib_allocator mem = nib__allocator(NULL);
     nib__ids ids = nib__ids_make(&mem);
-    assert_int_equal(nib__fim_build(t, NIB_FIM_QWEN, &fim, 1100, &ids, NULL), NIB_OK);
+    assert_int_equal(nib__fim_build(t, NIB_FIM_QWEN, &fim, 1100, NULL, &ids, NULL), NIB_OK);
     char *prompt = render(&qwen, &ids);
     assert_null(strstr(prompt, "<|file_sep|>a\n")); /* b and c take 498 of 546 */
     assert_non_null(strstr(prompt, "<|file_sep|>b\n"));
@@ -454,17 +454,17 @@ static void refuses_what_it_cannot_do(void **state)
     nib_error err = {0};
     nib_fim fim = {.struct_size = sizeof fim, .prefix = str("a"), .suffix = str("b")};
     (void)state;
-    assert_int_equal(nib__fim_build(t, nib__fim_detect(t), &fim, 0, &ids, &err),
+    assert_int_equal(nib__fim_build(t, nib__fim_detect(t), &fim, 0, NULL, &ids, &err),
                      NIB_ERR_UNSUPPORTED);
-    assert_int_equal(nib__fim_build(q, NIB_FIM_QWEN, &fim, 10, &ids, &err), NIB_ERR_LIMIT);
+    assert_int_equal(nib__fim_build(q, NIB_FIM_QWEN, &fim, 10, NULL, &ids, &err), NIB_ERR_LIMIT);
     fim.layout = 3;
-    assert_int_equal(nib__fim_build(q, NIB_FIM_QWEN, &fim, 0, &ids, &err), NIB_ERR_ARGUMENT);
+    assert_int_equal(nib__fim_build(q, NIB_FIM_QWEN, &fim, 0, NULL, &ids, &err), NIB_ERR_ARGUMENT);
     fim.layout = 0;
     fim.suffix = (nib_text){NULL, 1};
-    assert_int_equal(nib__fim_build(q, NIB_FIM_QWEN, &fim, 0, &ids, &err), NIB_ERR_ARGUMENT);
+    assert_int_equal(nib__fim_build(q, NIB_FIM_QWEN, &fim, 0, NULL, &ids, &err), NIB_ERR_ARGUMENT);
     fim.suffix = (nib_text){NULL, 0};
     fim.prefix = (nib_text){NULL, 0};
-    assert_int_equal(nib__fim_build(q, NIB_FIM_QWEN, &fim, 0, &ids, &err), NIB_OK);
+    assert_int_equal(nib__fim_build(q, NIB_FIM_QWEN, &fim, 0, NULL, &ids, &err), NIB_OK);
     assert_int_equal(ids.count, 3);
     nib__ids_free(&ids);
     nib__tokenizer_free(t);
@@ -490,7 +490,7 @@ static void survives_failed_allocations(void **state)
         fa.fail_at = n;
         nib__ids ids = nib__ids_make(&fa.mem);
         nib_error err = {0};
-        nib_status status = nib__fim_build(t, NIB_FIM_QWEN, &fim, 700, &ids, &err);
+        nib_status status = nib__fim_build(t, NIB_FIM_QWEN, &fim, 700, NULL, &ids, &err);
         int done = fa.count < n;
         if (status != NIB_OK) {
             assert_int_equal(status, NIB_ERR_MEMORY);
