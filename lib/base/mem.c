@@ -7,12 +7,12 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { HUGE_PAGE = 2 << 20, PAGE = 4096 };
+enum { HUGE_PAGE = 2 << 20 };
 
 static void *default_alloc(void *user, size_t size, size_t align)
 {
     (void)user;
-    bool huge = align == NIB_ALIGN && size >= 4 * (size_t)HUGE_PAGE;
+    bool huge = size >= 4 * (size_t)HUGE_PAGE;
     void *ptr = NULL;
     if (posix_memalign(&ptr, huge ? (size_t)HUGE_PAGE : align, size) != 0) return NULL;
 #ifdef MADV_HUGEPAGE
@@ -40,13 +40,6 @@ void *nib__alloc_raw(const nib_allocator *mem, size_t count, size_t size)
     if (!nib__mul(count, size, &bytes) || bytes == 0 || bytes > PTRDIFF_MAX - NIB_ALIGN)
         return NULL;
     return mem->alloc(mem->user, nib__align_up(bytes, NIB_ALIGN), NIB_ALIGN);
-}
-
-void *nib__alloc_pages(const nib_allocator *mem, size_t count, size_t size)
-{
-    size_t bytes;
-    if (!nib__mul(count, size, &bytes) || bytes == 0 || bytes > PTRDIFF_MAX - PAGE) return NULL;
-    return mem->alloc(mem->user, nib__align_up(bytes, PAGE), PAGE);
 }
 
 void *nib__alloc(const nib_allocator *mem, size_t count, size_t size)

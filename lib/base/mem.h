@@ -16,10 +16,6 @@ nib_allocator nib__allocator(const nib_allocator *custom);
 void *nib__alloc(const nib_allocator *mem, size_t count, size_t size);
 /* The same without zeroing. */
 void *nib__alloc_raw(const nib_allocator *mem, size_t count, size_t size);
-/* The same for memory that fills slowly and perhaps never: aligned to 4096 bytes, which the default
- * allocator takes as a wish for small pages. The first touch of a huge page costs milliseconds on a
- * virtual machine, and makes memory resident that nobody uses. */
-void *nib__alloc_pages(const nib_allocator *mem, size_t count, size_t size);
 void nib__free(const nib_allocator *mem, void *ptr);
 
 /* This block is going to be filled little by little: no huge pages, which would make all of it

@@ -62,7 +62,7 @@ nib_status nib__kv_init(nib__kv *kv, const nib_allocator *mem, const nib__config
                          type);
     }
     size_t bytes = nib__kv_bytes(config, capacity, type);
-    uint8_t *data = bytes == SIZE_MAX ? NULL : nib__alloc_pages(mem, bytes, 1);
+    uint8_t *data = bytes == SIZE_MAX ? NULL : nib__alloc_raw(mem, bytes, 1);
     if (data == NULL) {
         return nib__fail(err, NIB_ERR_MEMORY,
                          "out of memory for keys and values of %u positions "
