@@ -90,7 +90,8 @@ void nib__pack_panels(const nib__packed *w, const uint8_t *src, uint32_t first, 
  * row_bytes(k), 64-byte aligned, contiguous; then multiplied with any run of panels. */
 typedef struct nib__matmul {
     /* Rounding of activations, then the level: "g32_avx2". q16: as in decode; f32: none; g32: int8
-     * with a scale per 32 k; bf16: weights too. The kernel test derives its error bound from it. */
+     * with a scale per 32 k, and a second plane where values are large; bf16: weights too. The
+     * kernel test derives its error bound from it. */
     const char *name;
     size_t (*row_bytes)(uint32_t k);
     void (*round_row)(const float *x, uint32_t k, void *row);

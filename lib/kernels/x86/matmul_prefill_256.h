@@ -84,43 +84,55 @@ static void expand_panel(const nib__packed *w, uint32_t p, const strip *t)
 /* What a scale group adds beside the sum of code * q. */
 typedef enum offset { OFFSET_NONE, OFFSET_ZERO, OFFSET_MIN } offset;
 
-/* y[rows][n <= 16] of one panel. `mode` is passed on to lines_256; `lines` per scale. */
-NIB_INLINE void prefill_tile(int mode, int lines, offset o, int rows, const nib__packed *w,
-                             const strip *t, const row_g32 *x, uint32_t n, float *y, size_t ldy)
+/* acc[rows] += one group of 32 k: number g of the weights, number i of the activations. `mode` is
+ * passed on to lines_256; `lines` per scale. */
+NIB_INLINE void add_group(int mode, int lines, offset o, int rows, __m256i zero, const strip *t,
+                          uint32_t g, const row_g32 *x, uint32_t i, __m256 acc[TILE][2])
 {
-    const uint8_t *codes = t->codes;
-    const float *scale = t->scale, *mins = t->mins;
-    const __m256i zero = _mm256_set1_epi32(w->layout->zero);
-    __m256 acc[TILE][2];
     NIB_UNROLL
-    for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm256_setzero_ps();
-    for (uint32_t g = 0; g < w->k / NIB__GROUP; g++, codes += 512) {
+    for (int part = 0; part < 8 / lines; part++) {
+        const size_t group = (size_t)g * (8 / (uint32_t)lines) + (uint32_t)part;
+        const uint32_t at = i * (8 / (uint32_t)lines) + (uint32_t)part;
+        const float *scale = t->scale + group * NIB__PANEL, *mins = t->mins + group * NIB__PANEL;
+        __m256i sum[TILE][2];
+        lines_256(mode, lines, rows, t->codes + (size_t)g * 512 + 64 * (size_t)(part * lines), x,
+                  i * NIB__GROUP + 4 * (uint32_t)(part * lines), sum);
         NIB_UNROLL
-        for (int from = 0; from < 8; from += lines, scale += 16, mins += 16) {
-            __m256i sum[TILE][2];
-            lines_256(mode, lines, rows, codes + 64 * from, x, g * NIB__GROUP + 4 * (uint32_t)from,
-                      sum);
-            const uint32_t group = lines == 8 ? g : 2 * g + (uint32_t)from / 4;
+        for (int r = 0; r < rows; r++) {
+            const __m256 sx = _mm256_broadcast_ss(x[r].scale + i);
+            const int32_t *xsum = (lines == 8 ? x[r].sum32 : x[r].sum16) + at;
             NIB_UNROLL
-            for (int r = 0; r < rows; r++) {
-                const __m256 sx = _mm256_broadcast_ss(x[r].scale + g);
-                const int32_t *xsum = (lines == 8 ? x[r].sum32 : x[r].sum16) + group;
-                NIB_UNROLL
-                for (int h = 0; h < 2; h++) {
-                    __m256i s = sum[r][h];
-                    if (o == OFFSET_ZERO) { /* |xsum| < 2^15: a product of 16-bit numbers */
-                        s = _mm256_sub_epi32(s, _mm256_madd_epi16(_mm256_set1_epi32(*xsum), zero));
-                    }
-                    __m256 factor = _mm256_mul_ps(_mm256_load_ps(scale + 8 * h), sx);
-                    acc[r][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s), factor, acc[r][h]);
-                    if (o == OFFSET_MIN) {
-                        const __m256 xs = _mm256_broadcast_ss(
-                            (lines == 8 ? x[r].scaled32 : x[r].scaled16) + group);
-                        acc[r][h] = _mm256_fmadd_ps(_mm256_load_ps(mins + 8 * h), xs, acc[r][h]);
-                    }
+            for (int h = 0; h < 2; h++) {
+                __m256i s = sum[r][h];
+                if (o == OFFSET_ZERO) { /* |xsum| < 2^15: a product of 16-bit numbers */
+                    s = _mm256_sub_epi32(s, _mm256_madd_epi16(_mm256_set1_epi32(*xsum), zero));
+                }
+                __m256 factor = _mm256_mul_ps(_mm256_load_ps(scale + 8 * h), sx);
+                acc[r][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s), factor, acc[r][h]);
+                if (o == OFFSET_MIN) {
+                    const __m256 xs =
+                        _mm256_broadcast_ss((lines == 8 ? x[r].scaled32 : x[r].scaled16) + at);
+                    acc[r][h] = _mm256_fmadd_ps(_mm256_load_ps(mins + 8 * h), xs, acc[r][h]);
                 }
             }
         }
+    }
+}
+
+/* y[rows][n <= 16] = start + one panel times rows. */
+NIB_INLINE void prefill_tile(int mode, int lines, offset o, int rows, const nib__packed *w,
+                             const strip *t, const row_g32 *x, float start[TILE][16], uint32_t n,
+                             float *y, size_t ldy)
+{
+    const __m256i zero = _mm256_set1_epi32(w->layout->zero);
+    __m256 acc[TILE][2];
+    NIB_UNROLL
+    for (int r = 0; r < rows; r++) {
+        acc[r][0] = _mm256_loadu_ps(start[r]);
+        acc[r][1] = _mm256_loadu_ps(start[r] + 8);
+    }
+    for (uint32_t g = 0; g < w->k / NIB__GROUP; g++) {
+        add_group(mode, lines, o, rows, zero, t, g, x, g, acc);
     }
     NIB_UNROLL
     for (int r = 0; r < rows; r++) {
@@ -129,21 +141,38 @@ NIB_INLINE void prefill_tile(int mode, int lines, offset o, int rows, const nib_
     }
 }
 
-NIB_INLINE void prefill_mode(int mode, int lines, offset o, uint32_t rows, const nib__packed *w,
-                             const strip *t, const row_g32 *x, uint32_t n, float *y, size_t ldy)
+/* sums[16] = what the second plane of the row's large groups adds. */
+NIB_INLINE void rest_of_row(int mode, int lines, offset o, const nib__packed *w, const strip *t,
+                            const row_g32_rest *rest, float sums[16])
 {
+    const __m256i zero = _mm256_set1_epi32(w->layout->zero);
+    __m256 acc[TILE][2];
+    acc[0][0] = acc[0][1] = _mm256_setzero_ps();
+    for (uint32_t i = 0; i < rest->count; i++) {
+        add_group(mode, lines, o, 1, zero, t, rest->groups[i], &rest->plane, i, acc);
+    }
+    _mm256_storeu_ps(sums, acc[0][0]);
+    _mm256_storeu_ps(sums + 8, acc[0][1]);
+}
+
+NIB_INLINE void prefill_mode(int mode, int lines, offset o, uint32_t rows, const nib__packed *w,
+                             const strip *t, const row_g32 *x, const row_g32_rest *rest, uint32_t n,
+                             float *y, size_t ldy)
+{
+    float start[TILE][16];
+    for (uint32_t r = 0; r < rows; r++) rest_of_row(mode, lines, o, w, t, &rest[r], start[r]);
     if (rows == TILE) {
-        prefill_tile(mode, lines, o, TILE, w, t, x, n, y, ldy);
+        prefill_tile(mode, lines, o, TILE, w, t, x, start, n, y, ldy);
         return;
     }
     for (uint32_t r = 0; r < rows; r++) {
-        prefill_tile(mode, lines, o, 1, w, t, x + r, n, y + r * ldy, ldy);
+        prefill_tile(mode, lines, o, 1, w, t, x + r, start + r, n, y + r * ldy, ldy);
     }
 }
 
 /* Defined by the including file: picks mode and lines for the format. */
 static void prefill_panel(const nib__packed *w, uint32_t rows, const strip *t, const row_g32 *x,
-                          uint32_t n, float *y, size_t ldy);
+                          const row_g32_rest *rest, uint32_t n, float *y, size_t ldy);
 
 static void prefill_run(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
                         uint32_t m, float *y, size_t ldy, void *scratch)
@@ -160,11 +189,13 @@ static void prefill_run(const nib__packed *w, uint32_t first, uint32_t count, co
         for (uint32_t at = 0; at < m; at += TILE) {
             uint32_t n_rows = m - at < TILE ? m - at : TILE;
             row_g32 x[TILE];
+            row_g32_rest rest[TILE];
             for (uint32_t r = 0; r < n_rows; r++) {
-                x[r] = nib__row_g32_view_avx2((const uint8_t *)rows + (at + r) * row_bytes, w->k);
+                nib__row_g32_view_avx2((const uint8_t *)rows + (at + r) * row_bytes, w->k, &x[r],
+                                       &rest[r]);
             }
             for (uint32_t i = 0; i < panels; i++) {
-                prefill_panel(w, n_rows, &strips[i], x, nib__panel_rows(w, p + i),
+                prefill_panel(w, n_rows, &strips[i], x, rest, nib__panel_rows(w, p + i),
                               y + at * ldy + (size_t)(p + i) * NIB__PANEL, ldy);
             }
         }

@@ -50,27 +50,27 @@ NIB_INLINE void lines_256(int mode, int lines, int rows, const uint8_t *codes, c
 #include "kernels/x86/matmul_prefill_256.h"
 
 static void prefill_panel(const nib__packed *w, uint32_t rows, const strip *t, const row_g32 *x,
-                          uint32_t n, float *y, size_t ldy)
+                          const row_g32_rest *rest, uint32_t n, float *y, size_t ldy)
 {
     bool mins = w->layout->has_min;
     switch (code_class_of(w->layout)) {
-    case CODES_2: prefill_mode(4, 4, OFFSET_MIN, rows, w, t, x, n, y, ldy); break;
-    case CODES_3: prefill_mode(4, 4, OFFSET_ZERO, rows, w, t, x, n, y, ldy); break;
+    case CODES_2: prefill_mode(4, 4, OFFSET_MIN, rows, w, t, x, rest, n, y, ldy); break;
+    case CODES_3: prefill_mode(4, 4, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy); break;
     case CODES_4:
         if (mins)
-            prefill_mode(8, 8, OFFSET_MIN, rows, w, t, x, n, y, ldy);
+            prefill_mode(8, 8, OFFSET_MIN, rows, w, t, x, rest, n, y, ldy);
         else
-            prefill_mode(8, 8, OFFSET_ZERO, rows, w, t, x, n, y, ldy);
+            prefill_mode(8, 8, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy);
         break;
     case CODES_5:
         if (mins)
-            prefill_mode(4, 8, OFFSET_MIN, rows, w, t, x, n, y, ldy);
+            prefill_mode(4, 8, OFFSET_MIN, rows, w, t, x, rest, n, y, ldy);
         else
-            prefill_mode(4, 8, OFFSET_ZERO, rows, w, t, x, n, y, ldy);
+            prefill_mode(4, 8, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy);
         break;
-    case CODES_6: prefill_mode(2, 4, OFFSET_ZERO, rows, w, t, x, n, y, ldy); break;
+    case CODES_6: prefill_mode(2, 4, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy); break;
     case CODES_8:
-    case CODES_BOOK: prefill_mode(1, 8, OFFSET_NONE, rows, w, t, x, n, y, ldy); break;
+    case CODES_BOOK: prefill_mode(1, 8, OFFSET_NONE, rows, w, t, x, rest, n, y, ldy); break;
     }
 }
 

@@ -28,19 +28,19 @@ NIB_INLINE void lines_256(int mode, int lines, int rows, const uint8_t *codes, c
 #include "kernels/x86/matmul_prefill_256.h"
 
 static void prefill_panel(const nib__packed *w, uint32_t rows, const strip *t, const row_g32 *x,
-                          uint32_t n, float *y, size_t ldy)
+                          const row_g32_rest *rest, uint32_t n, float *y, size_t ldy)
 {
     bool mins = w->layout->has_min;
     if (w->layout->scale_group == 16) {
         if (mins)
-            prefill_mode(0, 4, OFFSET_MIN, rows, w, t, x, n, y, ldy);
+            prefill_mode(0, 4, OFFSET_MIN, rows, w, t, x, rest, n, y, ldy);
         else
-            prefill_mode(0, 4, OFFSET_ZERO, rows, w, t, x, n, y, ldy);
+            prefill_mode(0, 4, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy);
     } else {
         if (mins)
-            prefill_mode(0, 8, OFFSET_MIN, rows, w, t, x, n, y, ldy);
+            prefill_mode(0, 8, OFFSET_MIN, rows, w, t, x, rest, n, y, ldy);
         else
-            prefill_mode(0, 8, OFFSET_ZERO, rows, w, t, x, n, y, ldy);
+            prefill_mode(0, 8, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy);
     }
 }
 

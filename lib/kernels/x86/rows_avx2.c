@@ -95,47 +95,73 @@ void nib__row_q16_round_avx2(const float *x, uint32_t k, void *row)
     }
 }
 
-/* Byte offsets of the parts of a g32 row, in the order of row_g32; the last one is its size. */
-static void g32_offsets(uint32_t k, size_t at[7])
+/* Parts of one plane of a g32 row, for writing. */
+typedef struct plane {
+    int8_t *q;
+    float *scale;
+    int32_t *sum16, *sum32;
+    float *scaled16, *scaled32;
+} plane;
+
+static size_t plane_bytes(uint32_t k)
+{
+    return nib__align_up(k, NIB_ALIGN) + 3 * nib__align_up(k / 32 * sizeof(float), NIB_ALIGN) +
+           2 * nib__align_up(k / 16 * sizeof(float), NIB_ALIGN);
+}
+
+static plane plane_at(uint8_t *base, uint32_t k)
 {
     size_t per16 = nib__align_up(k / 16 * sizeof(float), NIB_ALIGN);
     size_t per32 = nib__align_up(k / 32 * sizeof(float), NIB_ALIGN);
-    at[0] = 0;
-    at[1] = nib__align_up(k, NIB_ALIGN);
-    at[2] = at[1] + per32;
-    at[3] = at[2] + per16;
-    at[4] = at[3] + per32;
-    at[5] = at[4] + per16;
-    at[6] = at[5] + per32;
+    plane p = {.q = (int8_t *)base};
+    base += nib__align_up(k, NIB_ALIGN);
+    p.scale = (float *)(void *)base;
+    p.sum16 = (int32_t *)(void *)(base + per32);
+    p.sum32 = (int32_t *)(void *)(base + per32 + per16);
+    p.scaled16 = (float *)(void *)(base + 2 * per32 + per16);
+    p.scaled32 = (float *)(void *)(base + 2 * per32 + 2 * per16);
+    return p;
 }
 
 size_t nib__row_g32_bytes_avx2(uint32_t k)
 {
-    size_t at[7];
-    g32_offsets(k, at);
-    return at[6];
+    return 2 * plane_bytes(k) + NIB_ALIGN + nib__align_up(k / 32 * sizeof(uint32_t), NIB_ALIGN);
 }
 
-row_g32 nib__row_g32_view_avx2(const void *row, uint32_t k)
+static row_g32 view_plane(const uint8_t *base, uint32_t k)
 {
-    size_t at[7];
-    const uint8_t *base = row;
-    g32_offsets(k, at);
-    row_g32 view = {(const int8_t *)base,
-                    (const float *)(const void *)(base + at[1]),
-                    (const int32_t *)(const void *)(base + at[2]),
-                    (const int32_t *)(const void *)(base + at[3]),
-                    (const float *)(const void *)(base + at[4]),
-                    (const float *)(const void *)(base + at[5])};
-    return view;
+    size_t per16 = nib__align_up(k / 16 * sizeof(float), NIB_ALIGN);
+    size_t per32 = nib__align_up(k / 32 * sizeof(float), NIB_ALIGN);
+    row_g32 p = {.q = (const int8_t *)base};
+    base += nib__align_up(k, NIB_ALIGN);
+    p.scale = (const float *)(const void *)base;
+    p.sum16 = (const int32_t *)(const void *)(base + per32);
+    p.sum32 = (const int32_t *)(const void *)(base + per32 + per16);
+    p.scaled16 = (const float *)(const void *)(base + 2 * per32 + per16);
+    p.scaled32 = (const float *)(const void *)(base + 2 * per32 + 2 * per16);
+    return p;
 }
 
-/* 32 values to int8 with the scale; sums over the first and the second 16. */
-NIB_INLINE float round_group(const float *x, int8_t *q, int32_t sums[2])
+void nib__row_g32_view_avx2(const void *row, uint32_t k, row_g32 *all, row_g32_rest *rest)
 {
-    __m256i max = magnitude_bits(x), v[4];
+    const uint8_t *base = row, *tail = base + 2 * plane_bytes(k);
+    *all = view_plane(base, k);
+    rest->plane = view_plane(base + plane_bytes(k), k);
+    rest->groups = (const uint32_t *)(const void *)(tail + NIB_ALIGN);
+    memcpy(&rest->count, tail, sizeof rest->count);
+}
+
+static uint32_t group_max_bits(const float *x)
+{
+    __m256i max = magnitude_bits(x);
     for (int i = 1; i < 4; i++) max = _mm256_max_epi32(max, magnitude_bits(x + 8 * i));
-    uint32_t bits = reduce_max(max);
+    return reduce_max(max);
+}
+
+/* 32 values with the largest magnitude `bits` into group g of a plane. left[32], where not NULL,
+ * receives what rounding leaves. */
+NIB_INLINE void round_group(const float *x, uint32_t bits, const plane *p, uint32_t g, float *left)
+{
     float top = nib__f32_of_bits(bits), to = 0.0f, scale = 0.0f;
     if (bits >= 0x7f800000u) { /* infinite or NaN: results must show it */
         scale = nib__f32_of_bits(0x7fc00000u);
@@ -143,35 +169,60 @@ NIB_INLINE float round_group(const float *x, int8_t *q, int32_t sums[2])
         to = 127.0f / top;
         scale = top / 127.0f;
     }
-    const __m256 factor = _mm256_set1_ps(to);
+    const __m256 factor = _mm256_set1_ps(to), back = _mm256_set1_ps(scale);
+    __m256i v[4];
+    NIB_UNROLL
     for (int i = 0; i < 4; i++) {
-        v[i] = _mm256_cvtps_epi32(_mm256_mul_ps(_mm256_loadu_ps(x + 8 * i), factor));
+        const __m256 values = _mm256_loadu_ps(x + 8 * i);
+        v[i] = _mm256_cvtps_epi32(_mm256_mul_ps(values, factor));
         if (to == 0.0f) v[i] = _mm256_setzero_si256();
+        if (left == NULL) continue;
+        _mm256_storeu_ps(left + 8 * i, _mm256_fnmadd_ps(_mm256_cvtepi32_ps(v[i]), back, values));
     }
-    sums[0] = reduce_add(_mm256_add_epi32(v[0], v[1]));
-    sums[1] = reduce_add(_mm256_add_epi32(v[2], v[3]));
+    int32_t first = reduce_add(_mm256_add_epi32(v[0], v[1]));
+    int32_t second = reduce_add(_mm256_add_epi32(v[2], v[3]));
+    p->scale[g] = scale;
+    p->sum16[2 * g] = first;
+    p->sum16[2 * g + 1] = second;
+    p->sum32[g] = first + second;
+    p->scaled16[2 * g] = scale * (float)first;
+    p->scaled16[2 * g + 1] = scale * (float)second;
+    p->scaled32[g] = scale * (float)(first + second);
     __m256i low = _mm256_packs_epi32(v[0], v[1]), high = _mm256_packs_epi32(v[2], v[3]);
     __m256i bytes = _mm256_packs_epi16(low, high);
     bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
-    _mm256_storeu_si256((__m256i *)(void *)q, bytes);
-    return scale;
+    _mm256_storeu_si256((__m256i *)(void *)(p->q + 32 * (size_t)g), bytes);
 }
+
+/* The error of a group grows with the square of its largest magnitude. Groups above twice the mean
+ * of these squares get a second plane: about a tenth of them, as much more time, and the KL to
+ * float32 falls from 0.0036 to 0.0009 (SmolLM2-135M) and from 0.0017 to 0.0002 (Qwen2.5-Coder-1.5B,
+ * whose first position alone goes from 0.18 to 0.0002). */
+static const double large_factor = 2.0;
 
 void nib__row_g32_round_avx2(const float *x, uint32_t k, void *row)
 {
-    size_t at[7];
-    uint8_t *base = row;
-    g32_offsets(k, at);
-    float *scale = (float *)(void *)(base + at[1]);
-    int32_t *sum16 = (int32_t *)(void *)(base + at[2]), *sum32 = (int32_t *)(void *)(base + at[3]);
-    float *scaled16 = (float *)(void *)(base + at[4]), *scaled32 = (float *)(void *)(base + at[5]);
-    for (uint32_t g = 0; g < k / 32; g++) {
-        scale[g] = round_group(x + 32 * g, (int8_t *)base + 32 * g, sum16 + 2 * g);
-        sum32[g] = sum16[2 * g] + sum16[2 * g + 1];
-        scaled16[2 * g] = scale[g] * (float)sum16[2 * g];
-        scaled16[2 * g + 1] = scale[g] * (float)sum16[2 * g + 1];
-        scaled32[g] = scale[g] * (float)sum32[g];
+    uint8_t *base = row, *tail = base + 2 * plane_bytes(k);
+    const plane all = plane_at(base, k), rest = plane_at(base + plane_bytes(k), k);
+    uint32_t *groups = (uint32_t *)(void *)(tail + NIB_ALIGN), count = 0, n = k / 32;
+    double total = 0;
+    for (uint32_t g = 0; g < n; g++) {
+        double top = (double)nib__f32_of_bits(group_max_bits(x + 32 * (size_t)g));
+        total += top * top;
     }
+    double limit = total / n * large_factor; /* NaN where a value is: then no group is above it */
+    for (uint32_t g = 0; g < n; g++) {
+        const float *from = x + 32 * (size_t)g;
+        float left[32];
+        uint32_t bits = group_max_bits(from);
+        double top = (double)nib__f32_of_bits(bits);
+        bool large = top * top > limit && bits < 0x7f800000u;
+        round_group(from, bits, &all, g, large ? left : NULL);
+        if (!large) continue;
+        round_group(left, group_max_bits(left), &rest, count, NULL);
+        groups[count++] = g;
+    }
+    memcpy(tail, &count, sizeof count);
 }
 
 void nib__expand_scales_avx2(const nib__layout *layout, const uint8_t *panel, uint32_t k, float *s,

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Rounded rows of activations of the AVX2 levels.
  *   q16 (decode): [scale, 64 bytes][int16 q: per 4 k the pairs (k0, k2), (k1, k3)][int32 sum: k/16]
- *   g32 (prefill): [int8 q: k][float scale: k/32][int32 sum16: k/16][int32 sum32: k/32]
- *   [float scaled16: k/16][float scaled32: k/32], where sum is that of q over 16 or 32 k and scaled
- *   is scale * sum.
+ *   g32 (prefill): int8 with a scale per 32 k, as one plane for all groups and a second plane, what
+ *   rounding left over, for the few groups with large values: they make most of the error. A plane
+ * is [int8 q: k][float scale: k/32][int32 sum16: k/16][int32 sum32: k/32][float scaled16: k/16]
+ *   [float scaled32: k/32], where sum is that of q over 16 or 32 k and scaled is scale * sum. A row
+ * is [plane of all groups][second plane, only its first groups used][count][uint32 groups: k/32].
  * Each part is padded to 64 bytes. */
 #ifndef NIB_KERNELS_X86_ROWS_AVX2_H
 #define NIB_KERNELS_X86_ROWS_AVX2_H
@@ -35,8 +37,14 @@ typedef struct row_g32 {
     const float *scaled16, *scaled32;
 } row_g32;
 
+typedef struct row_g32_rest {
+    row_g32 plane;          /* group i belongs to groups[i] of the weights */
+    const uint32_t *groups; /* [count], ascending */
+    uint32_t count;
+} row_g32_rest;
+
 size_t nib__row_g32_bytes_avx2(uint32_t k);
 void nib__row_g32_round_avx2(const float *x, uint32_t k, void *row);
-row_g32 nib__row_g32_view_avx2(const void *row, uint32_t k);
+void nib__row_g32_view_avx2(const void *row, uint32_t k, row_g32 *plane, row_g32_rest *rest);
 
 #endif
