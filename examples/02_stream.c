@@ -19,11 +19,16 @@ static int generate(nib_session *session, const char *prompt)
     options.temperature = 0.4f;
     options.top_p = 0.9f;
     options.seed = 1;
+    int waiting = 0;
     nib_status status = nib_complete_begin(session, prompt, strlen(prompt), &options, &err);
     while (status == NIB_OK && !step.done) {
         status = nib_session_step(session, 5000, &step, &err); /* about 5 ms of work */
         if (status != NIB_OK) break;
-        if (step.n_left > 0) fprintf(stderr, "\r%u prompt tokens left ", step.n_left);
+        if (step.n_left > 0)
+            fprintf(stderr, "\r%4u prompt tokens left", step.n_left);
+        else if (waiting)
+            fprintf(stderr, "\r%23s\r", "");
+        waiting = step.n_left > 0;
         fwrite(step.text, 1, step.text_len, stdout);
         fflush(stdout);
     }

@@ -29,8 +29,7 @@ static const command commands[] = {
 
 static int version(void)
 {
-    uint32_t v = nib_version();
-    printf("nibble %u.%u.%u (%s)\n", v >> 16, v >> 8 & 255, v & 255, nib_build_info());
+    puts(nib_build_info());
     return cli_close_stdout();
 }
 
