@@ -318,6 +318,7 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) {
         return matmul_bench(argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL);
     }
+    if (argc > 1) cmocka_set_test_filter(argv[1]); /* one level by name */
     static nib__isa levels[NIB__ISA_COUNT];
     struct CMUnitTest tests[NIB__ISA_COUNT + 3] = {
         cmocka_unit_test(test_exact_precision),

@@ -70,80 +70,105 @@ NIB_INLINE void dot_lines(int lines, int rows, const int8_t *codes, const row_g3
     }
 }
 
-/* y[rows][n <= 16] of one panel; `lines` per scale, `mins`: the format has them. */
-NIB_INLINE void prefill_tile(int lines, int mins, int rows, const nib__packed *w, const strip *t,
-                             const row_g32 *x, uint32_t n, float *y, size_t ldy)
+/* acc[rows] += one group of 32 k: number g of the weights, number i of the activations. `lines` per
+ * scale; `mins`: the format has them. */
+NIB_INLINE void add_group(int lines, int mins, int rows, int32_t zero, const strip *t, uint32_t g,
+                          const row_g32 *x, uint32_t i, float32x4_t acc[TILE][4])
 {
-    const int32_t zero = signed_zero(w->layout);
-    const int8_t *codes = t->codes;
-    const float *s = t->scale, *m = t->mins;
-    float32x4_t acc[TILE][4];
     NIB_UNROLL
-    for (int r = 0; r < rows; r++) {
+    for (int from = 0; from < 8; from += lines) {
+        const size_t group = ((size_t)g * 8 + (size_t)from) / (size_t)lines;
+        const float *s = t->scale + group * NIB__PANEL, *m = t->mins + group * NIB__PANEL;
+        int32x4_t sum[TILE][4];
+        dot_lines(lines, rows, t->codes + (size_t)g * 512 + 64 * (size_t)from, x,
+                  i * NIB__GROUP + 4 * (uint32_t)from, sum);
         NIB_UNROLL
-        for (int h = 0; h < 4; h++) acc[r][h] = vdupq_n_f32(0.0f);
-    }
-    for (uint32_t g = 0; g < w->k / NIB__GROUP; g++, codes += 512) {
-        NIB_UNROLL
-        for (int from = 0; from < 8; from += lines, s += NIB__PANEL, m += NIB__PANEL) {
-            int32x4_t sum[TILE][4];
-            dot_lines(lines, rows, codes + 64 * from, x, g * NIB__GROUP + 4 * (uint32_t)from, sum);
+        for (int r = 0; r < rows; r++) {
+            const int32_t *xs = x[r].sum16 + 2 * i + (uint32_t)from / 4;
+            const int32_t xsum = lines == 8 ? xs[0] + xs[1] : xs[0];
+            const float sx = x[r].scale[i];
             NIB_UNROLL
-            for (int r = 0; r < rows; r++) {
-                const int32_t *xs = x[r].sum16 + 2 * g + (uint32_t)from / 4;
-                const int32_t xsum = lines == 8 ? xs[0] + xs[1] : xs[0];
-                const float sx = x[r].scale[g];
-                NIB_UNROLL
-                for (int h = 0; h < 4; h++) {
-                    int32x4_t exact = sum[r][h];
-                    if (!mins) exact = vsubq_s32(exact, vdupq_n_s32(zero * xsum));
-                    acc[r][h] = vfmaq_f32(acc[r][h], vcvtq_f32_s32(exact),
-                                          vmulq_n_f32(vld1q_f32(s + 4 * h), sx));
-                    if (mins) {
-                        acc[r][h] = vfmaq_n_f32(acc[r][h], vld1q_f32(m + 4 * h), sx * (float)xsum);
-                    }
+            for (int h = 0; h < 4; h++) {
+                int32x4_t exact = sum[r][h];
+                if (!mins) exact = vsubq_s32(exact, vdupq_n_s32(zero * xsum));
+                acc[r][h] = vfmaq_f32(acc[r][h], vcvtq_f32_s32(exact),
+                                      vmulq_n_f32(vld1q_f32(s + 4 * h), sx));
+                if (mins) {
+                    acc[r][h] = vfmaq_n_f32(acc[r][h], vld1q_f32(m + 4 * h), sx * (float)xsum);
                 }
             }
         }
     }
+}
+
+/* sums[16] = what the second plane of the row's large groups adds. */
+NIB_INLINE void rest_of_row(int lines, int mins, const nib__packed *w, const strip *t,
+                            const row_g32_rest *rest, float sums[16])
+{
+    float32x4_t acc[TILE][4];
+    NIB_UNROLL
+    for (int h = 0; h < 4; h++) acc[0][h] = vdupq_n_f32(0.0f);
+    for (uint32_t i = 0; i < rest->count; i++) {
+        add_group(lines, mins, 1, signed_zero(w->layout), t, rest->groups[i], &rest->plane, i, acc);
+    }
+    NIB_UNROLL
+    for (int h = 0; h < 4; h++) vst1q_f32(sums + 4 * h, acc[0][h]);
+}
+
+/* y[rows][n <= 16] = start + one panel times rows. */
+NIB_INLINE void prefill_tile(int lines, int mins, int rows, const nib__packed *w, const strip *t,
+                             const row_g32 *x, float start[TILE][16], uint32_t n, float *y,
+                             size_t ldy)
+{
+    const int32_t zero = signed_zero(w->layout);
+    float32x4_t acc[TILE][4];
     NIB_UNROLL
     for (int r = 0; r < rows; r++) {
-        for (uint32_t h = 0; 4 * h < n; h++) {
-            store_first(y + (size_t)r * ldy + 4 * h, acc[r][h], n - 4 * h);
+        NIB_UNROLL
+        for (int h = 0; h < 4; h++) acc[r][h] = vld1q_f32(start[r] + 4 * h);
+    }
+    for (uint32_t g = 0; g < w->k / NIB__GROUP; g++) {
+        add_group(lines, mins, rows, zero, t, g, x, g, acc);
+    }
+    NIB_UNROLL
+    for (int r = 0; r < rows; r++) {
+        NIB_UNROLL
+        for (int h = 0; h < 4; h++) {
+            const uint32_t at = 4 * (uint32_t)h;
+            if (at < n) store_first(y + (size_t)r * ldy + at, acc[r][h], n - at);
         }
     }
 }
 
-static void tile_full(const nib__packed *w, const strip *t, const row_g32 *x, uint32_t n, float *y,
-                      size_t ldy)
+NIB_INLINE void prefill_rows(int lines, int mins, uint32_t rows, const nib__packed *w,
+                             const strip *t, const row_g32 *x, const row_g32_rest *rest, uint32_t n,
+                             float *y, size_t ldy)
 {
-    bool mins = w->layout->has_min;
-    if (w->layout->scale_group == 16) {
-        if (mins)
-            prefill_tile(4, 1, TILE, w, t, x, n, y, ldy);
-        else
-            prefill_tile(4, 0, TILE, w, t, x, n, y, ldy);
-    } else {
-        if (mins)
-            prefill_tile(8, 1, TILE, w, t, x, n, y, ldy);
-        else
-            prefill_tile(8, 0, TILE, w, t, x, n, y, ldy);
+    float start[TILE][16];
+    for (uint32_t r = 0; r < rows; r++) rest_of_row(lines, mins, w, t, &rest[r], start[r]);
+    if (rows == TILE) {
+        prefill_tile(lines, mins, TILE, w, t, x, start, n, y, ldy);
+        return;
+    }
+    for (uint32_t r = 0; r < rows; r++) {
+        prefill_tile(lines, mins, 1, w, t, x + r, start + r, n, y + r * ldy, ldy);
     }
 }
 
-static void tile_one(const nib__packed *w, const strip *t, const row_g32 *x, uint32_t n, float *y)
+static void prefill_panel(const nib__packed *w, uint32_t rows, const strip *t, const row_g32 *x,
+                          const row_g32_rest *rest, uint32_t n, float *y, size_t ldy)
 {
     bool mins = w->layout->has_min;
     if (w->layout->scale_group == 16) {
         if (mins)
-            prefill_tile(4, 1, 1, w, t, x, n, y, 0);
+            prefill_rows(4, 1, rows, w, t, x, rest, n, y, ldy);
         else
-            prefill_tile(4, 0, 1, w, t, x, n, y, 0);
+            prefill_rows(4, 0, rows, w, t, x, rest, n, y, ldy);
     } else {
         if (mins)
-            prefill_tile(8, 1, 1, w, t, x, n, y, 0);
+            prefill_rows(8, 1, rows, w, t, x, rest, n, y, ldy);
         else
-            prefill_tile(8, 0, 1, w, t, x, n, y, 0);
+            prefill_rows(8, 0, rows, w, t, x, rest, n, y, ldy);
     }
 }
 
@@ -162,21 +187,18 @@ static void run(const nib__packed *w, uint32_t first, uint32_t count, const void
     const strip t = {codes, scale, mins};
     for (uint32_t p = first; p < first + count; p++) {
         const uint8_t *panel = nib__panel_at(w, p);
-        uint32_t n = nib__panel_rows(w, p), at = 0;
-        float *to = y + (size_t)p * NIB__PANEL;
         nib__expand_scales_neon(w->layout, panel, w->k, scale, mins);
         expand_panel(w, panel + w->code_offset, codes);
-        for (; at < m; at += TILE) {
+        for (uint32_t at = 0; at < m; at += TILE) {
             row_g32 x[TILE];
+            row_g32_rest rest[TILE];
             uint32_t n_rows = m - at < TILE ? m - at : TILE;
             for (uint32_t r = 0; r < n_rows; r++) {
-                x[r] = nib__row_g32_view_neon((const uint8_t *)rows + (at + r) * row_bytes, w->k);
+                nib__row_g32_view_neon((const uint8_t *)rows + (at + r) * row_bytes, w->k, &x[r],
+                                       &rest[r]);
             }
-            if (n_rows == TILE) {
-                tile_full(w, &t, x, n, to + at * ldy, ldy);
-                continue;
-            }
-            for (uint32_t r = 0; r < n_rows; r++) tile_one(w, &t, &x[r], n, to + (at + r) * ldy);
+            prefill_panel(w, n_rows, &t, x, rest, nib__panel_rows(w, p),
+                          y + at * ldy + (size_t)p * NIB__PANEL, ldy);
         }
     }
 }

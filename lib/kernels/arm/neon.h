@@ -155,17 +155,26 @@ size_t nib__row_q16_bytes_neon(uint32_t k);
 void nib__row_q16_round_neon(const float *x, uint32_t k, void *row);
 row_q16 nib__row_q16_view_neon(const void *row, uint32_t k);
 
-/* Rows of int8 activations with a scale per 32 k: [int8 q: k][float scale: k/32][int32 sum16:
- * k/16], each part padded to 64 bytes; sum16 is that of q over 16 k. */
+/* Rows of int8 activations with a scale per 32 k: one plane for all groups, and a second one, what
+ * rounding left over, for the few groups with large values: they make most of the error. A plane is
+ * [int8 q: k][float scale: k/32][int32 sum16: k/16], sum16 being that of q over 16 k; a row is
+ * [plane][second plane, only its first groups used][count][uint32 groups: k/32]. Each part is
+ * padded to 64 bytes. */
 typedef struct row_g32 {
     const int8_t *q;
     const float *scale;
     const int32_t *sum16;
 } row_g32;
 
+typedef struct row_g32_rest {
+    row_g32 plane;          /* group i belongs to groups[i] of the weights */
+    const uint32_t *groups; /* [count], ascending */
+    uint32_t count;
+} row_g32_rest;
+
 size_t nib__row_g32_bytes_neon(uint32_t k);
 void nib__row_g32_round_neon(const float *x, uint32_t k, void *row);
-row_g32 nib__row_g32_view_neon(const void *row, uint32_t k);
+void nib__row_g32_view_neon(const void *row, uint32_t k, row_g32 *plane, row_g32_rest *rest);
 
 /* out[16] = (sums + sum over scale groups of m * xsum) * scale, the first n of them; sum16 is
  * [k/16]. */
