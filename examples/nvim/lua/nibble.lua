@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Inline code completion for Neovim (0.10 or newer), in one file. The model runs inside the editor:
+-- Inline code completion for Neovim, in one file. The model runs inside the editor:
 -- LuaJIT loads libnibble.so, a timer gives it slices of time through nib_session_step, and the next
--- key ends the work. Worker threads run only during a slice.
+-- key ends the work. Worker threads run only during a slice. With Neovim older than 0.10 a suggestion in
+-- the middle of a line covers the rest of the line while it is shown.
 --
 --     require("nibble").setup({
 --         model = "model.gguf",      -- required
@@ -75,13 +76,15 @@ local function clear()
     end
 end
 
+local position = vim and vim.fn.has("nvim-0.10") == 1 and "inline" or "overlay"
+
 local function show(place)
     local lines = vim.split(text, "\n", { plain = true })
     local below = {}
     for i = 2, #lines do below[#below + 1] = { { lines[i], "Comment" } } end
     vim.api.nvim_buf_clear_namespace(place.buffer, namespace, 0, -1)
     vim.api.nvim_buf_set_extmark(place.buffer, namespace, place.row, place.column, {
-        virt_text = { { lines[1], "Comment" } }, virt_text_pos = "inline", virt_lines = below,
+        virt_text = { { lines[1], "Comment" } }, virt_text_pos = position, virt_lines = #below > 0 and below or nil,
     })
     shown = { buffer = place.buffer, row = place.row, column = place.column, text = text }
 end
@@ -107,7 +110,7 @@ local function begin()
     local row, column = unpack(vim.api.nvim_win_get_cursor(0))
     row = row - 1
     local above = vim.api.nvim_buf_get_lines(buffer, math.max(0, row - options.context_lines), row, false)
-    local below = vim.api.nvim_buf_get_lines(buffer, row + 1, row + 1 + options.context_lines / 3, false)
+    local below = vim.api.nvim_buf_get_lines(buffer, row + 1, row + 1 + math.floor(options.context_lines / 3), false)
     local line = vim.api.nvim_get_current_line()
     table.insert(above, line:sub(1, column))
     table.insert(below, 1, line:sub(column + 1))
@@ -128,15 +131,16 @@ local function begin()
     timer:start(0, 1, vim.schedule_wrap(function() slice(place) end))
 end
 
+-- Puts the suggestion into the buffer; gives its text, or nil if there is none.
 function M.accept()
-    if not shown then return false end
+    if not shown then return nil end
     local s = shown
     clear()
     local lines = vim.split(s.text, "\n", { plain = true })
     vim.api.nvim_buf_set_text(s.buffer, s.row, s.column, s.row, s.column, lines)
     local column = #lines == 1 and s.column + #lines[1] or #lines[#lines]
     vim.api.nvim_win_set_cursor(0, { s.row + #lines, column })
-    return true
+    return s.text
 end
 
 function M.setup(user)
