@@ -1,5 +1,7 @@
 # nibble: see `make help`.
-CC       ?= gcc
+ifeq ($(origin CC),default)
+CC       := gcc
+endif
 AR       ?= ar
 BUILD    ?= build
 PREFIX   ?= /usr/local

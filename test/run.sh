@@ -14,7 +14,7 @@ BUILD=${BUILD:-build}
 export BUILD
 logs=$BUILD/test/logs
 mkdir -p "$logs"
-passed=0 failed=0 skipped=0 culprits=
+passed=0 failed=0 skipped=0 culprits= times=
 
 # add NAME STATUS PASSED FAILED SKIPPED
 add() {
@@ -37,12 +37,15 @@ count() { grep -c "$2" "$1" || true; }
 # run NAME COMMAND...: shows and keeps the output; sets `status`
 run() {
     log=$logs/$1.txt
+    started=$(date +%s) program=$1
     echo
     echo "== $1"
     shift
     { timeout "${TEST_TIMEOUT:-900}" "$@" </dev/null 2>&1; echo $? >"$log.status"; } | tee "$log"
     status=$(cat "$log.status")
     rm -f "$log.status"
+    times="$times$(($(date +%s) - started)) $program
+"
 }
 
 run_cmocka() {
@@ -98,6 +101,7 @@ if [ "$mode" = all ]; then
 fi
 
 echo
+echo "longest (seconds): $(printf %s "$times" | sort -rn | head -6 | awk '{ printf "%s %s  ", $2, $1 }')"
 [ -z "$culprits" ] || echo "failed:$culprits"
 echo "$passed passed, $failed failed, $skipped skipped"
 [ "$failed" -eq 0 ]
