@@ -5,7 +5,10 @@
  * multiplied with blocks of up to 6 rows. Activations are stored with 128 added, as the unsigned
  * operand of vpdpbusd; sums of 32 k therefore start from -128 times the sum of the codes, which
  * the strip keeps ready. Sums are exact integers; float32 sums run over ascending groups. A row's
- * result does not depend on the other rows. */
+ * result does not depend on the other rows.
+ *
+ * Groups whose largest value stands out of their row would cause most of the rounding error: theirs
+ * is rounded again, to a second int8 plane in units of 1/254. Few groups need it. */
 #include "base/half.h"
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/unpack_avx512.h"
@@ -17,25 +20,37 @@ enum {
     PART_BYTES = 3 * 2 * 64
 };
 
+static const uint32_t INFINITY_BITS = 0x7f800000u;
+static const float SECOND_PLANE = 254.0f; /* steps of the second plane per step of the first */
+/* Groups with this many times the mean square of the largest values get a second plane. */
+static const float OUTLIER = 2.0f;
+
 /* One scale group of a strip, both panels: after the lines of its 32 k. */
 typedef struct strip_part {
     int32_t start[2][16]; /* -128 * sum of codes */
     float scale[2][16], min[2][16];
 } strip_part;
 
-/* A group of 32 k in a rounded row; behind the row's codes. Sums are of the rounded values. */
+/* A group of 32 k in a rounded row. Sums are of the rounded values. */
 typedef struct row_group {
     float scale, sum32, sum16[2];
 } row_group;
 
-static size_t code_bytes(uint32_t k)
+/* A rounded row: [codes: k][second plane: k][groups: k / 32][has a second plane: k / 32 bytes],
+ * each part padded to 64 bytes. */
+static size_t plane_bytes(uint32_t k)
 {
     return nib__align_up(k, NIB_ALIGN);
 }
 
+static size_t flags_at(uint32_t k)
+{
+    return 2 * plane_bytes(k) + nib__align_up(k / NIB__GROUP * sizeof(row_group), NIB_ALIGN);
+}
+
 static size_t row_bytes(uint32_t k)
 {
-    return code_bytes(k) + nib__align_up(k / NIB__GROUP * sizeof(row_group), NIB_ALIGN);
+    return flags_at(k) + nib__align_up(k / NIB__GROUP, NIB_ALIGN);
 }
 
 /* Bytes of one group of 32 k in an unpacked strip. */
@@ -49,42 +64,69 @@ static size_t scratch_bytes(uint32_t k)
     return k / NIB__GROUP * strip_group_bytes(2);
 }
 
-/* 32 values to codes + 128. */
-static void round_group(const float *x, uint8_t *codes, row_group *group)
+/* Largest magnitude of 32 values, as float32 bits: infinities and NaN win over numbers. */
+static uint32_t max_bits(const float *x)
 {
-    __m512 a = _mm512_loadu_ps(x), b = _mm512_loadu_ps(x + 16);
     const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-    __m512i top = _mm512_max_epi32(_mm512_and_epi32(_mm512_castps_si512(a), magnitude),
-                                   _mm512_and_epi32(_mm512_castps_si512(b), magnitude));
-    uint32_t bits = (uint32_t)_mm512_reduce_max_epi32(top);
-    float max = nib__f32_of_bits(bits), to = 0.0f;
+    __m512i a = _mm512_and_epi32(_mm512_loadu_si512(x), magnitude);
+    __m512i b = _mm512_and_epi32(_mm512_loadu_si512(x + 16), magnitude);
+    return (uint32_t)_mm512_reduce_max_epi32(_mm512_max_epi32(a, b));
+}
+
+static void store_codes(__m512i q, uint8_t *codes)
+{
+    q = _mm512_add_epi32(q, _mm512_set1_epi32(128));
+    _mm_storeu_si128((__m128i *)(void *)codes, _mm512_cvtepi32_epi8(q));
+}
+
+/* 32 values, the largest with these bits, to codes + 128 in one plane or two, 0 if `second` is
+ * NULL. */
+static void round_group(const float *x, uint32_t bits, uint8_t *codes, uint8_t *second,
+                        row_group *group)
+{
+    float max = nib__f32_of_bits(bits), to = 0.0f, sum[2];
     group->scale = 0.0f;
-    if (bits >= 0x7f800000u) { /* infinite or NaN: results must show it */
+    if (bits >= INFINITY_BITS) { /* results must show it */
         group->scale = nib__f32_of_bits(0x7fc00000u);
-        a = b = _mm512_setzero_ps();
     } else if (max >= 0x1p-100f) {
         to = 127.0f / max;
         group->scale = max / 127.0f;
     }
-    __m512i qa = _mm512_cvtps_epi32(_mm512_mul_ps(a, _mm512_set1_ps(to)));
-    __m512i qb = _mm512_cvtps_epi32(_mm512_mul_ps(b, _mm512_set1_ps(to)));
-    int32_t sum_a = _mm512_reduce_add_epi32(qa), sum_b = _mm512_reduce_add_epi32(qb);
-    group->sum16[0] = group->scale * (float)sum_a;
-    group->sum16[1] = group->scale * (float)sum_b;
-    group->sum32 = group->scale * (float)(sum_a + sum_b);
-    const __m512i offset = _mm512_set1_epi32(128);
-    _mm_storeu_si128((__m128i *)(void *)codes,
-                     _mm512_cvtepi32_epi8(_mm512_add_epi32(qa, offset)));
-    _mm_storeu_si128((__m128i *)(void *)(codes + 16),
-                     _mm512_cvtepi32_epi8(_mm512_add_epi32(qb, offset)));
+    for (int i = 0; i < 2; i++) {
+        __m512 v = _mm512_setzero_ps();
+        if (to != 0.0f) v = _mm512_mul_ps(_mm512_loadu_ps(x + 16 * i), _mm512_set1_ps(to));
+        __m512i q = _mm512_cvtps_epi32(v);
+        sum[i] = (float)_mm512_reduce_add_epi32(q);
+        store_codes(q, codes + 16 * i);
+        if (second == NULL) continue;
+        v = _mm512_mul_ps(_mm512_sub_ps(v, _mm512_cvtepi32_ps(q)), _mm512_set1_ps(SECOND_PLANE));
+        q = _mm512_cvtps_epi32(v);
+        sum[i] += (float)_mm512_reduce_add_epi32(q) * (1.0f / SECOND_PLANE);
+        store_codes(q, second + 16 * i);
+    }
+    group->sum16[0] = group->scale * sum[0];
+    group->sum16[1] = group->scale * sum[1];
+    group->sum32 = group->scale * (sum[0] + sum[1]);
 }
 
 static void round_row(const float *x, uint32_t k, void *row)
 {
-    uint8_t *codes = row;
-    row_group *groups = (row_group *)(void *)(codes + code_bytes(k));
-    for (uint32_t g = 0; g < k / NIB__GROUP; g++) {
-        round_group(x + g * NIB__GROUP, codes + g * NIB__GROUP, &groups[g]);
+    uint8_t *codes = row, *second = codes + plane_bytes(k), *flags = codes + flags_at(k);
+    row_group *groups = (row_group *)(void *)(codes + 2 * plane_bytes(k));
+    uint32_t n = k / NIB__GROUP;
+    float energy = 0.0f;
+    for (uint32_t g = 0; g < n; g++) {
+        float max = nib__f32_of_bits(max_bits(x + g * NIB__GROUP));
+        groups[g].scale = max;
+        energy += max * max;
+    }
+    float limit = OUTLIER * energy / (float)n;
+    for (uint32_t g = 0; g < n; g++) {
+        float max = groups[g].scale;
+        uint32_t at = g * NIB__GROUP;
+        flags[g] = max * max > limit;
+        round_group(x + at, nib__bits_of_f32(max), codes + at, flags[g] ? second + at : NULL,
+                    &groups[g]);
     }
 }
 
@@ -153,12 +195,44 @@ typedef struct product {
     __mmask16 mask[2]; /* real outputs of both panels */
 } product;
 
+NIB_INLINE const row_group *group_of(const uint8_t *groups, uint32_t k)
+{
+    return (const row_group *)(const void *)groups + k / NIB__GROUP;
+}
+
+/* acc += sum * scale * s, both panels */
+NIB_INLINE void add_scaled(__m512 acc[2], const __m512i sum[2], __m512 scale, __m512 s0, __m512 s1)
+{
+    acc[0] = _mm512_fmadd_ps(_mm512_mul_ps(scale, s0), _mm512_cvtepi32_ps(sum[0]), acc[0]);
+    acc[1] = _mm512_fmadd_ps(_mm512_mul_ps(scale, s1), _mm512_cvtepi32_ps(sum[1]), acc[1]);
+}
+
+/* The second plane of one row and group, x[32]. */
+NIB_INLINE void add_second_plane(int parts, const uint8_t *strip, const uint8_t *x, float scale,
+                                 __m512 acc[2])
+{
+    NIB_UNROLL
+    for (int part = 0; part < parts; part++) {
+        const int n_lines = 8 / parts;
+        const strip_part *w =
+            (const strip_part *)(const void *)(strip + LINES_BYTES + part * PART_BYTES);
+        __m512i sum[2] = {_mm512_load_si512(w->start[0]), _mm512_load_si512(w->start[1])};
+        for (int j = part * n_lines; j < (part + 1) * n_lines; j++) {
+            __m512i four = broadcast4((const int8_t *)x + 4 * j);
+            sum[0] = _mm512_dpbusd_epi32(sum[0], four, _mm512_load_si512(strip + 128 * j));
+            sum[1] = _mm512_dpbusd_epi32(sum[1], four, _mm512_load_si512(strip + 128 * j + 64));
+        }
+        add_scaled(acc, sum, _mm512_set1_ps(scale), _mm512_load_ps(w->scale[0]),
+                   _mm512_load_ps(w->scale[1]));
+    }
+}
+
 /* `rows` rows times the strip; rows, parts (scales per 32 k) and with_min are constants. */
 NIB_INLINE void multiply_rows(int rows, int parts, int with_min, const product *p,
                               const uint8_t *row, float *y)
 {
     const uint8_t *strip = p->strip;
-    size_t group_at = code_bytes(p->k);
+    const size_t group_at = 2 * plane_bytes(p->k), flag_at = flags_at(p->k);
     __m512 acc[ROWS][2];
     NIB_UNROLL
     for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm512_setzero_ps();
@@ -189,19 +263,27 @@ NIB_INLINE void multiply_rows(int rows, int parts, int with_min, const product *
             __m512 s0 = _mm512_load_ps(w->scale[0]), s1 = _mm512_load_ps(w->scale[1]);
             NIB_UNROLL
             for (int r = 0; r < rows; r++) {
-                const row_group *g =
-                    (const row_group *)(const void *)(row + r * p->row_bytes + group_at) +
-                    k / NIB__GROUP;
-                __m512 scale = _mm512_set1_ps(g->scale);
-                acc[r][0] = _mm512_fmadd_ps(_mm512_mul_ps(scale, s0),
-                                            _mm512_cvtepi32_ps(sum[r][0]), acc[r][0]);
-                acc[r][1] = _mm512_fmadd_ps(_mm512_mul_ps(scale, s1),
-                                            _mm512_cvtepi32_ps(sum[r][1]), acc[r][1]);
+                const row_group *g = group_of(row + r * p->row_bytes + group_at, k);
+                add_scaled(acc[r], sum[r], _mm512_set1_ps(g->scale), s0, s1);
                 if (with_min) {
                     __m512 xsum = _mm512_set1_ps(parts == 1 ? g->sum32 : g->sum16[part]);
                     acc[r][0] = _mm512_fmadd_ps(_mm512_load_ps(w->min[0]), xsum, acc[r][0]);
                     acc[r][1] = _mm512_fmadd_ps(_mm512_load_ps(w->min[1]), xsum, acc[r][1]);
                 }
+            }
+        }
+        uint32_t flagged = 0;
+        NIB_UNROLL
+        for (int r = 0; r < rows; r++) {
+            flagged |= (uint32_t)row[r * p->row_bytes + flag_at + k / NIB__GROUP] << r;
+        }
+        if (flagged != 0) {
+            NIB_UNROLL
+            for (int r = 0; r < rows; r++) {
+                if ((flagged >> r & 1u) == 0) continue;
+                const uint8_t *x = row + r * p->row_bytes;
+                float scale = group_of(x + group_at, k)->scale * (1.0f / SECOND_PLANE);
+                add_second_plane(parts, strip, x + plane_bytes(p->k) + k, scale, acc[r]);
             }
         }
         strip += strip_group_bytes(parts);
