@@ -149,20 +149,36 @@ void nib__expand_coded_amx(const nib__packed *w, uint32_t panel, uint32_t first,
     }
 }
 
-void nib__expand_bf16_amx(const nib__packed *w, uint32_t panel, uint32_t first, uint32_t count,
-                          uint8_t *tiles)
+/* Row k of a float panel as bf16, 0 from w->k on. */
+NIB_INLINE __m256i float_row(nib__format f, const nib__packed *w, const uint8_t *panel, uint32_t k)
 {
-    const __m512i order = interleave();
+    if (k >= w->k) return _mm256_setzero_si256();
+    const uint8_t *row = panel + (size_t)k * NIB__PANEL * (f == NIB__F32 ? 4 : 2);
+    if (f == NIB__BF16) return _mm256_load_si256((const __m256i *)(const void *)row);
+    __m512 v = f == NIB__F16 ? load_f16(row) : _mm512_load_ps(row);
+    __m256bh half = _mm512_cvtneps_pbh(v);
+    __m256i bits;
+    memcpy(&bits, &half, sizeof bits);
+    return bits;
+}
+
+NIB_INLINE void expand_float(nib__format f, const nib__packed *w, uint32_t panel, uint32_t first,
+                             uint32_t count, uint8_t *tiles)
+{
     const uint8_t *src = w->data + (size_t)panel * w->panel_bytes;
     for (uint32_t k = first * NIB__GROUP; k < (first + count) * NIB__GROUP; k += 2, tiles += 64) {
-        /* Two k of 16 rows; what lies beyond the last k is zero. */
-        __m512i rows = _mm512_setzero_si512();
-        if (k + 2 <= w->k) rows = _mm512_load_si512(src + (size_t)k * 32);
-        else if (k < w->k) {
-            rows = _mm512_castsi256_si512(
-                _mm256_load_si256((const __m256i *)(const void *)(src + (size_t)k * 32)));
-            rows = _mm512_maskz_mov_epi64(0x0f, rows);
-        }
-        _mm512_store_si512(tiles, _mm512_permutexvar_epi16(order, rows));
+        __m512i rows = _mm512_castsi256_si512(float_row(f, w, src, k));
+        rows = _mm512_inserti64x4(rows, float_row(f, w, src, k + 1), 1);
+        _mm512_store_si512(tiles, _mm512_permutexvar_epi16(interleave(), rows));
+    }
+}
+
+void nib__expand_float_amx(const nib__packed *w, uint32_t panel, uint32_t first, uint32_t count,
+                           uint8_t *tiles)
+{
+    switch (w->layout->format) {
+    case NIB__F32: expand_float(NIB__F32, w, panel, first, count, tiles); break;
+    case NIB__F16: expand_float(NIB__F16, w, panel, first, count, tiles); break;
+    default: expand_float(NIB__BF16, w, panel, first, count, tiles); break;
     }
 }

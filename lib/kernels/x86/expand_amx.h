@@ -8,7 +8,7 @@
 
 void nib__expand_coded_amx(const nib__packed *w, uint32_t panel, uint32_t first, uint32_t count,
                            uint8_t *tiles);
-void nib__expand_bf16_amx(const nib__packed *w, uint32_t panel, uint32_t first, uint32_t count,
-                          uint8_t *tiles);
+void nib__expand_float_amx(const nib__packed *w, uint32_t panel, uint32_t first, uint32_t count,
+                           uint8_t *tiles);
 
 #endif

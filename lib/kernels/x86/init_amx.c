@@ -5,4 +5,5 @@
 void nib__kernels_init_amx(nib__kernels *table)
 {
     table->prefill_coded = nib__prefill_coded_amx;
+    table->prefill_float = nib__prefill_float_amx;
 }

@@ -229,8 +229,9 @@ static void plan_fetch(const nib__packed *w, uint32_t p, uint32_t panels, uint32
     for (uint32_t i = 0; i < panels; i++) {
         const uint8_t *panel = w->data + (size_t)(p + i) * w->panel_bytes;
         if (!l->coded) {
-            f->at[2 * i] = panel + (size_t)group * NIB__GROUP * NIB__PANEL * 2;
-            f->lines[2 * i] = count * NIB__GROUP * NIB__PANEL * 2 / 64;
+            uint32_t group_bytes = NIB__GROUP * NIB__PANEL * (l->code_bits / 8u);
+            f->at[2 * i] = panel + (size_t)group * group_bytes;
+            f->lines[2 * i] = count * group_bytes / 64;
         } else {
             uint32_t entry = group * NIB__GROUP / l->block;
             uint32_t entries = (group + count) * NIB__GROUP / l->block + 1 - entry;
@@ -297,9 +298,22 @@ static void run_coded(const nib__packed *w, uint32_t first, uint32_t count, cons
     run(nib__expand_coded_amx, w, first, count, rows, m, y, ldy, scratch);
 }
 
+static void run_float(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
+                      uint32_t m, float *y, size_t ldy, void *scratch)
+{
+    run(nib__expand_float_amx, w, first, count, rows, m, y, ldy, scratch);
+}
+
 const nib__matmul nib__prefill_coded_amx = {.name = "bf16_amx",
                                             .row_bytes = row_bytes,
                                             .round_row = round_row,
                                             .run = run_coded,
+                                            .scratch_bytes = scratch_bytes,
+                                            .min_rows = 12};
+
+const nib__matmul nib__prefill_float_amx = {.name = "bf16_amx",
+                                            .row_bytes = row_bytes,
+                                            .round_row = round_row,
+                                            .run = run_float,
                                             .scratch_bytes = scratch_bytes,
                                             .min_rows = 12};
