@@ -48,6 +48,7 @@ void nib__kernels_init(nib__kernels *table, nib__isa isa, uint32_t precision)
 #elif defined(__aarch64__)
     if (isa >= NIB__ISA_NEON && isa <= NIB__ISA_I8MM) nib__kernels_init_neon(table);
     if (isa >= NIB__ISA_DOTPROD && isa <= NIB__ISA_I8MM) nib__kernels_init_dotprod(table);
+    if (isa == NIB__ISA_I8MM) nib__kernels_init_i8mm(table);
 #endif
     if (precision == NIB_PRECISION_EXACT) {
         table->prefill_coded = table->decode_coded;
