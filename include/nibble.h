@@ -86,7 +86,7 @@ typedef struct nib_error {
 
 /* Memory for one model or session. `alloc` returns memory aligned to `align` (a power of two) or
  * NULL; `free` accepts NULL. Both may be called from several threads while a model is opened with
- * n_threads > 1. Default: aligned malloc. The struct is copied; `user` must outlive the handle. */
+ * n_threads > 1, and by every thread that uses the model afterwards. Default: aligned malloc. The struct is copied; `user` must outlive the handle. */
 typedef struct nib_allocator {
     void *(*alloc)(void *user, size_t size, size_t align);
     void (*free)(void *user, void *ptr);
@@ -335,8 +335,11 @@ typedef struct nib_complete_options {
     const nib_text *stops;     /* stop strings; the text ends before the first one found */
     size_t n_stops;
     uint32_t single_line;      /* stop before the first newline that follows a non-blank character */
-    uint32_t stop_indent;      /* n > 0: stop before a non-blank line indented by less than n */
-    uint32_t stop_suffix;      /* stop where the text starts to repeat the suffix (needs one) */
+    uint32_t stop_indent;      /* n > 0: stop before the newline above a non-blank line indented by
+                                  less than n (spaces and tabs count 1; not the cursor's line) */
+    uint32_t stop_suffix;      /* stop where the text starts to repeat the suffix: its first non-blank
+                                  line as a whole line, or its beginning up to the 8th non-blank
+                                  byte (ARGUMENT without a suffix) */
     uint32_t max_time_ms;      /* 0: off; after that stop at the next line end */
     /* Reporting */
     uint32_t n_logprobs;       /* most likely alternatives kept per token, at most 32 */
@@ -364,7 +367,8 @@ typedef struct nib_step {
     uint32_t n_left;           /* prompt tokens still to evaluate */
     const char *text;          /* new text: whole code points, never part of a stop string */
     size_t text_len;
-    const nib_logprob *tokens; /* tokens drawn in this step, with their log probabilities */
+    const nib_logprob *tokens; /* tokens drawn in this step, with their log probabilities; an end
+                                  token is among them, but not in the session's stream */
     size_t n_tokens;
     const nib_logprob *top;    /* [n_tokens][n_logprobs], most likely first */
 } nib_step;
@@ -381,6 +385,7 @@ NIB_API nib_status nib_complete_begin_tokens(nib_session *session,
 
 /* Works for about `budget_us` microseconds (0: until there is something to report), then returns:
  * an event loop needs no thread. Without a completion in progress it evaluates pending tokens.
+ * After a failure (CANCELLED, MEMORY) the completion can go on: the next step reports what was lost.
  * step->struct_size must be set by the caller. */
 NIB_API nib_status nib_session_step(nib_session *session, uint64_t budget_us, nib_step *step,
                                     nib_error *err);

@@ -12,7 +12,8 @@ enum {
     DEFAULT_CTX = 4096,
     DEFAULT_BATCH = 512,
     MAX_THREADS = 256,
-    FIRST_ROWS = 64 /* of a pass with a time budget, before anything was measured */
+    FIRST_ROWS = 128, /* of a pass with a time budget, before anything was measured */
+    LEAST_ROWS = 64   /* fewer would unpack the weights too often */
 };
 
 /* ---- options and memory ---------------------------------------------------------------------- */
@@ -271,18 +272,17 @@ static uint32_t pass_rows(uint32_t left, uint32_t most)
     return left - most < tail && left >= 2 * tail ? left - tail : most;
 }
 
-/* With a deadline a pass takes about four budgets: an interrupted pass goes on, but a cancelled one
- * is lost. */
+/* With a deadline a pass takes about eight budgets: an interrupted pass goes on, also over edits
+ * behind it, but a cancelled one is lost. */
 static uint32_t choose_rows(const nib_session *s, uint64_t deadline_ns)
 {
     uint32_t left = s->n_tokens - s->n_evaluated, rows = s->options.n_batch;
     if (deadline_ns != 0) {
         uint64_t now = nib__now_ns();
         double budget = deadline_ns > now ? (double)(deadline_ns - now) : 0;
-        double fit = s->row_ns > 0 ? 4 * budget / s->row_ns : FIRST_ROWS;
-        uint32_t least = 2 * (NIB__DECODE_ROWS + 1);
+        double fit = s->row_ns > 0 ? 8 * budget / s->row_ns : FIRST_ROWS;
         uint32_t wanted = fit > (double)rows ? rows : (uint32_t)fit;
-        rows = smaller(rows, wanted > least ? wanted : least);
+        rows = smaller(rows, wanted > LEAST_ROWS ? wanted : LEAST_ROWS);
     }
     return pass_rows(left, rows);
 }

@@ -10,6 +10,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -371,6 +372,48 @@ static void test_hostile_text(void **state)
     nib_model_free(m);
 }
 
+/* A host's thread may have a small stack: everything a session does, in 64 KB. */
+static void *small_stack(void *arg)
+{
+    nib_status *status = arg;
+    nib_error message;
+    nib_model *m = NULL;
+    nib_session *s = NULL, *fork = NULL;
+    char text[512];
+    size_t len;
+    nib_complete_options o;
+    nib_complete_options_init(&o, sizeof o);
+    o.max_tokens = 30;
+    o.temperature = 1;
+    o.n_logprobs = 32;
+    *status = nib_model_open(fixture_path("fixtures/tiny/llama-mixed.gguf"), NULL, &m, &message);
+    if (*status == NIB_OK) *status = nib_session_new(m, NULL, &s, &message);
+    if (*status == NIB_OK)
+        *status = nib_complete(s, "for self", 8, &o, text, sizeof text, &len, &message);
+    if (*status == NIB_OK) *status = nib_session_save(s, "/tmp/nibble-small-stack", &message);
+    if (*status == NIB_OK) *status = nib_session_load(s, "/tmp/nibble-small-stack", &message);
+    if (*status == NIB_OK) *status = nib_session_fork(s, &fork, &message);
+    nib_session_free(s);
+    nib_session_free(fork);
+    nib_model_free(m);
+    return NULL;
+}
+
+static void test_small_stack(void **state)
+{
+    (void)state;
+    pthread_t thread;
+    pthread_attr_t attr;
+    nib_status status = NIB_ERR_STATE;
+    assert_int_equal(pthread_attr_init(&attr), 0);
+    assert_int_equal(pthread_attr_setstacksize(&attr, 64 << 10), 0);
+    assert_int_equal(pthread_create(&thread, &attr, small_stack, &status), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    pthread_attr_destroy(&attr);
+    assert_int_equal(status, NIB_OK);
+    (void)unlink("/tmp/nibble-small-stack");
+}
+
 /* 10 MB as a prompt: too long, said clearly, and the session goes on. */
 static void test_long_prompt(void **state)
 {
@@ -432,15 +475,11 @@ static void test_constants(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_null),
-        cmocka_unit_test(test_option_sizes),
-        cmocka_unit_test(test_other_versions),
-        cmocka_unit_test(test_ranges),
-        cmocka_unit_test(test_huge_context),
-        cmocka_unit_test(test_inspect),
-        cmocka_unit_test(test_hostile_text),
-        cmocka_unit_test(test_long_prompt),
-        cmocka_unit_test(test_bad_completions),
+        cmocka_unit_test(test_null),           cmocka_unit_test(test_option_sizes),
+        cmocka_unit_test(test_other_versions), cmocka_unit_test(test_ranges),
+        cmocka_unit_test(test_huge_context),   cmocka_unit_test(test_inspect),
+        cmocka_unit_test(test_hostile_text),   cmocka_unit_test(test_long_prompt),
+        cmocka_unit_test(test_small_stack),    cmocka_unit_test(test_bad_completions),
         cmocka_unit_test(test_constants),
     };
     return cmocka_run_group_tests_name("api", tests, NULL, NULL);
