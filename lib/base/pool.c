@@ -1,7 +1,13 @@
 /* SPDX-License-Identifier: MIT
- * Worker pool. One loop at a time: the caller publishes the job, bumps the epoch, works along, and
- * waits until every worker has acknowledged. Workers wait actively for about 100 us between loops
- * (a decode step is some hundred loops of tens of microseconds), then sleep on a condition. */
+ * Worker pool. One loop at a time: the caller publishes the job under a new ticket, works along,
+ * and waits until every index is done. It does not wait for workers: one that the system does not
+ * let run holds nobody up, unless it is in the middle of a piece. Workers wait actively for about
+ * 100 us between loops (a decode step is some hundred loops of tens of microseconds), then sleep on
+ * a condition.
+ *
+ * The ticket is (number of the loop, next index). Indices are handed out by compare-and-swap, so a
+ * worker that comes late cannot take an index of a loop whose job it has not read: between two
+ * loops the ticket is closed, and only then does the job change. */
 #define _GNU_SOURCE
 #include "base/pool.h"
 
@@ -10,6 +16,8 @@
 #include <unistd.h>
 
 #include "base/cpu.h"
+
+#define CLOSED UINT32_MAX
 
 enum { MAX_THREADS = 256, SPINS = 1500, WORKER_STACK = 256 << 10 };
 
@@ -27,13 +35,12 @@ struct nib__pool {
     pid_t pid;
     pool_worker *workers;
 
-    void (*task)(void *arg, uint32_t i);
-    void *arg;
-    uint32_t n;
+    void (*_Atomic task)(void *arg, uint32_t i);
+    void *_Atomic arg;
+    atomic_uint n;
 
-    _Alignas(64) atomic_uint next;    /* next index to hand out */
-    _Alignas(64) atomic_uint epoch;   /* one more for every loop; also on quit */
-    _Alignas(64) atomic_uint pending; /* workers that have not finished this loop */
+    _Alignas(64) atomic_ullong ticket; /* loop << 32 | next index; CLOSED: between two loops */
+    _Alignas(64) atomic_uint done;     /* indices of this loop that are finished */
     _Alignas(64) atomic_uint sleepers;
     atomic_bool active; /* between begin and end */
     atomic_bool quit;
@@ -50,26 +57,42 @@ static inline void relax(void)
 #endif
 }
 
+static uint32_t loop_of(unsigned long long ticket)
+{
+    return (uint32_t)(ticket >> 32);
+}
+
 static void work(nib__pool *pool)
 {
     for (;;) {
-        uint32_t i = atomic_fetch_add_explicit(&pool->next, 1, memory_order_relaxed);
-        if (i >= pool->n) return;
-        pool->task(pool->arg, i);
+        unsigned long long ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+        uint32_t i = (uint32_t)ticket;
+        /* Acquire: who sees the next loop's n also sees that the ticket was closed. */
+        if (i >= atomic_load_explicit(&pool->n, memory_order_acquire)) return;
+        void (*task)(void *, uint32_t) = atomic_load_explicit(&pool->task, memory_order_relaxed);
+        void *arg = atomic_load_explicit(&pool->arg, memory_order_relaxed);
+        if (!atomic_compare_exchange_weak_explicit(&pool->ticket, &ticket, ticket + 1,
+                                                   memory_order_acq_rel, memory_order_relaxed))
+            continue;
+        task(arg, i);
+        atomic_fetch_add_explicit(&pool->done, 1, memory_order_release);
     }
 }
 
-static void await_epoch(nib__pool *pool, uint32_t seen)
+static void await_loop(nib__pool *pool, uint32_t seen)
 {
     for (uint32_t spin = 0; spin < pool->spins; spin++) {
-        if (atomic_load_explicit(&pool->epoch, memory_order_acquire) != seen) return;
+        unsigned long long ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
+        if (loop_of(ticket) != seen) return;
         if (!atomic_load_explicit(&pool->active, memory_order_relaxed)) break;
         relax();
     }
     pthread_mutex_lock(&pool->mutex);
-    /* Sequentially consistent with publish(): either it sees this sleeper, or we see its epoch. */
+    /* Sequentially consistent with publish(): either it sees this sleeper, or we see its loop. */
     atomic_fetch_add(&pool->sleepers, 1);
-    while (atomic_load(&pool->epoch) == seen) pthread_cond_wait(&pool->wake, &pool->mutex);
+    while (loop_of(atomic_load(&pool->ticket)) == seen) {
+        pthread_cond_wait(&pool->wake, &pool->mutex);
+    }
     atomic_fetch_sub(&pool->sleepers, 1);
     pthread_mutex_unlock(&pool->mutex);
 }
@@ -78,17 +101,24 @@ static void *worker_main(void *arg)
 {
     nib__pool *pool = ((pool_worker *)arg)->pool;
     for (uint32_t seen = 0;;) {
-        await_epoch(pool, seen);
-        seen = atomic_load_explicit(&pool->epoch, memory_order_acquire);
+        await_loop(pool, seen);
+        seen = loop_of(atomic_load_explicit(&pool->ticket, memory_order_acquire));
         if (atomic_load_explicit(&pool->quit, memory_order_relaxed)) return NULL;
         work(pool);
-        atomic_fetch_sub_explicit(&pool->pending, 1, memory_order_release);
     }
 }
 
-static void publish(nib__pool *pool)
+/* The next loop, with n indices. */
+static void publish(nib__pool *pool, void (*task)(void *arg, uint32_t i), void *arg, uint32_t n)
 {
-    atomic_fetch_add(&pool->epoch, 1);
+    unsigned long long loop =
+        atomic_load_explicit(&pool->ticket, memory_order_relaxed) & ~(unsigned long long)CLOSED;
+    atomic_store_explicit(&pool->ticket, loop | CLOSED, memory_order_relaxed);
+    atomic_store_explicit(&pool->n, n, memory_order_release);
+    atomic_store_explicit(&pool->task, task, memory_order_relaxed);
+    atomic_store_explicit(&pool->arg, arg, memory_order_relaxed);
+    atomic_store_explicit(&pool->done, 0, memory_order_relaxed);
+    atomic_store(&pool->ticket, loop + ((unsigned long long)1 << 32));
     if (atomic_load(&pool->sleepers) != 0) {
         pthread_mutex_lock(&pool->mutex);
         pthread_cond_broadcast(&pool->wake);
@@ -148,7 +178,7 @@ void nib__pool_free(nib__pool *pool)
     if (pool == NULL) return;
     if (pool->pid == getpid()) { /* after fork() the child has no workers to join */
         atomic_store(&pool->quit, true);
-        publish(pool);
+        publish(pool, NULL, NULL, 0);
         for (uint32_t i = 0; i < pool->n_workers; i++) pthread_join(pool->workers[i].thread, NULL);
         pthread_cond_destroy(&pool->wake);
         pthread_mutex_destroy(&pool->mutex);
@@ -189,15 +219,9 @@ void nib__pool_run(nib__pool *pool, uint32_t n, void (*task)(void *arg, uint32_t
         for (uint32_t i = 0; i < n; i++) task(arg, i);
         return;
     }
-    pool->task = task;
-    pool->arg = arg;
-    pool->n = n;
-    atomic_store_explicit(&pool->next, 0, memory_order_relaxed);
-    atomic_store_explicit(&pool->pending, pool->n_workers, memory_order_relaxed);
-    publish(pool);
+    publish(pool, task, arg, n);
     work(pool);
-    for (uint32_t spin = 0; atomic_load_explicit(&pool->pending, memory_order_acquire) != 0;
-         spin++) {
+    for (uint32_t spin = 0; atomic_load_explicit(&pool->done, memory_order_acquire) != n; spin++) {
         if (spin < pool->spins)
             relax();
         else
