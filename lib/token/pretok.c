@@ -18,7 +18,7 @@ static const nib__rule ONE_DIGIT = {nib__find_run, &NUMBERS, 1};  /* \p{N} */
 static const nib__words CL100K = {
     .letters = NIB__S_LETTER,
     .not_symbol = NIB__S_LETTER | NIB__S_NUMBER,
-    .contraction = NIB__CONTRACT_ANY_CASE,
+    .contraction = NIB__CONTRACT_BEFORE,
     .symbol_tail = "\r\n",
 };
 static const nib__rule QWEN2 = {nib__find_words, &CL100K, 1};
@@ -27,7 +27,7 @@ static const nib__rule LLAMA3 = {nib__find_words, &CL100K, 3};
 static const nib__words CL100K_MARKS = {
     .letters = NIB__S_LETTER | NIB__S_MARK,
     .not_symbol = NIB__S_LETTER | NIB__S_MARK | NIB__S_NUMBER,
-    .contraction = NIB__CONTRACT_ANY_CASE,
+    .contraction = NIB__CONTRACT_BEFORE,
     .symbol_tail = "\r\n",
 };
 static const nib__rule QWEN35 = {nib__find_words, &CL100K_MARKS, 1};
@@ -35,10 +35,21 @@ static const nib__rule QWEN35 = {nib__find_words, &CL100K_MARKS, 1};
 static const nib__words SEED = {
     .letters = NIB__S_LETTER,
     .not_symbol = NIB__S_LETTER | NIB__S_NUMBER,
-    .contraction = NIB__CONTRACT_ANY_CASE,
+    .contraction = NIB__CONTRACT_BEFORE,
     .symbol_tail = "",
 };
 static const nib__rule SEED_CODER = {nib__find_words, &SEED, 1};
+
+static const nib__words O200K = {
+    .not_symbol = NIB__S_LETTER | NIB__S_NUMBER,
+    .contraction = NIB__CONTRACT_AFTER,
+    .cased = true,
+    .symbol_tail = "\r\n/",
+};
+static const nib__rule GPT4O = {nib__find_words, &O200K, 3};
+static const nib__words TEKKEN_WORDS = {
+    .not_symbol = NIB__S_LETTER | NIB__S_NUMBER, .cased = true, .symbol_tail = "\r\n/"};
+static const nib__rule TEKKEN = {nib__find_words, &TEKKEN_WORDS, 1};
 
 /* DeepSeek. CJK as in its tokenizer.json; U+0800 to U+4E00 is what the file says. */
 static const nib__range NEWLINE_RANGES[] = {{'\n', '\n'}, {'\r', '\r'}};
@@ -60,6 +71,13 @@ static const nib__rule SYMBOL_RUN = {nib__find_run, &SPACE_SYMBOLS, 0};
 static const nib__rule CASED_RUN = {nib__find_run, &SPACE_CASED, 0};
 static const nib__rule FINAL_SPACE = {nib__find_final_space, NULL, 0};
 static const nib__rule NUMBER_RUN = {nib__find_run, &NUMBERS, 0};
+
+/* DeepSeek V3 */
+static const nib__range KANA_RANGES[] = {{0x3040, 0x30FF}, {0x4E00, 0x9FA5}};
+static const nib__run_set KANA = {.ranges = KANA_RANGES, .n_ranges = 2};
+static const nib__rule KANA_RUN = {nib__find_run, &KANA, 0};
+static const nib__rule THREE_NUMBERS = {nib__find_run, &NUMBERS, 3};
+static const nib__rule DEEPSEEK3 = {nib__find_deepseek3, NULL, 0};
 
 /* Falcon: Punctuation, ByteLevel, Digits, Split. Its digits are looked for after every byte has
  * become a character, so bytes such as 0xB2, written as superscript two, count among them. */
@@ -107,6 +125,9 @@ static const nib__pretok TABLE[] = {
     {"megrez", {&QWEN2}, 0},
     {"hunyuan", {&QWEN2}, 0},
     {"bailingmoe", {&QWEN2}, 0},
+    {"gpt-4o", {&GPT4O}, 0},
+    {"llama4", {&GPT4O}, 0},
+    {"tekken", {&TEKKEN}, LLAMA},
     {"qwen35", {&QWEN35}, 0},
     {"seed-coder", {&SEED_CODER}, 0},
     {"llama-bpe", {&LLAMA3}, LLAMA},
@@ -122,6 +143,7 @@ static const nib__pretok TABLE[] = {
     {"deepseek-llm",
      {&EACH_NEWLINE, &CASED_RUN, &SYMBOL_RUN, &FINAL_SPACE, &CJK_RUN, &ONE_DIGIT},
      0},
+    {"deepseek-v3", {&THREE_NUMBERS, &KANA_RUN, &DEEPSEEK3}, 0},
     {"falcon", {&FALCON_PUNCT_RUN, &GPT2, &NUMERIC_BYTES, &THREE_DIGITS}, 0},
     {"default", {&DEFAULT_PUNCT_RUN, &GPT2, &NUMBER_RUN, &THREE_DIGITS}, 0},
     {"gemma4", {&LINE_FEED_RUN}, NIB__PRE_SPACES},

@@ -58,20 +58,20 @@ bool nib__split_next(nib__splitter *s, size_t *begin, size_t *end);
 /* ---- rules (pretok_word.c, pretok_run.c) ---- */
 
 enum nib__contraction { /* 's 't 're 've 'm 'll 'd */
-    NIB__CONTRACT_NONE, NIB__CONTRACT_CASED, NIB__CONTRACT_ANY_CASE,
-    NIB__CONTRACT_SUFFIX /* any case, at the end of a word */
+    NIB__CONTRACT_NONE,
+    NIB__CONTRACT_BEFORE, /* any case, a piece of its own */
+    NIB__CONTRACT_AFTER   /* any case, at the end of a word */
 };
 
-/* The word patterns of GPT-2 and of cl100k and its descendants; see pretok_word.c. */
+/* The word patterns of cl100k, o200k and their descendants; see pretok_word.c. */
 typedef struct nib__words {
-    uint32_t letters;          /* classes that make a word */
-    uint32_t not_symbol;       /* classes that never are in a run of symbols, besides space */
+    uint32_t letters;        /* classes that make a word */
+    uint32_t not_symbol;     /* classes that never are in a run of symbols, besides space */
     enum nib__contraction contraction;
-    bool any_prefix;           /* any one character but a newline may start a word, not only ' ' */
-    bool newlines;             /* \s*[\r\n]+ */
-    const char *symbol_tail;   /* characters that may follow a run of symbols */
+    bool cased;              /* a word goes from upper to lower case once, as in o200k */
+    const char *symbol_tail; /* characters that may follow a run of symbols */
 } nib__words;
-nib__find_fn nib__find_gpt2, nib__find_words;
+nib__find_fn nib__find_gpt2, nib__find_words, nib__find_deepseek3;
 
 typedef struct nib__range {
     uint32_t low, high;

@@ -28,7 +28,7 @@ import tokenizer_oracle as oracle
 
 OUT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "fixtures", "token")
 BPE_FAMILIES = ["gpt-2", "smollm", "qwen2", "qwen35", "llama-bpe", "seed-coder", "deepseek-coder",
-                "deepseek-llm", "falcon"]
+                "deepseek-llm", "deepseek-v3", "gpt-4o", "tekken", "falcon"]
 # One or more of every class that some pattern tells apart, and their look-alikes.
 CHARACTERS = [
     0x20, 0x20, 0x20, 0x0A, 0x0D, 0x09, 0x0B, 0x0C, 0x1C, 0xA0, 0x85, 0x3000, 0x2003, 0x200B, 0xFEFF,
@@ -39,7 +39,8 @@ CHARACTERS = [
     0xFFFD, 0x1C5, 0x2B0, 0x3A3, 0x3C2, 0xDF, 0xFB01, 0x2126]
 PIECES = ["'s", "'S", "'LL", "'ll", "'re", "'Re", "'\u017f", "'D", " ", "\n", "\r\n", "\t", "  ", "a",
           "\u00c9", "1", "12", "123456", "!", "!!", "=", "_", "\u4e2d", "\u0301", "def ", "    return",
-          "();", "//", "\n\n\n", "x1y", "#include <", "\ud7a3", "\u0e01\u0e33"]
+          "();", "//", "\n\n\n", "x1y", "#include <", "HTTPServer", "iPhone'S", "\u01c5A", "\u4e2dABC", "\u02b0B", "-x", "\u3042",
+          "\ud7a3", "\u0e01\u0e33"]
 
 
 def source_code():

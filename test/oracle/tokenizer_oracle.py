@@ -14,6 +14,13 @@ QWEN35 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}|"
           r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 SEED = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}|"
         r" ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+")
+UPPER, LOWER = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+O200K = (r"[^\r\n\p{L}\p{N}]?" + UPPER + "*" + LOWER + r"+%s|"
+         r"[^\r\n\p{L}\p{N}]?" + UPPER + "+" + LOWER + r"*%s|\p{N}%s|"
+         r" ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
+DEEPSEEK3 = (r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|"""
+             r"[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*|"
+             r"\s*[\r\n]+|\s+(?!\S)|\s+")
 CJK = "[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+"
 # The cased letters of DeepSeek LLM, as code point ranges.
 DEEPSEEK_CASED = """
@@ -34,6 +41,10 @@ def isolated(regex):
 
 def byte_level(use_regex):
     return ByteLevel(add_prefix_space=False, use_regex=use_regex)
+
+
+def o200k(suffix, digits):
+    return O200K % (suffix, suffix, digits)
 
 
 def deepseek_letters():
@@ -57,6 +68,10 @@ def pre_tokenizer(name):
                          isolated("\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+"),
                          isolated(r"\s+$"), isolated(CJK), Digits(individual_digits=True),
                          byte_level(False)],
+        "deepseek-v3": [isolated(r"\p{N}{1,3}"), isolated("[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+"),
+                        isolated(DEEPSEEK3), byte_level(False)],
+        "gpt-4o": [isolated(o200k("(?i:'s|'t|'re|'ve|'m|'ll|'d)?", "{1,3}")), byte_level(False)],
+        "tekken": [isolated(o200k("", "")), byte_level(False)],
         "falcon": [Punctuation("contiguous"), byte_level(True), Digits(individual_digits=False),
                    isolated("[0-9][0-9][0-9]")],
     }
@@ -70,7 +85,7 @@ def bpe(tokens, merges, pre):
     for line in merges:
         cut = line.index(" ", 1)
         pairs.append((line[:cut], line[cut + 1:]))
-    tokenizer = Tokenizer(models.BPE(vocab, pairs, ignore_merges=pre == "llama-bpe"))
+    tokenizer = Tokenizer(models.BPE(vocab, pairs, ignore_merges=pre in ("llama-bpe", "tekken")))
     tokenizer.pre_tokenizer = pre_tokenizer(pre)
     return lambda text: tokenizer.encode(text, add_special_tokens=False).ids
 

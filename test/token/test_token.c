@@ -137,7 +137,7 @@ static void sentence_piece_spaces(void **state)
 
 static const char *const EXACT[] = {"bpe/gpt-2",          "bpe/smollm", "bpe/qwen2",
                                     "bpe/qwen35",         "bpe/falcon", "bpe/llama-bpe",
-                                    "bpe/deepseek-coder", "bpe/default", "bpe/deepseek-llm",
+                                    "bpe/deepseek-coder", "bpe/default", "bpe/deepseek-llm", "bpe/gpt-4o", "bpe/deepseek-v3",
                                     "spm"};
 
 /* Bytes of every kind: any value, near-valid UTF-8, and pieces of code. */

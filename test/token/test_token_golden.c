@@ -75,10 +75,11 @@ static void agrees(void **state)
     free(ids.data);
 }
 
-static char *families[] = {"bpe/gpt-2",      "bpe/smollm",         "bpe/qwen2",
-                           "bpe/qwen35",     "bpe/llama-bpe",      "bpe/seed-coder",
-                           "bpe/deepseek-coder", "bpe/deepseek-llm", "bpe/falcon",
-                           "spm",            "unigram",            "wpm"};
+static char *families[] = {"bpe/gpt-2",       "bpe/smollm",     "bpe/qwen2",
+                           "bpe/qwen35",      "bpe/llama-bpe",  "bpe/seed-coder",
+                           "bpe/gpt-4o",      "bpe/tekken",     "bpe/deepseek-coder",
+                           "bpe/deepseek-llm", "bpe/deepseek-v3", "bpe/falcon",
+                           "spm",             "unigram",        "wpm"};
 
 int main(void)
 {
