@@ -16,19 +16,22 @@
 
 /* ---- arithmetic ------------------------------------------------------------------------------ */
 
-/* e^x for x <= 0, relative error below 1e-15: x = n ln 2 + r, |r| <= ln 2 / 2, Taylor in r. */
-static double exp_of(double x)
+/* e^x for x <= 0, relative error below 1e-15: x = n ln 2 + r, |r| <= ln 2 / 2, Taylor in r. Below
+ * -700, and for NaN, it is e^-700. Adding 1.5 * 2^52 rounds to an integer, which then lies in the low
+ * bits: no branch and no conversion, so that compilers can compute several at once. */
+static inline double exp_of(double x)
 {
-    if (!(x > -700.0)) return 0.0;
-    int64_t n = (int64_t)(x * 1.4426950408889634 - 0.5);
-    double r = (x - (double)n * 0x1.62e42feep-1) - (double)n * 0x1.a39ef35793c76p-33;
+    x = x > -700.0 ? x : -700.0;
+    double shifted = x * 1.4426950408889634 + 0x1.8p52, n = shifted - 0x1.8p52;
+    double r = (x - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33;
     double r2 = r * r, r4 = r2 * r2;
     double p0 = (1.0 + r) + r2 * (1.0 / 2 + r * (1.0 / 6));
     double p1 = (1.0 / 24 + r * (1.0 / 120)) + r2 * (1.0 / 720 + r * (1.0 / 5040));
     double p2 = (1.0 / 40320 + r * (1.0 / 362880)) + r2 * (1.0 / 3628800 + r * (1.0 / 39916800));
-    double value = p0 + r4 * (p1 + r4 * p2);
-    uint64_t bits = (uint64_t)(1023 + n) << 52;
-    double power;
+    double value = p0 + r4 * (p1 + r4 * p2), power;
+    uint64_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 1023) << 52;
     memcpy(&power, &bits, sizeof power);
     return value * power;
 }
@@ -61,9 +64,25 @@ double nib__uniform(uint64_t seed, uint64_t position)
 }
 
 /* value - max, where an infinite maximum is only as far from itself as a finite one: 0. */
-static double below(float value, float max)
+static inline double below(float value, float max)
 {
     return value == max ? 0.0 : (double)value - (double)max;
+}
+
+/* ln of the sum of e^(x - max): eight sums side by side, added in a fixed order. */
+static double log_sum_exp(const float *x, uint32_t n, float max)
+{
+    enum { LANES = 8 };
+    double sum[LANES] = {0};
+    uint32_t i = 0;
+    for (; n - i >= LANES; i += LANES) {
+        for (int j = 0; j < LANES; j++) sum[j] += exp_of(below(x[i + j], max));
+    }
+    for (; i < n; i++) sum[i % LANES] += exp_of(below(x[i], max));
+    for (int step = LANES / 2; step > 0; step /= 2) {
+        for (int j = 0; j < step; j++) sum[j] += sum[j + step];
+    }
+    return log_of(sum[0]);
 }
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -285,15 +304,23 @@ static void adjust(nib__sampler *s, const float *logits, const int32_t *history,
 }
 
 /* Divides by the temperature, the maximum moved to 0 first so that nothing overflows, and collects
- * every token with a chance. */
+ * every token with a chance. With a small top_k only those that can be among the k best: whenever the
+ * room is full, the best k stay, and the worst of them is what a further token has to beat. */
 static uint32_t collect(nib__sampler *s, float max)
 {
     double scale = 1.0 / (double)s->options->temperature;
-    uint32_t n = 0;
+    uint32_t k = s->options->top_k, n = 0, room = s->n_vocab;
+    if (k != 0 && k < room / 4 && room > 256) room = 2 * k + 64;
+    float worst = -700.0f;
     for (uint32_t i = 0; i < s->n_vocab; i++) {
         float value = (float)(below(s->scores[i], max) * scale);
         s->scores[i] = value;
-        if (value > -700.0f) s->candidates[n++] = (nib__candidate){value, (int32_t)i};
+        if (!(value > worst)) continue; /* an equal one has a larger id: worse */
+        s->candidates[n++] = (nib__candidate){value, (int32_t)i};
+        if (n < room || room == s->n_vocab) continue;
+        build_heap(s->candidates, n);
+        n = keep_top_k(s->candidates, n, k);
+        worst = s->candidates[n - 1].logit;
     }
     build_heap(s->candidates, n);
     return n;
@@ -353,10 +380,7 @@ nib_status nib__sample(nib__sampler *s, const float *logits, const int32_t *hist
         id = o->temperature == 0.0f ? (int32_t)adjusted : choose(s, adjusted_max, position);
     }
 
-    /* The raw law. Four sums, because one chain of additions would wait for itself. */
-    double sum[4] = {0};
-    for (uint32_t i = 0; i < s->n_vocab; i++) sum[i & 3] += exp_of(below(logits[i], max));
-    double log_sum = log_of((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    double log_sum = log_sum_exp(logits, s->n_vocab, max); /* of the raw law */
     *token = (nib_logprob){id, (float)(below(logits[id], max) - log_sum)};
     if (o->n_logprobs != 0) most_likely(logits, s->n_vocab, max, log_sum, o->n_logprobs, top);
     return NIB_OK;

@@ -243,7 +243,7 @@ nib_status nib__session_set(nib_session *s, const int32_t *ids, size_t n, uint32
     uint32_t common = 0;
     while (common < n && common < s->n_tokens && ids[common] == s->tokens[common]) common++;
     nib__session_cut(s, common);
-    if (n > common) memcpy(s->tokens + common, ids + common, (n - common) * sizeof *ids);
+    if (n > common) memmove(s->tokens + common, ids + common, (n - common) * sizeof *ids);
     s->n_tokens = (uint32_t)n;
     *reused = s->n_evaluated;
     s->stats.n_reused += *reused;
