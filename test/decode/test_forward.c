@@ -304,6 +304,38 @@ static void test_bad_rows(void **state)
     runner_close(&r);
 }
 
+/* Opening a model and evaluating it, prefill and decode, on a stack of 64 KB. */
+static void *on_small_stack(void *arg)
+{
+    const runner_options *options = arg;
+    for (size_t i = 0; i < N_MODELS; i++) {
+        free(logits_of(models[i], options, 40, 0));
+        free(logits_of(models[i], options, 1, 0));
+    }
+    return NULL;
+}
+
+static void test_small_stack(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+    skip(); /* sanitizers make every frame several times as large */
+#endif
+    for (int isa = 0; isa < NIB__ISA_COUNT; isa++) {
+        if (!nib__isa_available((nib__isa)isa)) continue;
+        for (uint32_t precision = 0; precision <= NIB_PRECISION_F32; precision++) {
+            runner_options options = {.isa = nib__isa_name((nib__isa)isa), .precision = precision};
+            pthread_attr_t attr;
+            pthread_t thread;
+            assert_int_equal(pthread_attr_init(&attr), 0);
+            assert_int_equal(pthread_attr_setstacksize(&attr, 64 << 10), 0);
+            assert_int_equal(pthread_create(&thread, &attr, on_small_stack, &options), 0);
+            assert_int_equal(pthread_join(thread, NULL), 0);
+            pthread_attr_destroy(&attr);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -316,6 +348,7 @@ int main(void)
         cmocka_unit_test(test_last_row_only),
         cmocka_unit_test(test_cancelled_at_every_piece),
         cmocka_unit_test(test_bad_rows),
+        cmocka_unit_test(test_small_stack),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
