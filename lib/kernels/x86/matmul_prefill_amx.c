@@ -19,7 +19,8 @@ enum {
     K_BLOCK = 640,          /* most k per block: a strip's tiles take 40 KB of the L1 cache */
     TILE_BYTES = 1024,
     BLOCK_FLOATS = ROWS * STRIP,
-    SUM_BLOCKS = 128        /* blocks of sums kept between blocks of k: 512 KB */
+    SUM_BLOCKS = 128,       /* blocks of sums kept between blocks of k: 512 KB */
+    STREAM_ROWS = 256       /* from so many rows on, results are written past the caches */
 };
 
 /* The tile configuration the CPU reads (Intel SDM, LDTILECFG). */
@@ -50,7 +51,8 @@ typedef struct strip {
     float *sums;            /* [m / 32][4 tiles][16][16], between blocks of k */
     float *y;               /* [m][ldy], at the strip's first output: after the last block */
     size_t ldy;
-    float *edge;            /* [ROWS][STRIP], where outputs are missing */
+    bool stream;            /* y is large and aligned: write it past the caches */
+    float *edge;            /* [ROWS][STRIP] on its way to y, if streamed or not all of it is real */
     uint32_t configured;    /* rows of a block that the tiles are configured for; 0: not yet */
     fetch_list fetch;
 } strip;
@@ -93,6 +95,7 @@ static inline void fetch_step(fetch_list *f)
 typedef struct target {
     float *tile0;
     size_t panel, rows, stride; /* floats to the next panel and row tile, bytes to the next row */
+    bool fetch;                 /* may not be in the cache */
 } target;
 
 /* Two rows of results per step, so that they are in the cache when the tiles are stored. */
@@ -139,7 +142,7 @@ multiply_block(int row_tiles, int panels, strip *s, const uint8_t *a, const floa
             if (panels == 2) _tile_dpbf16ps(3, 5, 7);
         }
         fetch_step(&s->fetch);
-        if (s->last && g < 16) fetch_target(&to, g);
+        if (to.fetch && g < 16) fetch_target(&to, g);
     }
     _tile_stored(0, to.tile0, to.stride);
     if (panels == 2) _tile_stored(1, to.tile0 + to.panel, to.stride);
@@ -154,17 +157,23 @@ static void multiply_rows(strip *s, uint32_t row, uint32_t n)
     const uint8_t *a = s->a + row * s->a_stride;
     float *sums = s->sums + (size_t)(row / ROWS) * BLOCK_FLOATS, *y = s->y + row * s->ldy;
     const float *from = s->first ? NULL : sums;
-    bool edge = s->width < s->panels * NIB__PANEL;
-    target to = {sums, 256, 512, 64};
-    if (s->last && edge) to = (target){s->edge, NIB__PANEL, 16 * STRIP, STRIP * sizeof(float)};
-    else if (s->last) to = (target){y, NIB__PANEL, 16 * s->ldy, s->ldy * sizeof(float)};
+    bool edge = s->last && (s->stream || s->width < s->panels * NIB__PANEL);
+    target to = {sums, 256, 512, 64, false};
+    if (edge) to = (target){s->edge, NIB__PANEL, 16 * STRIP, STRIP * sizeof(float), false};
+    else if (s->last) to = (target){y, NIB__PANEL, 16 * s->ldy, s->ldy * sizeof(float), true};
     if (n > 16 && s->panels == 2) multiply_block(2, 2, s, a, from, to);
     else if (n > 16) multiply_block(2, 1, s, a, from, to);
     else if (s->panels == 2) multiply_block(1, 2, s, a, from, to);
     else multiply_block(1, 1, s, a, from, to);
-    if (!s->last || !edge) return;
+    if (!edge) return;
     for (uint32_t r = 0; r < n; r++) {
-        memcpy(y + r * s->ldy, s->edge + r * STRIP, s->width * sizeof(float));
+        const float *sum = s->edge + r * STRIP;
+        if (s->stream && s->width == STRIP) {
+            _mm512_stream_ps(y + r * s->ldy, _mm512_load_ps(sum));
+            _mm512_stream_ps(y + r * s->ldy + 16, _mm512_load_ps(sum + 16));
+        } else {
+            memcpy(y + r * s->ldy, sum, s->width * sizeof(float));
+        }
     }
 }
 
@@ -254,6 +263,7 @@ static void run_chunk(expand_fn *expand, const nib__packed *w, uint32_t first, u
     float *sums = (float *)(void *)scratch;
     strip s = {.a_stride = row_bytes(w->k), .b = tiles, .ldy = ldy};
     s.edge = sums + SUM_BLOCKS * BLOCK_FLOATS;
+    s.stream = m >= STREAM_ROWS && ((uintptr_t)y | (ldy * sizeof(float))) % 64 == 0;
     for (uint32_t k = 0; k < w->k; k += k_block) {
         uint32_t len = w->k - k < k_block ? w->k - k : k_block;
         s.groups = (len + NIB__GROUP - 1) / NIB__GROUP;
@@ -290,6 +300,7 @@ static void run(expand_fn *expand, const nib__packed *w, uint32_t first, uint32_
         }
     }
     _tile_release();
+    _mm_sfence(); /* streamed results become visible before anything that follows */
 }
 
 static void run_coded(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
