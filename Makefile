@@ -27,6 +27,11 @@ ifeq ($(ARCH),)
 ARCH := $(shell uname -m)
 endif
 
+# All CPUs, unless the caller said how many jobs.
+ifeq ($(filter -j%,$(MAKEFLAGS)),)
+MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
+endif
+
 # ---- library: every .c of lib/, kernels of other architectures left out ---------------------------
 SRC := $(wildcard lib/*.c lib/base/*.c lib/quant/*.c lib/kernels/*.c lib/kernels/ref/*.c lib/file/*.c \
          lib/token/*.c lib/model/*.c lib/nn/*.c lib/decode/*.c)
