@@ -31,9 +31,10 @@ fi
 "$BUILD/nibble" info -m "$model" --json >"$BUILD/demo.json"
 
 # The file without the mark, and where the mark was.
-sed 's/<cursor>$//' "$file" >"$BUILD/demo.c"
-line=$(awk '/<cursor>$/ { print NR }' "$file")
-column=$(awk '/<cursor>$/ { print length($0) - length("<cursor>") }' "$file")
+mark='/[*] <cursor> [*]/$'
+sed "s:$mark::" "$file" >"$BUILD/demo.c"
+line=$(sed -n "\\:$mark:=" "$file")
+column=$(sed -n "s:$mark::p" "$file" | tr -d '\n' | wc -c)
 
 if [ -t 1 ]; then
     open=$(printf '\033[1;32m') close=$(printf '\033[0m')

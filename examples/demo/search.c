@@ -7,7 +7,7 @@
 static int find(const int *values, int count, int key)
 {
     int low = 0, high = count - 1;
-    <cursor>
+    /* <cursor> */
     return -1;
 }
 

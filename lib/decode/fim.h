@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Fill-in-the-middle prompts: (prefix, suffix, other files) -> the token sequence a family of models
- * was trained on. */
+ * Fill-in-the-middle prompts: (prefix, suffix, other files) -> the token sequence a family of
+ * models was trained on. */
 #ifndef NIB_DECODE_FIM_H
 #define NIB_DECODE_FIM_H
 
@@ -10,8 +10,8 @@
 uint32_t nib__fim_detect(const nib__tokenizer *t);
 
 /* Appends the prompt to ids. With NIB_FIM_LAYOUT_LINE_LAST the text of the cursor's line that
- * precedes the cursor, less its indentation, stands behind the middle marker; then, unless `held` is
- * NULL, *held bytes of the end of the prefix are left out, for healing (heal.h). */
+ * precedes the cursor, less its indentation, stands behind the middle marker; then, unless `held`
+ * is NULL, *held bytes of the end of the prefix are left out, for healing (heal.h). */
 nib_status nib__fim_build(const nib__tokenizer *t, uint32_t family, const nib_fim *fim,
                           uint32_t max_tokens, size_t *held, nib__ids *ids, nib_error *err);
 
