@@ -12,11 +12,14 @@
 
 #define NIB_INLINE static inline __attribute__((always_inline))
 
-/* Loops over registers must be unrolled or the registers live in memory; -O2 alone does not. */
+/* Loops over registers must be unrolled or the registers live in memory; -O2 alone does not. Loops
+ * over lines of codes may be, but gcc then multiplies row by row and loads every line again. */
 #if defined(__clang__)
 #define NIB_UNROLL _Pragma("clang loop unroll(full)")
+#define NIB_UNROLL_2 _Pragma("clang loop unroll_count(2)")
 #else
 #define NIB_UNROLL _Pragma("GCC unroll 64")
+#define NIB_UNROLL_2 _Pragma("GCC unroll 2")
 #endif
 
 /* How codes are stored; kernels are compiled once per class and for 8 or 4 lines per scale. */

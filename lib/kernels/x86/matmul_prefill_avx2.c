@@ -19,6 +19,8 @@ NIB_INLINE void lines_256(int mode, int lines, int rows, const uint8_t *codes, c
     for (int from = 0; from < lines; from += mode) {
         __m256i part[4][2];
         NIB_UNROLL
+        for (int r = 0; r < rows; r++) part[r][0] = part[r][1] = _mm256_setzero_si256();
+        NIB_UNROLL_2
         for (int j = from; j < from + mode; j++) {
             const __m256i w0 = load_256(codes + 64 * j), w1 = load_256(codes + 64 * j + 32);
             NIB_UNROLL
@@ -32,8 +34,8 @@ NIB_INLINE void lines_256(int mode, int lines, int rows, const uint8_t *codes, c
                     p0 = _mm256_maddubs_epi16(w0, q);
                     p1 = _mm256_maddubs_epi16(w1, q);
                 }
-                part[r][0] = j == from ? p0 : _mm256_add_epi16(part[r][0], p0);
-                part[r][1] = j == from ? p1 : _mm256_add_epi16(part[r][1], p1);
+                part[r][0] = _mm256_add_epi16(part[r][0], p0);
+                part[r][1] = _mm256_add_epi16(part[r][1], p1);
             }
         }
         NIB_UNROLL
