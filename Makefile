@@ -27,6 +27,9 @@ ifeq ($(ARCH),)
 ARCH := $(shell uname -m)
 endif
 
+# `make V=1` shows the commands.
+Q := $(if $(V),,@)
+
 # All CPUs, unless the caller said how many jobs.
 ifeq ($(filter -j%,$(MAKEFLAGS)),)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
@@ -63,26 +66,31 @@ lib: $(BUILD)/libnibble.a $(BUILD)/libnibble.so ## static and shared library
 
 $(BUILD)/lib/kernels/x86/%.o: lib/kernels/x86/%.c
 	@mkdir -p $(@D)
-	$(CC) $(BASE) $(CFLAGS) $(KERNEL_SANITIZE) $(call isa_flags,$<) -c $< -o $@
+	@echo '  CC    $<'
+	$(Q)$(CC) $(BASE) $(CFLAGS) $(KERNEL_SANITIZE) $(call isa_flags,$<) -c $< -o $@
 
 $(BUILD)/lib/kernels/arm/%.o: lib/kernels/arm/%.c
 	@mkdir -p $(@D)
-	$(CC) $(BASE) $(CFLAGS) $(KERNEL_SANITIZE) $(call isa_flags,$<) -c $< -o $@
+	@echo '  CC    $<'
+	$(Q)$(CC) $(BASE) $(CFLAGS) $(KERNEL_SANITIZE) $(call isa_flags,$<) -c $< -o $@
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(ALLFLAGS) -c $< -o $@
+	@echo '  CC    $<'
+	$(Q)$(CC) $(ALLFLAGS) -c $< -o $@
 
 $(BUILD)/libnibble.a: $(OBJ)
 	@rm -f $@
-	$(AR) rcs $@ $^
+	@echo '  AR    $@'
+	$(Q)$(AR) rcs $@ $^
 
 $(BUILD)/libnibble.so.$(SOVERSION): $(OBJ) lib/nibble.map
-	$(CC) $(SANITIZE) -shared -Wl,-soname,libnibble.so.$(SOVERSION) -Wl,--version-script=lib/nibble.map \
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(SANITIZE) -shared -Wl,-soname,libnibble.so.$(SOVERSION) -Wl,--version-script=lib/nibble.map \
 	    -Wl,-z,relro,-z,now -Wl,--no-undefined $(OBJ) -o $@ $(LDLIBS)
 
 $(BUILD)/libnibble.so: $(BUILD)/libnibble.so.$(SOVERSION)
-	ln -sf libnibble.so.$(SOVERSION) $@
+	$(Q)ln -sf libnibble.so.$(SOVERSION) $@
 
 # ---- command line tool and examples: public header only --------------------------------------------
 CLI_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard examples/cli/*.c))
@@ -91,11 +99,13 @@ EXAMPLES := $(patsubst examples/%.c,$(BUILD)/examples/%,$(wildcard examples/0*.c
 .PHONY: tool
 tool: $(if $(CLI_OBJ),$(BUILD)/nibble)
 $(BUILD)/nibble: $(CLI_OBJ) $(BUILD)/libnibble.a
-	$(CC) $(SANITIZE) $^ -o $@ $(LDLIBS)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(SANITIZE) $^ -o $@ $(LDLIBS)
 
 examples: $(EXAMPLES) ## the small C programs
 $(BUILD)/examples/%: $(BUILD)/examples/%.o $(BUILD)/libnibble.a
-	$(CC) $(SANITIZE) $^ -o $@ $(LDLIBS)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(SANITIZE) $^ -o $@ $(LDLIBS)
 
 # ---- tests: one cmocka program per test/<stage>/test_*.c, linked with the static library -----------
 TEST_SRC := $(wildcard test/*/test_*.c)
@@ -108,13 +118,15 @@ REPLAY_BIN := $(FUZZ_SRC:test/fuzz/fuzz_%.c=$(BUILD)/test/fuzz/replay_%)
 
 $(BUILD)/test/fuzz/replay_%: $(BUILD)/test/fuzz/fuzz_%.o $(BUILD)/test/fuzz/replay.o $(TEST_LIB) \
                              $(BUILD)/libnibble.a
-	$(CC) $(SANITIZE) $^ -o $@ $(TEST_LDFLAGS) -lcmocka $(LDLIBS)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(SANITIZE) $^ -o $@ $(TEST_LDFLAGS) -lcmocka $(LDLIBS)
 
 # Test programs see internal headers (-Ilib, in BASE) and the helpers of test/support.
 $(BUILD)/test/%.o: BASE += -Itest/support
 
 $(BUILD)/test/%: $(BUILD)/test/%.o $(TEST_LIB) $(BUILD)/libnibble.a
-	$(CC) $(SANITIZE) $^ -o $@ $(TEST_LDFLAGS) -lcmocka $(LDLIBS)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(SANITIZE) $^ -o $@ $(TEST_LDFLAGS) -lcmocka $(LDLIBS)
 
 $(BUILD)/test/%.o: BASE += -Itest
 
@@ -158,7 +170,8 @@ fuzz: ## libFuzzer on every target for FUZZ_SECONDS (default 60) each; needs cla
 
 fuzz-bins: $(FUZZ_SRC:%.c=$(BUILD)/%.libfuzzer)
 $(BUILD)/test/fuzz/%.libfuzzer: $(BUILD)/test/fuzz/%.o $(TEST_LIB) $(BUILD)/libnibble.a
-	$(CC) $(SANITIZE) -fsanitize=fuzzer $^ -o $@ -lcmocka $(LDLIBS)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(SANITIZE) -fsanitize=fuzzer $^ -o $@ -lcmocka $(LDLIBS)
 
 # The emulator offers dotprod and i8mm; cmocka for AArch64 is unpacked into the build folder, so that
 # the system's packages stay as they are.
