@@ -102,8 +102,8 @@ static void find_byte_tokens(nib__tokenizer *t)
         if (t->byte_level) len = nib__utf8_put(nib__byte_char((uint8_t)byte), name);
         int32_t id = nib__vocab_find(v, name, len);
         /* A user-defined token of that spelling means the character, not the byte. */
-        bool fits = id >= 0 && (t->byte_level ? v->type[id] != NIB__TYPE_USER
-                                              : v->type[id] == NIB__TYPE_BYTE);
+        bool fits = id >= 0 &&
+                    (t->byte_level ? v->type[id] != NIB__TYPE_USER : v->type[id] == NIB__TYPE_BYTE);
         v->byte_id[byte] = fits ? id : -1;
     }
 }

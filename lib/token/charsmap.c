@@ -11,8 +11,8 @@ nib_status nib__charsmap_read(const nib_allocator *mem, const nib__source *sourc
                               nib_error *err)
 {
     nib__array blob;
-    int32_t got = nib__meta_array(source, "tokenizer.ggml.precompiled_charsmap", NIB__META_U8,
-                                  &blob, err);
+    int32_t got =
+        nib__meta_array(source, "tokenizer.ggml.precompiled_charsmap", NIB__META_U8, &blob, err);
     if (got < 0) return got;
     if (got == NIB__ABSENT || blob.count == 0) return NIB_OK;
     size_t size = (size_t)blob.count;

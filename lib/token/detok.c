@@ -97,8 +97,8 @@ nib_status nib__detok_push(const nib__tokenizer *t, nib_detok *state, int32_t id
     char tail[8];
     size_t n_tail = 0;
     for (size_t i = total > 3 ? total - 3 : 0; i < total; i++)
-        tail[n_tail++] = i < state->n_pending ? (char)state->pending[i]
-                                              : bytes.data[i - state->n_pending];
+        tail[n_tail++] =
+            i < state->n_pending ? (char)state->pending[i] : bytes.data[i - state->n_pending];
     size_t keep = id == -1 ? 0 : unfinished(tail, n_tail);
     if (total - keep > cap)
         return nib__fail(err, NIB_ERR_LIMIT, "the text needs %zu bytes, the buffer has %zu",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * The merging loop that byte-level BPE and SentencePiece BPE share: while some neighbours may merge,
- * merge the pair of the lowest rank, the leftmost of equals. */
+ * The merging loop that byte-level BPE and SentencePiece BPE share: while some neighbours may
+ * merge, merge the pair of the lowest rank, the leftmost of equals. */
 #ifndef NIB_TOKEN_MERGE_H
 #define NIB_TOKEN_MERGE_H
 

@@ -59,7 +59,8 @@ nib_status nib__merges_read(nib__tokenizer *t, const nib__source *source, nib_er
     nib__array lines;
     int32_t got = nib__meta_array(source, "tokenizer.ggml.merges", NIB__META_STRING, &lines, err);
     if (got < 0) return got;
-    if (got == NIB__ABSENT) return nib__fail(err, NIB_ERR_FORMAT, "tokenizer.ggml.merges is missing");
+    if (got == NIB__ABSENT)
+        return nib__fail(err, NIB_ERR_FORMAT, "tokenizer.ggml.merges is missing");
     if (lines.count >= INT32_MAX / 2)
         return nib__fail(err, NIB_ERR_LIMIT, "tokenizer.ggml.merges: too many");
     size_t size = 16;

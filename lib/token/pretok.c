@@ -13,7 +13,7 @@
 static const nib__rule GPT2 = {nib__find_gpt2, NULL, 0};
 
 static const nib__run_set NUMBERS = {.classes = NIB__S_NUMBER};
-static const nib__rule ONE_DIGIT = {nib__find_run, &NUMBERS, 1};  /* \p{N} */
+static const nib__rule ONE_DIGIT = {nib__find_run, &NUMBERS, 1}; /* \p{N} */
 
 static const nib__words CL100K = {
     .letters = NIB__S_LETTER,
@@ -88,8 +88,8 @@ static const nib__rule NUMERIC_BYTES = {nib__find_numeric_bytes, NULL, 0};
 static const nib__rule THREE_DIGITS = {nib__find_three_digits, NULL, 0};
 
 /* What llama.cpp calls "default", for files that name it: [\p{P}$+<=>^~|]+ */
-static const nib__range SOME_PUNCT[] = {
-    {'$', '$'}, {'+', '+'}, {'<', '>'}, {'^', '^'}, {'|', '|'}, {'~', '~'}};
+static const nib__range SOME_PUNCT[] = {{'$', '$'}, {'+', '+'}, {'<', '>'},
+                                        {'^', '^'}, {'|', '|'}, {'~', '~'}};
 static const nib__run_set DEFAULT_PUNCT = {
     .classes = NIB__S_PUNCT, .ranges = SOME_PUNCT, .n_ranges = 6};
 static const nib__rule DEFAULT_PUNCT_RUN = {nib__find_run, &DEFAULT_PUNCT, 0};
@@ -152,8 +152,7 @@ static const nib__pretok TABLE[] = {
 const nib__pretok *nib__pretok_find(const char *name, size_t len)
 {
     for (size_t i = 0; i < sizeof TABLE / sizeof *TABLE; i++)
-        if (strlen(TABLE[i].name) == len && memcmp(TABLE[i].name, name, len) == 0)
-            return &TABLE[i];
+        if (strlen(TABLE[i].name) == len && memcmp(TABLE[i].name, name, len) == 0) return &TABLE[i];
     return NULL;
 }
 

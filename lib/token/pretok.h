@@ -25,7 +25,7 @@ struct nib__rule {
 };
 
 typedef struct nib__pretok {
-    const char *name; /* tokenizer.ggml.pre */
+    const char *name;                       /* tokenizer.ggml.pre */
     const nib__rule *rules[NIB__MAX_RULES]; /* each cuts the pieces of the one before */
     uint32_t flags;
 } nib__pretok;
@@ -45,8 +45,8 @@ typedef struct nib__splitter {
     const char *text;
     uint32_t n_rules;
     struct {
-        size_t at, end;      /* of the piece of the level above that is still to cut */
-        size_t begin, stop;  /* match found but not yet handed out; stop = 0: none */
+        size_t at, end;     /* of the piece of the level above that is still to cut */
+        size_t begin, stop; /* match found but not yet handed out; stop = 0: none */
     } level[NIB__MAX_RULES];
     uint32_t depth;
 } nib__splitter;
@@ -58,15 +58,15 @@ bool nib__split_next(nib__splitter *s, size_t *begin, size_t *end);
 /* ---- rules (pretok_word.c, pretok_run.c) ---- */
 
 enum nib__contraction { /* 's 't 're 've 'm 'll 'd */
-    NIB__CONTRACT_NONE,
-    NIB__CONTRACT_BEFORE, /* any case, a piece of its own */
-    NIB__CONTRACT_AFTER   /* any case, at the end of a word */
+                        NIB__CONTRACT_NONE,
+                        NIB__CONTRACT_BEFORE, /* any case, a piece of its own */
+                        NIB__CONTRACT_AFTER   /* any case, at the end of a word */
 };
 
 /* The word patterns of cl100k, o200k and their descendants; see pretok_word.c. */
 typedef struct nib__words {
-    uint32_t letters;        /* classes that make a word */
-    uint32_t not_symbol;     /* classes that never are in a run of symbols, besides space */
+    uint32_t letters;    /* classes that make a word */
+    uint32_t not_symbol; /* classes that never are in a run of symbols, besides space */
     enum nib__contraction contraction;
     bool cased;              /* a word goes from upper to lower case once, as in o200k */
     const char *symbol_tail; /* characters that may follow a run of symbols */
@@ -84,11 +84,11 @@ typedef struct nib__run_set {
     uint32_t classes;
     const nib__range *ranges; /* ascending */
     uint32_t n_ranges;
-    bool punct;   /* punctuation of nib__is_punct */
-    bool space;   /* one white space character may come before */
+    bool punct; /* punctuation of nib__is_punct */
+    bool space; /* one white space character may come before */
 } nib__run_set;
 nib__find_fn nib__find_run;
-nib__find_fn nib__find_final_space; /* \s+$ */
+nib__find_fn nib__find_final_space;  /* \s+$ */
 nib__find_fn nib__find_three_digits; /* [0-9][0-9][0-9] */
 nib__find_fn nib__find_numeric_bytes;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * The cased letters that the regular expression of DeepSeek LLM spells out; ascending. They are
- * Lu, Ll and Lt of an older Unicode without the mathematical alphabets, so no class replaces them. */
+ * Lu, Ll and Lt of an older Unicode without the mathematical alphabets, so no class replaces them.
+ */
 #include "token/pretok.h"
 
 /* clang-format off */

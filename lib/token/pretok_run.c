@@ -8,9 +8,12 @@ static bool in_ranges(const nib__run_set *set, uint32_t code)
     uint32_t low = 0, high = set->n_ranges;
     while (low < high) {
         uint32_t mid = (low + high) / 2;
-        if (code < set->ranges[mid].low) high = mid;
-        else if (code > set->ranges[mid].high) low = mid + 1;
-        else return true;
+        if (code < set->ranges[mid].low)
+            high = mid;
+        else if (code > set->ranges[mid].high)
+            low = mid + 1;
+        else
+            return true;
     }
     return false;
 }
@@ -53,8 +56,10 @@ bool nib__find_final_space(const nib__rule *rule, const char *text, size_t at, s
     for (size_t i = at; i < end; i += len) {
         uint32_t code;
         len = nib__utf8_next(text + i, end - i, &code);
-        if ((nib__class_of(code) & NIB__S_SPACE) == 0) run = end;
-        else if (run == end) run = i;
+        if ((nib__class_of(code) & NIB__S_SPACE) == 0)
+            run = end;
+        else if (run == end)
+            run = i;
     }
     *begin = run;
     *stop = end;

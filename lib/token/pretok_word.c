@@ -30,7 +30,8 @@ static uint32_t class_at(view v, size_t at, size_t *len)
     return nib__class_of(code);
 }
 
-/* End of the run of characters of `set` that starts at `at`, after at most `max` (0: any number). */
+/* End of the run of characters of `set` that starts at `at`, after at most `max` (0: any number).
+ */
 static size_t run_end(view v, size_t at, uint32_t set, uint32_t max)
 {
     for (uint32_t n = 0; at < v.end && (max == 0 || n < max); n++) {
@@ -116,7 +117,8 @@ static size_t symbols_end(view v, size_t at, uint32_t symbol, const char *tails)
 }
 
 /* U*L+ or, where that does not match, U+L*: `at` if neither does. Matching U*L+ gives back what U*
- * took until an L can follow, so it ends after the last character of the run that is an L as well. */
+ * took until an L can follow, so it ends after the last character of the run that is an L as well.
+ */
 static size_t cased_end(view v, size_t at)
 {
     enum {
@@ -162,8 +164,8 @@ bool nib__find_words(const nib__rule *rule, const char *text, size_t at, size_t 
         *stop = run_end(v, at, NIB__S_NUMBER, rule->max);
         return true;
     }
-    *stop = symbols_end(v, at, (uint32_t)NIB__S_ALL & ~(NIB__S_SPACE | w->not_symbol),
-                        w->symbol_tail);
+    *stop =
+        symbols_end(v, at, (uint32_t)NIB__S_ALL & ~(NIB__S_SPACE | w->not_symbol), w->symbol_tail);
     if (*stop == at) *stop = space_end(v, at, true);
     return true;
 }

@@ -7,9 +7,9 @@
 #include "token/vocab.h"
 
 typedef struct special_name {
-    uint32_t which;       /* NIB_TOKEN_* */
-    const char *key;      /* tokenizer.ggml.<key> */
-    const char *old_key;  /* an earlier name of it, or NULL */
+    uint32_t which;        /* NIB_TOKEN_* */
+    const char *key;       /* tokenizer.ggml.<key> */
+    const char *old_key;   /* an earlier name of it, or NULL */
     const char *texts[12]; /* looked up in this order when there is no key */
 } special_name;
 
@@ -18,32 +18,65 @@ static const special_name NAMES[] = {
     {NIB_TOKEN_EOS, "eos_token_id", NULL, {NULL}},
     {NIB_TOKEN_UNK, "unknown_token_id", NULL, {NULL}},
     {NIB_TOKEN_PAD, "padding_token_id", NULL, {NULL}},
-    {NIB_TOKEN_EOT, "eot_token_id", NULL,
+    {NIB_TOKEN_EOT,
+     "eot_token_id",
+     NULL,
      {"<|eot_id|>", "<|im_end|>", "<|end|>", "<end_of_turn>", "<|endoftext|>", "<|end_of_text|>",
       "<EOT>", "_<EOT>", "\xe2\x96\x81<EOT>", "[EOT]", "<｜end▁of▁sentence｜>"}},
-    {NIB_TOKEN_FIM_PREFIX, "fim_pre_token_id", "prefix_token_id",
+    {NIB_TOKEN_FIM_PREFIX,
+     "fim_pre_token_id",
+     "prefix_token_id",
      {"<|fim_prefix|>", "<fim-prefix>", "<fim_prefix>", "<｜fim▁begin｜>", "<PRE>",
       "\xe2\x96\x81<PRE>", "<|code_prefix|>", "<|prefix|>", "[PREFIX]"}},
-    {NIB_TOKEN_FIM_SUFFIX, "fim_suf_token_id", "suffix_token_id",
+    {NIB_TOKEN_FIM_SUFFIX,
+     "fim_suf_token_id",
+     "suffix_token_id",
      {"<|fim_suffix|>", "<fim-suffix>", "<fim_suffix>", "<｜fim▁hole｜>", "<SUF>",
       "\xe2\x96\x81<SUF>", "<|code_suffix|>", "<|suffix|>", "[SUFFIX]"}},
-    {NIB_TOKEN_FIM_MIDDLE, "fim_mid_token_id", "middle_token_id",
+    {NIB_TOKEN_FIM_MIDDLE,
+     "fim_mid_token_id",
+     "middle_token_id",
      {"<|fim_middle|>", "<fim-middle>", "<fim_middle>", "<｜fim▁end｜>", "<MID>",
       "\xe2\x96\x81<MID>", "<|code_middle|>", "<|middle|>", "[MIDDLE]"}},
-    {NIB_TOKEN_FIM_PAD, "fim_pad_token_id", NULL,
+    {NIB_TOKEN_FIM_PAD,
+     "fim_pad_token_id",
+     NULL,
      {"<|fim_pad|>", "<fim-pad>", "<fim_pad>", "<PAD>", "[PAD]"}},
-    {NIB_TOKEN_REPO, "fim_rep_token_id", NULL,
+    {NIB_TOKEN_REPO,
+     "fim_rep_token_id",
+     NULL,
      {"<|fim_repo|>", "<|repo_name|>", "<fim-repo>", "<REPO>", "<reponame>", "<repo_name>"}},
-    {NIB_TOKEN_FILE, "fim_sep_token_id", NULL,
+    {NIB_TOKEN_FILE,
+     "fim_sep_token_id",
+     NULL,
      {"<|file_sep|>", "<file_sep>", "<|file_separator|>", "<filename>"}},
 };
 
 /* Tokens that end a generation wherever they exist. */
 static const char *const END_TEXTS[] = {
-    "<|eot_id|>", "<|im_end|>", "<|end|>", "<|return|>", "<|call|>", "<|flush|>", "<|calls|>",
-    "<end_of_turn>", "<|endoftext|>", "<|eom_id|>", "<EOT>", "_<EOT>", "\xe2\x96\x81<EOT>",
-    "[EOT]", "[EOS]", "<|end_of_text|>", "<end_of_utterance>", "<eos>", "<turn|>",
-    "<|tool_response>", "<｜end▁of▁sentence｜>", "[e~[", "<|endofmask|>",
+    "<|eot_id|>",
+    "<|im_end|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+    "<|flush|>",
+    "<|calls|>",
+    "<end_of_turn>",
+    "<|endoftext|>",
+    "<|eom_id|>",
+    "<EOT>",
+    "_<EOT>",
+    "\xe2\x96\x81<EOT>",
+    "[EOT]",
+    "[EOS]",
+    "<|end_of_text|>",
+    "<end_of_utterance>",
+    "<eos>",
+    "<turn|>",
+    "<|tool_response>",
+    "<｜end▁of▁sentence｜>",
+    "[e~[",
+    "<|endofmask|>",
 };
 
 static int32_t find(const nib__tokenizer *t, const char *text)
@@ -76,7 +109,8 @@ static nib_status read_special(nib__tokenizer *t, const nib__source *source,
 {
     int32_t *id = &t->ids[name->which];
     int32_t got = read_id(t, source, name->key, id, err);
-    if (got == NIB__ABSENT && name->old_key != NULL) got = read_id(t, source, name->old_key, id, err);
+    if (got == NIB__ABSENT && name->old_key != NULL)
+        got = read_id(t, source, name->old_key, id, err);
     if (got != NIB__ABSENT) return got;
     for (uint32_t i = 0; i < 12 && name->texts[i] != NULL && *id < 0; i++)
         *id = find(t, name->texts[i]);
@@ -163,7 +197,8 @@ nib_status nib__special_read(nib__tokenizer *t, const nib__source *source, nib_e
         if (status != NIB_OK) return status;
     }
     if (t->sep_id >= (int32_t)t->vocab.n) t->sep_id = -1;
-    int32_t got = read_id(t, source, "seperator_token_id", &t->sep_id, err); /* sic, in the format */
+    int32_t got =
+        read_id(t, source, "seperator_token_id", &t->sep_id, err); /* sic, in the format */
     if (got < 0) return got;
     int32_t eom = -1;
     got = read_id(t, source, "eom_token_id", &eom, err);

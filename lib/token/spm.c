@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * SentencePiece BPE (Kudo and Richardson 2018; Llama 1 and 2, CodeLlama, Phi-3): the whole text is
- * one sequence of characters, neighbours merge in the order of the score of the token they form, and
- * what is no token in the end is spelled in byte tokens.
+ * one sequence of characters, neighbours merge in the order of the score of the token they form,
+ * and what is no token in the end is spelled in byte tokens.
  *
  * One deliberate difference from SentencePiece: U+2581 in the text is spelled in bytes, since its
  * token means a space and decoding would lose it. */
@@ -29,7 +29,8 @@ static int32_t find_piece(const nib__tokenizer *t, const char *text, size_t len)
     int32_t id = nib__vocab_find(&t->vocab, text, len);
     if (id < 0) return -1;
     uint8_t type = t->vocab.type[id];
-    bool reserved = type == NIB__TYPE_CONTROL || type == NIB__TYPE_UNKNOWN || type == NIB__TYPE_BYTE;
+    bool reserved =
+        type == NIB__TYPE_CONTROL || type == NIB__TYPE_UNKNOWN || type == NIB__TYPE_BYTE;
     return reserved ? -1 : id;
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Text <-> token ids. Takes its vocabulary from file metadata, knows nothing of tensors. A tokenizer
- * is immutable after it is made and may be used by any number of threads. */
+ * Text <-> token ids. Takes its vocabulary from file metadata, knows nothing of tensors. A
+ * tokenizer is immutable after it is made and may be used by any number of threads. */
 #ifndef NIB_TOKEN_TOKEN_H
 #define NIB_TOKEN_TOKEN_H
 
@@ -31,7 +31,8 @@ nib__ids nib__ids_make(const nib_allocator *mem);
 int32_t nib__ids_push(nib__ids *ids, int32_t id); /* 0: out of memory */
 void nib__ids_free(nib__ids *ids);
 
-/* Appends the ids of text[len] to `ids`; flags are NIB_TOKENIZE_*. On failure `ids` is as before. */
+/* Appends the ids of text[len] to `ids`; flags are NIB_TOKENIZE_*. On failure `ids` is as before.
+ */
 nib_status nib__tokenize(const nib__tokenizer *t, const char *text, size_t len, uint32_t flags,
                          nib__ids *ids, nib_error *err);
 /* The same without a SentencePiece-style leading space: the continuation of other text (the

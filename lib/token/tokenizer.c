@@ -26,9 +26,10 @@ static nib_status choose_pretok(nib__tokenizer *t, const nib__source *source, ni
         int32_t got = nib__meta_str(source, "tokenizer.ggml.pre", &pre, err);
         if (got < 0) return got;
         if (got == NIB__ABSENT)
-            return nib__fail(err, NIB_ERR_UNSUPPORTED,
-                             "tokenizer.ggml.pre is missing: the file is older than May 2024 and does "
-                             "not say how its text is split");
+            return nib__fail(
+                err, NIB_ERR_UNSUPPORTED,
+                "tokenizer.ggml.pre is missing: the file is older than May 2024 and does "
+                "not say how its text is split");
     }
     t->pretok = nib__pretok_find(pre.data, pre.len);
     if (t->pretok == NULL) return unknown(err, "tokenizer.ggml.pre", pre);
@@ -84,10 +85,14 @@ static nib_status choose_model(nib__tokenizer *t, const nib__source *source, nib
         t->model = NIB__BPE;
         return choose_pretok(t, source, model, err);
     }
-    if (is(model, "llama")) use_spm(t);
-    else if (is(model, "t5")) use_unigram(t);
-    else if (is(model, "bert")) use_wordpiece(t);
-    else return unknown(err, "tokenizer.ggml.model", model);
+    if (is(model, "llama"))
+        use_spm(t);
+    else if (is(model, "t5"))
+        use_unigram(t);
+    else if (is(model, "bert"))
+        use_wordpiece(t);
+    else
+        return unknown(err, "tokenizer.ggml.model", model);
     return NIB_OK;
 }
 

@@ -37,9 +37,8 @@ static bool reserve(const nib_allocator *mem, nib__trie *trie)
 
 static bool new_node(const nib_allocator *mem, nib__trie *trie)
 {
-    if (trie->n_nodes >= MAX_NODES ||
-        !nib__grow(mem, (void **)&trie->values, &trie->cap_nodes, trie->n_nodes + 1,
-                   sizeof *trie->values))
+    if (trie->n_nodes >= MAX_NODES || !nib__grow(mem, (void **)&trie->values, &trie->cap_nodes,
+                                                 trie->n_nodes + 1, sizeof *trie->values))
         return false;
     trie->values[trie->n_nodes++] = -1;
     return true;

@@ -12,22 +12,30 @@
 typedef enum nib__class {
     NIB__C_OTHER, /* unassigned, private use */
     NIB__C_SPACE, /* White_Space: \s */
-    NIB__C_UPPER, NIB__C_LOWER, NIB__C_TITLE, NIB__C_MODIFIER, NIB__C_LETTER, /* Lu Ll Lt Lm Lo */
-    NIB__C_DIGIT, NIB__C_NUMBER,   /* Nd; Nl and No */
-    NIB__C_PUNCT, NIB__C_SYMBOL,   /* P, S */
-    NIB__C_MARK_NS, NIB__C_MARK,   /* Mn; Mc and Me */
-    NIB__C_CONTROL, NIB__C_FORMAT  /* Cc but white space; Cf */
+    NIB__C_UPPER,
+    NIB__C_LOWER,
+    NIB__C_TITLE,
+    NIB__C_MODIFIER,
+    NIB__C_LETTER, /* Lu Ll Lt Lm Lo */
+    NIB__C_DIGIT,
+    NIB__C_NUMBER, /* Nd; Nl and No */
+    NIB__C_PUNCT,
+    NIB__C_SYMBOL, /* P, S */
+    NIB__C_MARK_NS,
+    NIB__C_MARK, /* Mn; Mc and Me */
+    NIB__C_CONTROL,
+    NIB__C_FORMAT /* Cc but white space; Cf */
 } nib__class;
 
 enum { /* sets of classes */
-    NIB__S_SPACE = 1 << NIB__C_SPACE,
-    NIB__S_LETTER = 1 << NIB__C_UPPER | 1 << NIB__C_LOWER | 1 << NIB__C_TITLE |
-                    1 << NIB__C_MODIFIER | 1 << NIB__C_LETTER,
-    NIB__S_NUMBER = 1 << NIB__C_DIGIT | 1 << NIB__C_NUMBER,
-    NIB__S_PUNCT = 1 << NIB__C_PUNCT,
-    NIB__S_SYMBOL = 1 << NIB__C_SYMBOL,
-    NIB__S_MARK = 1 << NIB__C_MARK_NS | 1 << NIB__C_MARK,
-    NIB__S_ALL = (1 << (NIB__C_FORMAT + 1)) - 1
+       NIB__S_SPACE = 1 << NIB__C_SPACE,
+       NIB__S_LETTER = 1 << NIB__C_UPPER | 1 << NIB__C_LOWER | 1 << NIB__C_TITLE |
+                       1 << NIB__C_MODIFIER | 1 << NIB__C_LETTER,
+       NIB__S_NUMBER = 1 << NIB__C_DIGIT | 1 << NIB__C_NUMBER,
+       NIB__S_PUNCT = 1 << NIB__C_PUNCT,
+       NIB__S_SYMBOL = 1 << NIB__C_SYMBOL,
+       NIB__S_MARK = 1 << NIB__C_MARK_NS | 1 << NIB__C_MARK,
+       NIB__S_ALL = (1 << (NIB__C_FORMAT + 1)) - 1
 };
 
 enum { NIB__CLASS_BLOCK = 128, NIB__CODE_MAX = 0x110000, NIB__INVALID = 0xFFFD };
@@ -58,9 +66,12 @@ static inline bool nib__is_punct(uint32_t code, uint32_t class)
     uint32_t low = 0, high = nib__odd_punct_count;
     while (low < high) {
         uint32_t mid = (low + high) / 2;
-        if (code < nib__odd_punct[mid][0]) high = mid;
-        else if (code > nib__odd_punct[mid][1]) low = mid + 1;
-        else return !punct;
+        if (code < nib__odd_punct[mid][0])
+            high = mid;
+        else if (code > nib__odd_punct[mid][1])
+            low = mid + 1;
+        else
+            return !punct;
     }
     return punct;
 }

@@ -28,7 +28,7 @@ static bool append(buffer *b, const char *text, size_t len)
 typedef struct normalizer {
     const nib__tokenizer *t;
     buffer *out;
-    bool lead;     /* the text starts a sentence: a space goes before its first word */
+    bool lead; /* the text starts a sentence: a space goes before its first word */
     bool in_word;
 } normalizer;
 
@@ -166,7 +166,8 @@ nib_status nib__unigram_prepare(nib__tokenizer *t, nib_error *err)
             low = t->vocab.scores[id];
             any = true;
         }
-        if (type != NIB__TYPE_NORMAL && type != NIB__TYPE_USER && type != NIB__TYPE_UNUSED) continue;
+        if (type != NIB__TYPE_NORMAL && type != NIB__TYPE_USER && type != NIB__TYPE_UNUSED)
+            continue;
         if (text.len <= NIB__MAX_MATCH &&
             !nib__trie_add(&t->mem, &t->trie, text.data, text.len, (int32_t)id))
             return nib__fail(err, NIB_ERR_MEMORY, "out of memory for the vocabulary");

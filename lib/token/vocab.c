@@ -101,13 +101,13 @@ static nib_status read_types(const nib_allocator *mem, const nib__source *source
     if (v->type == NULL || v->end == NULL) return no_memory(err);
     memset(v->type, NIB__TYPE_NORMAL, v->n);
     nib__array types;
-    int32_t got =
-        nib__meta_array(source, "tokenizer.ggml.token_type", NIB__META_I32, &types, err);
+    int32_t got = nib__meta_array(source, "tokenizer.ggml.token_type", NIB__META_I32, &types, err);
     if (got < 0) return got;
     if (got == NIB__ABSENT) return NIB_OK;
     if (types.count != v->n)
-        return nib__fail(err, NIB_ERR_FORMAT, "tokenizer.ggml.token_type: expected %u items, got %llu",
-                         v->n, (unsigned long long)types.count);
+        return nib__fail(err, NIB_ERR_FORMAT,
+                         "tokenizer.ggml.token_type: expected %u items, got %llu", v->n,
+                         (unsigned long long)types.count);
     for (uint32_t id = 0; id < v->n; id++) {
         uint32_t type = nib__array_u32(&types, id);
         v->type[id] = type > NIB__TYPE_BYTE ? 0 : (uint8_t)type;

@@ -10,8 +10,12 @@
 #include "token/trie.h"
 
 enum { /* tokenizer.ggml.token_type, as numbered by llama.cpp */
-    NIB__TYPE_NORMAL = 1, NIB__TYPE_UNKNOWN = 2, NIB__TYPE_CONTROL = 3, NIB__TYPE_USER = 4,
-    NIB__TYPE_UNUSED = 5, NIB__TYPE_BYTE = 6
+       NIB__TYPE_NORMAL = 1,
+       NIB__TYPE_UNKNOWN = 2,
+       NIB__TYPE_CONTROL = 3,
+       NIB__TYPE_USER = 4,
+       NIB__TYPE_UNUSED = 5,
+       NIB__TYPE_BYTE = 6
 };
 
 enum {
@@ -57,27 +61,25 @@ typedef struct nib__merges {
 typedef struct nib__charsmap { /* SentencePiece normalization rules, see charsmap.c */
     uint32_t *units;           /* [n_units] double array trie */
     size_t n_units;
-    char *replacements;        /* [n_replacements], NUL terminated strings */
+    char *replacements; /* [n_replacements], NUL terminated strings */
     size_t n_replacements;
 } nib__charsmap;
 
-typedef enum nib__token_model {
-    NIB__BPE, NIB__SPM, NIB__UNIGRAM, NIB__WORDPIECE
-} nib__token_model;
+typedef enum nib__token_model { NIB__BPE, NIB__SPM, NIB__UNIGRAM, NIB__WORDPIECE } nib__token_model;
 
 struct nib__tokenizer {
     nib_allocator mem;
     nib__token_model model;
     char name[64];
     nib__vocab vocab;
-    nib__merges merges;         /* BPE */
-    const nib__pretok *pretok;  /* BPE */
-    nib__charsmap charsmap;     /* unigram */
-    nib__trie trie;             /* unigram, WordPiece: every token that text may become */
-    nib__trie user, special;    /* tokens cut out of the text first: user-defined; control too */
+    nib__merges merges;        /* BPE */
+    const nib__pretok *pretok; /* BPE */
+    nib__charsmap charsmap;    /* unigram */
+    nib__trie trie;            /* unigram, WordPiece: every token that text may become */
+    nib__trie user, special;   /* tokens cut out of the text first: user-defined; control too */
     int32_t ids[NIB__N_SPECIAL];
-    int32_t sep_id;             /* WordPiece: ends a text */
-    double unknown_score;       /* unigram */
+    int32_t sep_id;       /* WordPiece: ends a text */
+    double unknown_score; /* unigram */
     bool add_bos, add_eos, add_sep;
     bool add_space, drop_space; /* before the first word: when encoding, when decoding */
     bool merge_spaces, byte_level, lowercase, strip_accents;

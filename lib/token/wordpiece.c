@@ -26,7 +26,8 @@ static void push(word_encoder *e, int32_t id)
 }
 
 /* The longest token at the start of text, from the trie node `node`. */
-static size_t longest(const nib__trie *trie, uint32_t node, const char *text, size_t len, int32_t *id)
+static size_t longest(const nib__trie *trie, uint32_t node, const char *text, size_t len,
+                      int32_t *id)
 {
     size_t best = 0;
     for (size_t i = 0; i < len; i++) {
@@ -57,8 +58,10 @@ static void end_word(word_encoder *e)
         /* Inside a word U+2581 is a character like any other, and none of the vocabulary. */
         bool mark = at > 0 && e->len - at >= 3 && memcmp(e->word + at, NIB__SPM_SPACE, 3) == 0;
         size_t n = mark ? 0 : longest(trie, node, e->word + at, e->len - at, &id);
-        if (n == 0) unknown = true;
-        else push(e, id);
+        if (n == 0)
+            unknown = true;
+        else
+            push(e, id);
         at += n;
         node = 0;
     }
@@ -97,8 +100,10 @@ static const uint32_t *mapped(const uint32_t table[][2], uint32_t count, uint32_
     uint32_t low = 0, high = count;
     while (low < high) {
         uint32_t mid = (low + high) / 2;
-        if (table[mid][0] < code) low = mid + 1;
-        else high = mid;
+        if (table[mid][0] < code)
+            low = mid + 1;
+        else
+            high = mid;
     }
     return low < count && table[low][0] == code ? table[low] : NULL;
 }
@@ -156,8 +161,10 @@ nib_status nib__wordpiece_encode(const nib__tokenizer *t, const char *text, size
         if (is_removed(code)) continue;
         bool alone = is_chinese(code);
         if (alone) end_word(&e);
-        if (t->strip_accents) add_stripped(&e, code);
-        else add_lower(&e, code);
+        if (t->strip_accents)
+            add_stripped(&e, code);
+        else
+            add_lower(&e, code);
         if (alone) end_word(&e);
     }
     end_word(&e);

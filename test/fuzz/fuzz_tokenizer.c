@@ -14,10 +14,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 enum { N_FAMILIES = 12, N_EXACT = 10, METADATA = 16, MAX_FILE = 1 << 20 };
 
 /* The first N_EXACT have a token for every byte. */
-static const char *const FAMILIES[N_FAMILIES] = {
-    "bpe/gpt-2",  "bpe/smollm",         "bpe/qwen2",        "bpe/qwen35",  "bpe/llama-bpe",
-    "bpe/falcon", "bpe/deepseek-coder", "bpe/deepseek-llm", "bpe/default", "spm",
-    "unigram",    "wpm"};
+static const char *const FAMILIES[N_FAMILIES] = {"bpe/gpt-2",
+                                                 "bpe/smollm",
+                                                 "bpe/qwen2",
+                                                 "bpe/qwen35",
+                                                 "bpe/llama-bpe",
+                                                 "bpe/falcon",
+                                                 "bpe/deepseek-coder",
+                                                 "bpe/deepseek-llm",
+                                                 "bpe/default",
+                                                 "spm",
+                                                 "unigram",
+                                                 "wpm"};
 
 static void require(int condition)
 {
@@ -48,8 +56,9 @@ static void use(const nib__tokenizer *t, const char *text, size_t len, uint32_t 
 
 static void fuzz_metadata(const uint8_t *data, size_t size)
 {
-    static const char TEXT[] = "def f(x):\n\treturn \"\xc3\xa9\" + x[10]  # <x> \xe2\x96\x81 \xff aaaaaaaa"
-                               "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    static const char TEXT[] =
+        "def f(x):\n\treturn \"\xc3\xa9\" + x[10]  # <x> \xe2\x96\x81 \xff aaaaaaaa"
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     nib__tokenizer *t;
     if (size > MAX_FILE || tokenizer_from_bytes(NULL, data, size, &t, NULL) != NIB_OK) return;
     use(t, TEXT, sizeof TEXT - 1, 0, 0);

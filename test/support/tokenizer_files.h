@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Tokenizers for tests: from a file, and from the small BPE vocabulary of test/fixtures/token with any
- * pre-tokenizer named in it. */
+ * Tokenizers for tests: from a file, and from the small BPE vocabulary of test/fixtures/token with
+ * any pre-tokenizer named in it. */
 #ifndef TEST_SUPPORT_TOKENIZER_FILES_H
 #define TEST_SUPPORT_TOKENIZER_FILES_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * What a tokenizer promises besides the right ids: special tokens stay out of text, bytes come back,
- * the stream never breaks a code point, errors say what is wrong. */
+ * What a tokenizer promises besides the right ids: special tokens stay out of text, bytes come
+ * back, the stream never breaks a code point, errors say what is wrong. */
 #include "rng.h"
 #include "test.h"
 #include "token/unicode.h"
@@ -45,8 +45,7 @@ static void special_text_stays_text(void **state)
     static const char TEXT[] = "a<|fim_prefix|>b<|fim_middle|><|endoftext|><|user|>";
     nib__tokenizer *t = tokenizer_small("bpe/qwen2");
     nib__ids ids = encode(t, TEXT, sizeof TEXT - 1, 0);
-    for (size_t i = 0; i < ids.count; i++)
-        assert_false(nib__tokenizer_is_control(t, ids.items[i]));
+    for (size_t i = 0; i < ids.count; i++) assert_false(nib__tokenizer_is_control(t, ids.items[i]));
     assert_int_equal(count_of(&ids, find(t, "<|user|>")), 1); /* a token like any other */
     assert_text(t, &ids, 0, TEXT, sizeof TEXT - 1);
     nib__ids_free(&ids);
@@ -96,7 +95,8 @@ static void frames(void **state)
     } CASES[] = {{"spm", 1, -1}, {"wpm", 2, 3}, {"unigram", -1, 2}, {"bpe/qwen2", -1, -1}};
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         nib__tokenizer *t = tokenizer_small(CASES[i].name);
-        nib__ids plain = encode(t, "return", 6, 0), framed = encode(t, "return", 6, NIB_TOKENIZE_BOS);
+        nib__ids plain = encode(t, "return", 6, 0),
+                 framed = encode(t, "return", 6, NIB_TOKENIZE_BOS);
         size_t first = CASES[i].first >= 0, last = CASES[i].last >= 0;
         assert_int_equal(framed.count, plain.count + first + last);
         if (first) assert_int_equal(framed.items[0], CASES[i].first);
@@ -121,8 +121,8 @@ static void sentence_piece_spaces(void **state)
     assert_int_equal(first.data[0], 'r');
     assert_text(t, &start, 0, "return", 6);
     /* Only the space that encoding put there goes away. */
-    static const char *const TEXTS[] = {" x", "  x", "", " ", "\xe2\x96\x81", "a\xe2\x96\x81 b",
-                                        "<s>", "<0x41>", "<unk>"};
+    static const char *const TEXTS[] = {
+        " x", "  x", "", " ", "\xe2\x96\x81", "a\xe2\x96\x81 b", "<s>", "<0x41>", "<unk>"};
     for (size_t i = 0; i < sizeof TEXTS / sizeof *TEXTS; i++) {
         nib__ids ids = encode(t, TEXTS[i], strlen(TEXTS[i]), 0);
         for (size_t k = 0; k < ids.count; k++)
@@ -135,16 +135,17 @@ static void sentence_piece_spaces(void **state)
     nib__tokenizer_free(t);
 }
 
-static const char *const EXACT[] = {"bpe/gpt-2",          "bpe/smollm", "bpe/qwen2",
-                                    "bpe/qwen35",         "bpe/falcon", "bpe/llama-bpe",
-                                    "bpe/deepseek-coder", "bpe/default", "bpe/deepseek-llm", "bpe/gpt-4o", "bpe/deepseek-v3",
-                                    "spm"};
+static const char *const EXACT[] = {"bpe/gpt-2",          "bpe/smollm",      "bpe/qwen2",
+                                    "bpe/qwen35",         "bpe/falcon",      "bpe/llama-bpe",
+                                    "bpe/deepseek-coder", "bpe/default",     "bpe/deepseek-llm",
+                                    "bpe/gpt-4o",         "bpe/deepseek-v3", "spm"};
 
 /* Bytes of every kind: any value, near-valid UTF-8, and pieces of code. */
 static size_t random_text(rng *r, char *text)
 {
-    static const char *const PARTS[] = {"\xf0\x9f\x98\x80", "\xc3\xa9", "\xe4\xb8\xad", "def", "  ",
-                                        "\n", "\xe2\x96", "\xf0\x9f", "\xed\xa0\x80", "\xc0\xaf"};
+    static const char *const PARTS[] = {
+        "\xf0\x9f\x98\x80", "\xc3\xa9", "\xe4\xb8\xad", "def",     "  ", "\n",
+        "\xe2\x96",         "\xf0\x9f", "\xed\xa0\x80", "\xc0\xaf"};
     size_t len = 0, parts = rng_below(r, 24);
     for (size_t i = 0; i < parts; i++) {
         if (rng_below(r, 2)) {
@@ -203,7 +204,8 @@ static void streams(void **state)
             nib_detok stream = {0};
             mark_inside(text, len, inside);
             for (size_t k = 0; k < ids.count; k++) {
-                assert_ok(nib__detok_push(t, &stream, ids.items[k], out + total, room, &n, &err), err);
+                assert_ok(nib__detok_push(t, &stream, ids.items[k], out + total, room, &n, &err),
+                          err);
                 assert_true(n <= room);
                 total += n;
                 assert_false(inside[total]);
@@ -263,10 +265,14 @@ static void appends(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(special_text_stays_text), cmocka_unit_test(special_ids),
-        cmocka_unit_test(frames),                  cmocka_unit_test(sentence_piece_spaces),
-        cmocka_unit_test(any_bytes_come_back),     cmocka_unit_test(streams),
-        cmocka_unit_test(buffers_and_ranges),      cmocka_unit_test(appends),
+        cmocka_unit_test(special_text_stays_text),
+        cmocka_unit_test(special_ids),
+        cmocka_unit_test(frames),
+        cmocka_unit_test(sentence_piece_spaces),
+        cmocka_unit_test(any_bytes_come_back),
+        cmocka_unit_test(streams),
+        cmocka_unit_test(buffers_and_ranges),
+        cmocka_unit_test(appends),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

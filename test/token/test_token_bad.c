@@ -276,8 +276,9 @@ static void every_allocation_fails(void **state)
     size_t size, n_file;
     uint8_t *plain = fixture_read(path, &size);
     uint8_t *file = gguf_with_key(plain, size, "tokenizer.ggml.pre", "qwen2", &n_file);
-    static const char TEXT[] = "def f(x):\n    return x + 1                                    "
-                               "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+    static const char TEXT[] =
+        "def f(x):\n    return x + 1                                    "
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
     for (size_t n = 1;; n++) {
         fault_alloc fa;
         nib_error err = {0};

@@ -64,8 +64,10 @@ static void agrees(void **state)
         const char *text = (const char *)take(&texts, len);
         const uint8_t *n = take(&ids, 2);
         size_t n_ids = n[0] | (size_t)n[1] << 8;
-        if (n_ids == 0xFFFF) left_out++; /* see make_token_golden.py */
-        else compare(t, text, len, take(&ids, 2 * n_ids), n_ids, exact, i);
+        if (n_ids == 0xFFFF)
+            left_out++; /* see make_token_golden.py */
+        else
+            compare(t, text, len, take(&ids, 2 * n_ids), n_ids, exact, i);
     }
     print_message("%s: %u texts agree, %u left out\n", name, count - left_out, left_out);
     assert_true(left_out <= (strcmp(name, "unigram") == 0 ? 60 : 0));
@@ -75,11 +77,21 @@ static void agrees(void **state)
     free(ids.data);
 }
 
-static char *families[] = {"bpe/gpt-2",       "bpe/smollm",     "bpe/qwen2",
-                           "bpe/qwen35",      "bpe/llama-bpe",  "bpe/seed-coder",
-                           "bpe/gpt-4o",      "bpe/tekken",     "bpe/deepseek-coder",
-                           "bpe/deepseek-llm", "bpe/deepseek-v3", "bpe/falcon",
-                           "spm",             "unigram",        "wpm"};
+static char *families[] = {"bpe/gpt-2",
+                           "bpe/smollm",
+                           "bpe/qwen2",
+                           "bpe/qwen35",
+                           "bpe/llama-bpe",
+                           "bpe/seed-coder",
+                           "bpe/gpt-4o",
+                           "bpe/tekken",
+                           "bpe/deepseek-coder",
+                           "bpe/deepseek-llm",
+                           "bpe/deepseek-v3",
+                           "bpe/falcon",
+                           "spm",
+                           "unigram",
+                           "wpm"};
 
 int main(void)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * The tokenizer vectors of llama.cpp, one test a family: every text of ggml-vocab-NAME.gguf.inp must
- * give the ids of .out. test/fetch-vectors.sh puts them into models/vectors (or NIB_VECTORS names
- * the folder). Without them every family is reported as skipped. */
+ * The tokenizer vectors of llama.cpp, one test a family: every text of ggml-vocab-NAME.gguf.inp
+ * must give the ids of .out. test/fetch-vectors.sh puts them into models/vectors (or NIB_VECTORS
+ * names the folder). Without them every family is reported as skipped. */
 #include "fixture.h"
 #include "test.h"
 #include "tokenizer_files.h"
