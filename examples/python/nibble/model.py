@@ -5,7 +5,7 @@ import ctypes as C
 import os
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable, List, Optional, Sequence, Type, Union
+from typing import TYPE_CHECKING, Any, Callable, Dict, List, Optional, Sequence, Type, Union
 
 from . import _ffi
 from ._errors import CancelledError, StateError
@@ -120,12 +120,15 @@ class Model:
         raw = _ffi.ModelInfo()
         raw.struct_size = C.sizeof(raw)
         _ffi.check(_ffi.lib.nib_model_get_info(self.handle.pointer, C.byref(raw)))
-        names = ("name", "architecture", "formats", "tokenizer", "isa")
-        numbers = [name for name in ModelInfo.__dataclass_fields__ if name not in names + ("fim",)]
-        family = raw.fim_family
-        return ModelInfo(fim=FIM_FAMILIES[family] if family < len(FIM_FAMILIES) else "unknown",
-                         **{name: getattr(raw, name).decode("utf-8", "replace") for name in names},
-                         **{name: int(getattr(raw, name)) for name in numbers})
+        family = int(raw.fim_family)
+        fields: Dict[str, Any] = {"fim": FIM_FAMILIES[family] if family < len(FIM_FAMILIES)
+                                  else "unknown"}
+        for name in ModelInfo.__dataclass_fields__:
+            if name != "fim":
+                value = getattr(raw, name)
+                text = isinstance(value, bytes)
+                fields[name] = value.decode("utf-8", "replace") if text else value
+        return ModelInfo(**fields)
 
     def tokenize(self, text: Union[str, bytes], *, bos: bool = False,
                  special: bool = False) -> List[int]:

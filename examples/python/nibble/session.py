@@ -36,17 +36,15 @@ class Token(NamedTuple):
     top: Tuple[Tuple[int, float], ...]  # the most likely tokens with their log probabilities
 
 
-class _FloatArray:
+def _float_array(address: int, count: int, owner: Any) -> Any:
     """Floats inside the library as a buffer that keeps their owner alive."""
-
-    def __new__(cls, address: int, count: int, owner: Any) -> Any:
-        kind = type("Floats", (C.c_float * count,), {})
-        array = kind.from_address(address)
-        array.owner = owner
-        return array
+    kind: Any = type("Floats", (C.c_float * count,), {})  # a subclass, so that it can have `owner`
+    array = kind.from_address(address)
+    array.owner = owner
+    return array
 
 
-def _view(array: Any, shape: Sequence[int]) -> memoryview:
+def _view(array: Any, shape: Sequence[int]) -> "memoryview[float]":
     flat = memoryview(array).cast("B")
     return flat.cast("f", shape=list(shape)).toreadonly()
 
@@ -154,7 +152,7 @@ class Session:
         with self._busy() as session:
             _ffi.check(_ffi.lib.nib_session_eval(session, C.byref(err)), err)
 
-    def logits(self) -> memoryview:
+    def logits(self) -> "memoryview[float]":
         """Scores of every token after the last one: a read-only view of the session's own memory,
         not a copy. The next call on the session overwrites it. numpy.asarray(view) does not copy
         either."""
@@ -163,9 +161,9 @@ class Session:
             _ffi.check(_ffi.lib.nib_session_logits(session, C.byref(pointer), C.byref(count),
                                                    C.byref(err)), err)
             assert pointer.value is not None
-            return _view(_FloatArray(pointer.value, count.value, self._handle), [count.value])
+            return _view(_float_array(pointer.value, count.value, self._handle), [count.value])
 
-    def eval_logits(self, ids: Sequence[int], *, stepwise: bool = False) -> memoryview:
+    def eval_logits(self, ids: Sequence[int], *, stepwise: bool = False) -> "memoryview[float]":
         """Appends ids; returns float32 [len(ids)][vocabulary], the logits after each."""
         if not ids:
             raise ValueError("no ids")
@@ -236,8 +234,8 @@ class Session:
             return "".join(pieces)
 
 
-_NUMBERS = {name: kind for name, kind in _ffi.CompleteOptions._fields_
-            if name not in ("struct_size", "bias", "n_bias", "stops", "n_stops")}
+_NUMBERS = {field[0]: field[1] for field in _ffi.CompleteOptions._fields_
+            if field[0] not in ("struct_size", "bias", "n_bias", "stops", "n_stops")}
 
 
 def _complete_options(options: Mapping[str, Any]) -> Tuple[Any, List[Any]]:
@@ -255,7 +253,7 @@ def _complete_options(options: Mapping[str, Any]) -> Tuple[Any, List[Any]]:
             keep += [texts, stops]
         elif name == "bias":
             pairs: Dict[int, float] = dict(value)
-            biases = (_ffi.LogitBias * len(pairs))(*pairs.items())
+            biases = (_ffi.LogitBias * len(pairs))(*(_ffi.LogitBias(*p) for p in pairs.items()))
             native.bias, native.n_bias = biases, len(pairs)
             keep.append(biases)
         else:
@@ -276,7 +274,8 @@ def _fim(prefix: Union[str, bytes], suffix: Union[str, bytes], layout: str, repo
         keep.append(data)
         setattr(fim, name, _ffi.text_of(data))
     pairs = [(as_bytes(p), as_bytes(c)) for p, c in files]
-    array = (_ffi.FimFile * len(pairs))(*((_ffi.text_of(p), _ffi.text_of(c)) for p, c in pairs))
+    array = (_ffi.FimFile * len(pairs))(*(_ffi.FimFile(_ffi.text_of(p), _ffi.text_of(c))
+                                           for p, c in pairs))
     fim.files, fim.n_files = array, len(pairs)
     return fim, keep + [pairs, array]
 
@@ -321,8 +320,9 @@ class Completion:
     def _take_tokens(self, step: Any) -> None:
         n = self._n_logprobs
         for i in range(step.n_tokens):
-            top = tuple((int(t.id), float(t.logprob)) for t in step.top[i * n:(i + 1) * n]) if n else ()
-            self.tokens.append(Token(int(step.tokens[i].id), float(step.tokens[i].logprob), top))
+            token, best = step.tokens[i], step.top[i * n:(i + 1) * n] if n else []
+            top = tuple((int(t.id), float(t.logprob)) for t in best)
+            self.tokens.append(Token(int(token.id), float(token.logprob), top))
 
     def close(self) -> None:
         """Ends the completion; the session is free for the next one."""
