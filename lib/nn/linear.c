@@ -11,9 +11,9 @@ enum {
     DECODE_NS = 100000,   /* a piece of few rows: several of them keep all threads busy */
     PREFILL_NS = 1500000, /* a piece of many rows: a kernel expands weights once per piece */
     PIECES_PER_THREAD = 4,
-    SPLIT_ROWS = 32,      /* rows of a piece are a multiple of this, once they are split */
-    STRIP = 2,            /* panels that prefill kernels like to take together, and ... */
-    CHUNK = 16            /* ... the number after which their rows must be loaded again */
+    SPLIT_ROWS = 32, /* rows of a piece are a multiple of this, once they are split */
+    STRIP = 2,       /* panels that prefill kernels like to take together, and ... */
+    CHUNK = 16       /* ... the number after which their rows must be loaded again */
 };
 
 /* One map, cut into pieces: row blocks outside, panel runs inside, so that the rounded rows of a
@@ -28,6 +28,7 @@ typedef struct part {
 } part;
 
 typedef struct region {
+    const nib__kernels *kernels;
     const nib__input *input;
     part parts[NIB__MAX_OUTPUTS];
     uint32_t n_parts, n_pieces;
@@ -103,13 +104,6 @@ static void cut(part *p, const nib__exec *exec, const nib__input *input, float r
     p->pieces = p->runs * blocks;
 }
 
-static void add_bias(const float *bias, uint32_t columns, uint32_t m, float *y, size_t ldy)
-{
-    for (uint32_t row = 0; row < m; row++) {
-        for (uint32_t i = 0; i < columns; i++) y[row * ldy + i] += bias[i];
-    }
-}
-
 static void run_piece(void *arg, uint32_t i, void *scratch)
 {
     const region *r = arg;
@@ -127,13 +121,15 @@ static void run_piece(void *arg, uint32_t i, void *scratch)
     uint32_t column = first * NIB__PANEL;
     uint32_t end =
         (first + count) * NIB__PANEL < map->w.n ? (first + count) * NIB__PANEL : map->w.n;
-    add_bias(map->bias + column, end - column, m, y + column, p->output->ldy);
+    for (; m > 0; m--, y += p->output->ldy) {
+        r->kernels->add(map->bias + column, end - column, y + column);
+    }
 }
 
 nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__output *outputs,
                            uint32_t n_outputs)
 {
-    region r = {.input = input, .n_parts = n_outputs};
+    region r = {.kernels = exec->kernels, .input = input, .n_parts = n_outputs};
     uint32_t kind = 0;
     double macs = 0;
     for (uint32_t i = 0; i < n_outputs; i++) {
