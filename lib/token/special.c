@@ -68,6 +68,7 @@ static const char *const END_TEXTS[] = {
     "_<EOT>",
     "\xe2\x96\x81<EOT>",
     "[EOT]",
+    "<|EOT|>",
     "[EOS]",
     "<|end_of_text|>",
     "<end_of_utterance>",
