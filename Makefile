@@ -31,7 +31,7 @@ endif
 Q := $(if $(V),,@)
 
 # All CPUs, unless the caller said how many jobs.
-ifeq ($(filter -j%,$(MAKEFLAGS)),)
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
 MAKEFLAGS += -j$(shell nproc 2>/dev/null || echo 1)
 endif
 
