@@ -12,10 +12,10 @@
 enum {
     NIB__GGUF_MAX_KEYS = 1 << 20,
     NIB__GGUF_MAX_TENSORS = 1 << 20,
-    NIB__GGUF_MAX_KEY_LEN = 65535,   /* GGUF specification */
-    NIB__GGUF_MAX_NAME_LEN = 255,    /* the specification says 64; some writers do not care */
-    NIB__GGUF_MAX_STRING = 1 << 30,  /* bytes of a string, elements of an array */
-    NIB__GGUF_ALIGNMENT = 32         /* where general.alignment is absent */
+    NIB__GGUF_MAX_KEY_LEN = 65535,  /* GGUF specification */
+    NIB__GGUF_MAX_NAME_LEN = 255,   /* the specification says 64; some writers do not care */
+    NIB__GGUF_MAX_STRING = 1 << 30, /* bytes of a string, elements of an array */
+    NIB__GGUF_ALIGNMENT = 32        /* where general.alignment is absent */
 };
 
 /* One key. 24 bytes, because a key can take as little as 14 bytes of a hostile file. */
@@ -23,19 +23,19 @@ typedef struct nib__gguf_key {
     const uint8_t *record; /* in the file: u64 length of the name, the name (no NUL), u32 type */
     const uint8_t *value;  /* first byte after the type; its extent was checked */
     uint32_t name_len;
-    uint32_t type;        /* nib__meta_type */
+    uint32_t type; /* nib__meta_type */
 } nib__gguf_key;
 
 typedef struct nib__gguf {
     nib_allocator mem;
     nib__map map;
-    char *path;             /* as opened; "(memory)" */
-    nib__gguf_key *keys;    /* [n_keys + 1], in file order; of the last only .record counts */
-    uint32_t *keys_sorted;  /* [n_keys] indices, by name */
+    char *path;            /* as opened; "(memory)" */
+    nib__gguf_key *keys;   /* [n_keys + 1], in file order; of the last only .record counts */
+    uint32_t *keys_sorted; /* [n_keys] indices, by name */
     size_t n_keys;
-    nib__tensor *tensors;   /* [n_tensors], in file order */
+    nib__tensor *tensors; /* [n_tensors], in file order */
     size_t n_tensors;
-    char *names;            /* NUL-terminated names of the tensors, one after the other */
+    char *names; /* NUL-terminated names of the tensors, one after the other */
 } nib__gguf;
 
 /* Parses and checks gguf->map; mem, map and path were set by the caller. On failure, too, what was
@@ -65,7 +65,7 @@ int32_t nib__gguf_i64(const nib__gguf *gguf, const char *key, int64_t min, int64
 size_t nib__gguf_type_size(uint32_t type);
 const char *nib__gguf_type_name(uint32_t type);
 
-/* "path: byte N: message", with the tail of a long path. offset NIB_NO_OFFSET leaves the byte out. */
+/* "path: byte N: message", with the tail of a long path; NIB_NO_OFFSET leaves the byte out. */
 nib_status nib__gguf_fail(const nib__gguf *gguf, nib_error *err, nib_status code, uint64_t offset,
                           const char *format, ...) __attribute__((format(printf, 5, 6)));
 

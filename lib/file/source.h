@@ -13,13 +13,13 @@ enum { NIB__MAX_DIMS = 4 };
  * size; data[0..size) lies inside the file, at any alignment, overlaps no other tensor, and size is
  * exactly what format and shape need. */
 typedef struct nib__tensor {
-    const char *name;      /* NUL terminated, unique in the source */
+    const char *name; /* NUL terminated, unique in the source */
     const nib__format_info *format;
     uint32_t n_dims;
     size_t ne[NIB__MAX_DIMS]; /* ne[0] is contiguous: the input dimension K; ne[1] the rows N */
     const uint8_t *data;
-    size_t size;           /* bytes */
-    uint32_t part;         /* which file of a split model holds it */
+    size_t size;   /* bytes */
+    uint32_t part; /* which file of a split model holds it */
 } nib__tensor;
 
 typedef struct nib__source nib__source;
@@ -44,9 +44,20 @@ void nib__source_drop(const nib__source *source, const nib__tensor *tensor);
 
 /* ---- metadata: GGUF key/value pairs ---- */
 
-typedef enum nib__meta_type { /* ids of the GGUF specification */
-    NIB__META_U8, NIB__META_I8, NIB__META_U16, NIB__META_I16, NIB__META_U32, NIB__META_I32,
-    NIB__META_F32, NIB__META_BOOL, NIB__META_STRING, NIB__META_ARRAY, NIB__META_U64, NIB__META_I64,
+/* Ids of the GGUF specification. */
+typedef enum nib__meta_type {
+    NIB__META_U8,
+    NIB__META_I8,
+    NIB__META_U16,
+    NIB__META_I16,
+    NIB__META_U32,
+    NIB__META_I32,
+    NIB__META_F32,
+    NIB__META_BOOL,
+    NIB__META_STRING,
+    NIB__META_ARRAY,
+    NIB__META_U64,
+    NIB__META_I64,
     NIB__META_F64
 } nib__meta_type;
 

@@ -7,7 +7,7 @@
 
 struct nib__source {
     nib_allocator mem;
-    nib__gguf *parts;    /* [n_parts], in the order of split.no; the first holds the metadata */
+    nib__gguf *parts; /* [n_parts], in the order of split.no; the first holds the metadata */
     size_t n_parts, cap_parts;
     nib__tensor *tensors; /* [n_tensors], parts one after the other; owned here if n_parts > 1 */
     uint32_t *by_name;    /* [n_tensors] indices, by name */

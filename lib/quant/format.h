@@ -8,15 +8,28 @@
 
 /* Values are the type ids of GGUF. */
 typedef enum nib__format {
-    NIB__F32 = 0, NIB__F16 = 1, NIB__Q4_0 = 2, NIB__Q4_1 = 3, NIB__Q5_0 = 6, NIB__Q5_1 = 7,
-    NIB__Q8_0 = 8, NIB__Q2_K = 10, NIB__Q3_K = 11, NIB__Q4_K = 12, NIB__Q5_K = 13, NIB__Q6_K = 14,
-    NIB__IQ4_NL = 20, NIB__IQ4_XS = 23, NIB__BF16 = 30, NIB__MXFP4 = 39
+    NIB__F32 = 0,
+    NIB__F16 = 1,
+    NIB__Q4_0 = 2,
+    NIB__Q4_1 = 3,
+    NIB__Q5_0 = 6,
+    NIB__Q5_1 = 7,
+    NIB__Q8_0 = 8,
+    NIB__Q2_K = 10,
+    NIB__Q3_K = 11,
+    NIB__Q4_K = 12,
+    NIB__Q5_K = 13,
+    NIB__Q6_K = 14,
+    NIB__IQ4_NL = 20,
+    NIB__IQ4_XS = 23,
+    NIB__BF16 = 30,
+    NIB__MXFP4 = 39
 } nib__format;
 
 typedef struct nib__format_info {
     nib__format format;
-    const char *name;     /* "Q4_K" */
-    uint32_t block;       /* elements per block */
+    const char *name; /* "Q4_K" */
+    uint32_t block;   /* elements per block */
     uint32_t block_bytes;
     /* n elements (a multiple of block) from n / block blocks; src needs no alignment. */
     void (*decode)(const uint8_t *src, float *dst, size_t n);
@@ -25,7 +38,8 @@ typedef struct nib__format_info {
 /* NULL if this type id is not one we can compute with. */
 const nib__format_info *nib__format_find(uint32_t type_id);
 
-/* Name of any type id of the GGUF specification, for messages; "type 57" style unknowns give NULL. */
+/* Name of any type id of the GGUF specification, for messages; "type 57" style unknowns give NULL.
+ */
 const char *nib__format_type_name(uint32_t type_id);
 
 /* Signed 4-bit code books shared with the kernels. */
