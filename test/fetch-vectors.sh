@@ -21,8 +21,8 @@ if [ -n "${NIB_VECTORS_SDIST:-}" ]; then
 else
     python=python3
     [ -x .venv/bin/python ] && python=.venv/bin/python
-    "$python" -m pip download --quiet --disable-pip-version-check --no-deps --no-binary :all: \
-        --dest "$work" "llama-cpp-python==$version"
+    "$python" -m pip download --quiet --disable-pip-version-check --no-deps \
+        --no-binary llama-cpp-python --dest "$work" "llama-cpp-python==$version"
 fi
 got=$(sha256sum "$work/$sdist" | cut -d' ' -f1)
 if [ "$got" != "$sha256" ]; then
