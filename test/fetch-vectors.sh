@@ -21,6 +21,10 @@ if [ -n "${NIB_VECTORS_SDIST:-}" ]; then
 else
     python=python3
     [ -x .venv/bin/python ] && python=.venv/bin/python
+    if ! "$python" -m pip --version >/dev/null 2>&1; then # Debian's python3 comes without pip
+        python3 -m venv "$work/venv"
+        python=$work/venv/bin/python
+    fi
     "$python" -m pip download --quiet --disable-pip-version-check --no-deps \
         --no-binary llama-cpp-python --dest "$work" "llama-cpp-python==$version"
 fi
