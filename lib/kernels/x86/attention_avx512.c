@@ -221,8 +221,11 @@ static void softmax_row(const tile *t, uint32_t r, uint32_t key0)
         }
         _mm512_storeu_ps(s + 16 * b, p);
     }
-    __m512 change = _mm512_max_ps(floor, _mm512_set1_ps(old - max));
-    float alpha = _mm512_cvtss_f32(nib__exp2_avx512(change));
+    float alpha = 1.0f; /* mostly: the maximum is found early */
+    if (old != max) {
+        __m512 change = _mm512_max_ps(floor, _mm512_set1_ps(old - max));
+        alpha = _mm512_cvtss_f32(nib__exp2_avx512(change));
+    }
     t->m[r] = max;
     t->l[r] = t->l[r] * alpha + _mm512_reduce_add_ps(sum);
     t->alpha[r] = alpha;

@@ -10,7 +10,8 @@
 
 enum {
     ROW_BLOCK = 4,       /* rows that share one unpacking */
-    PREFETCH_CODES = 2048 /* bytes ahead */
+    PREFETCH_CODES = 2048, /* bytes ahead */
+    PREFETCH_SCALES = 512
 };
 
 /* One panel times `rows` rows (a constant 1..4). */
@@ -28,6 +29,10 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
     uint32_t k = 0;
     for (uint32_t b = 0; b < n_blocks; b++, entry += scale_bytes(f)) {
         block_scale scales = load_block_scale(f, entry);
+        NIB_UNROLL
+        for (size_t i = 0; i < scale_bytes(f); i += 64) {
+            _mm_prefetch((const char *)entry + PREFETCH_SCALES + i, _MM_HINT_T0);
+        }
         for (uint32_t g = 0; g < block_groups(f); g++, codes += group_bytes(f)) {
             __m512i line[8];
             NIB_UNROLL
