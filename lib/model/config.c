@@ -154,6 +154,7 @@ static void refuse_features(key_reader *r)
         "residual_scale",
         "embedding_scale",
         "attention.scale",
+        "rope.scaling.yarn_log_multiplier",
     };
     for (size_t i = 0; i < sizeof keys / sizeof keys[0] && r->status == NIB_OK; i++) {
         uint32_t count = 0;
@@ -165,6 +166,22 @@ static void refuse_features(key_reader *r)
         r->status = nib__fail(r->err, NIB_ERR_UNSUPPORTED,
                               "%s: key %s: %s models with this feature cannot be run yet",
                               nib__source_path(r->source), r->key, r->arch);
+    }
+}
+
+/* Embedding models of the same architectures look both ways. */
+static void refuse_both_ways(key_reader *r)
+{
+    int32_t causal = 1;
+    if (r->status != NIB_OK) return;
+    int32_t got = nib__meta_bool(r->source, key_of(r, "attention.causal"), &causal, r->err);
+    if (got < 0) {
+        r->status = got;
+    } else if (!causal) {
+        r->status = nib__fail(r->err, NIB_ERR_UNSUPPORTED,
+                              "%s: key %s: expected true, got false: only models that complete "
+                              "text can be run",
+                              nib__source_path(r->source), r->key);
     }
 }
 
@@ -238,6 +255,12 @@ static void read_rope(key_reader *r, nib__config *c)
     c->rope_factor = 1;
     c->rope_attn_factor = 1;
     c->rope_ctx_orig = c->n_ctx_train;
+    if (nib__meta_type_of(r->source, key_of(r, "rope.scaling.type")) < 0) {
+        /* Files of 2023 have this key alone. */
+        c->rope_factor = read_real(r, "rope.scale_linear", 1e-3f, 1e6f, 1);
+        if (c->rope_factor != 1) c->rope_scaling = NIB__ROPE_LINEAR;
+        return;
+    }
     if (c->rope_scaling == NIB__ROPE_PLAIN) return;
     c->rope_factor = read_real(r, "rope.scaling.factor", 1e-3f, 1e6f, 0);
     if (c->rope_scaling != NIB__ROPE_YARN) return;
@@ -278,6 +301,7 @@ nib_status nib__config_read(const nib__source *source, uint32_t n_vocab, nib__co
                                    nib__source_path(source), r.key, n_vocab, c.n_vocab);
     }
     refuse_features(&r);
+    refuse_both_ways(&r);
     if (r.status != NIB_OK) return r.status;
     *config = c;
     *arch_out = arch;

@@ -9,7 +9,7 @@
 
 enum { N_VOCAB = 300 };
 
-typedef enum value_type { ABSENT, COUNT, BIG, NEGATIVE, REAL, TEXT, COUNTS } value_type;
+typedef enum value_type { ABSENT, COUNT, BIG, NEGATIVE, REAL, TEXT, COUNTS, TRUTH } value_type;
 
 /* One key and its value. */
 typedef struct entry {
@@ -45,6 +45,7 @@ static void put(gguf_writer *w, const entry *e)
     case REAL: gguf_f32(w, e->key, (float)e->number); break;
     case TEXT: gguf_str(w, e->key, e->text); break;
     case COUNTS: gguf_u32s(w, e->key, e->counts, 2); break;
+    case TRUTH: gguf_bool(w, e->key, (uint8_t)e->number); break;
     }
 }
 
@@ -148,6 +149,20 @@ static void test_other_forms(void **state)
     assert_true(fabs((double)c.rope_attn_factor - (1 + 0.1 * log(4.0))) < 1e-6);
 }
 
+static void test_old_linear_key(void **state)
+{
+    (void)state;
+    static const entry changes[] = {
+        {"llama.rope.scale_linear", REAL, 4, NULL, {0}},
+        {"llama.attention.causal", TRUTH, 1, NULL, {0}},
+    };
+    nib_error err = {0};
+    nib__config c;
+    assert_ok(read_with(changes, 2, &c, &err), err);
+    assert_int_equal(c.rope_scaling, NIB__ROPE_LINEAR);
+    assert_true(c.rope_factor == 4.0f);
+}
+
 /* A change, and the failure it must cause. */
 typedef struct bad_case {
     entry change;
@@ -208,6 +223,9 @@ static const bad_case bad_cases[] = {
     {{"llama.attention.sliding_window", COUNT, 512, NULL, {0}}, UNSUPPORTED, "cannot be run"},
     {{"llama.final_logit_softcapping", REAL, 30, NULL, {0}}, UNSUPPORTED, "cannot be run"},
     {{"llama.attn_logit_softcapping", REAL, 50, NULL, {0}}, UNSUPPORTED, "cannot be run"},
+    {{"llama.attention.causal", TRUTH, 0, NULL, {0}}, UNSUPPORTED, "got false"},
+    {{"llama.attention.causal", COUNT, 0, NULL, {0}}, FORMAT, ""},
+    {{"llama.rope.scale_linear", REAL, 0, NULL, {0}}, FORMAT, "got 0"},
     {{"llama.logit_scale", REAL, 0.5, NULL, {0}}, UNSUPPORTED, "cannot be run"},
 };
 
@@ -307,6 +325,7 @@ int main(void)
         cmocka_unit_test(test_good_file),
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_other_forms),
+        cmocka_unit_test(test_old_linear_key),
         cmocka_unit_test(test_bad_fields),
         cmocka_unit_test(test_bad_scaling),
         cmocka_unit_test(test_head_size_needs_a_key_if_width_does_not_divide),
