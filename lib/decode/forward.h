@@ -11,13 +11,13 @@
  * attn share their memory with gate and up, which live at other times. */
 typedef struct nib__activations {
     uint32_t n_batch;
-    float *x;        /* [n_batch][n_embd] residual stream */
-    float *delta;    /* [n_batch][n_embd] what a block adds to it */
-    float *q;        /* [n_batch][n_head * head_dim] */
-    float *k, *v;    /* [n_batch][n_head_kv * head_dim] */
-    float *attn;     /* [n_batch][n_head * head_dim] */
-    float *gate, *up;/* [n_batch][n_ff] */
-    float *cos_sin;  /* [n_batch][n_rot/2][2] */
+    float *x;                /* [n_batch][n_embd] residual stream */
+    float *delta;            /* [n_batch][n_embd] what a block adds to it */
+    float *q;                /* [n_batch][n_head * head_dim] */
+    float *k, *v;            /* [n_batch][n_head_kv * head_dim] */
+    float *attn;             /* [n_batch][n_head * head_dim] */
+    float *gate, *up;        /* [n_batch][n_ff] */
+    float *cos_sin;          /* [n_batch][n_rot/2][2] */
     uint8_t *coded, *floats; /* rounded rows of the widest input */
 } nib__activations;
 
@@ -26,21 +26,22 @@ enum { NIB__LOGITS_LAST = 0, NIB__LOGITS_ALL = 1, NIB__LOGITS_NONE = 2 };
 /* A pass over rows of consecutive positions. The caller fills the first part and leaves the second
  * alone; `layer` counts the layers done. */
 typedef struct nib__pass {
-    const int32_t *ids;   /* [n] */
-    uint32_t n, pos0;     /* rows, and position of the first */
-    uint32_t all_logits;  /* NIB__LOGITS_* */
-    float *logits;        /* [n or 1][n_vocab] */
+    const int32_t *ids;  /* [n] */
+    uint32_t n, pos0;    /* rows, and position of the first */
+    uint32_t all_logits; /* NIB__LOGITS_* */
+    float *logits;       /* [n or 1][n_vocab] */
 
-    uint32_t layer;       /* n_layer: only the head is left */
-    uint32_t step;        /* of the layer, or of the head */
-    uint32_t piece;       /* pieces done of an interrupted step */
+    uint32_t layer; /* n_layer: only the head is left */
+    uint32_t step;  /* of the layer, or of the head */
+    uint32_t piece; /* pieces done of an interrupted step */
 } nib__pass;
 
 /* Takes the buffers from the arena; shapes for n_batch rows. Returns arena->used. */
 size_t nib__activations_carve(nib__arena *arena, const nib_model *model, uint32_t n_batch,
                               nib__activations *a);
 
-/* Starts a pass; checks ids and file. Keys and values go to kv at positions pos0 .. pos0 + n - 1. */
+/* Starts a pass; checks ids and file. Keys and values go to kv at positions pos0 .. pos0 + n - 1.
+ */
 nib_status nib__pass_begin(nib__pass *pass, const nib_model *model, nib__activations *a,
                            nib_error *err);
 

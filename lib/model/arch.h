@@ -30,11 +30,11 @@ typedef enum nib__role {
 } nib__role;
 
 typedef struct nib__arch {
-    const char *name;             /* general.architecture */
+    const char *name; /* general.architecture */
     nib__norm norm;
     nib__act act;
     nib__rope_style rope;
-    uint32_t required, optional;  /* sets of roles: bit 1 << role */
+    uint32_t required, optional; /* sets of roles: bit 1 << role */
 } nib__arch;
 
 /* How the weights of a role are kept. */
@@ -45,9 +45,9 @@ typedef enum nib__kind {
 } nib__kind;
 
 typedef struct nib__role_info {
-    const char *name;     /* "attn_q.weight"; in the file "blk.N." stands before it */
+    const char *name; /* "attn_q.weight"; in the file "blk.N." stands before it */
     nib__kind kind;
-    size_t place;         /* offset of its field in nib__layer, or in nib_model */
+    size_t place; /* offset of its field in nib__layer, or in nib_model */
     size_t (*rows)(const nib__config *c);
     size_t (*columns)(const nib__config *c); /* NULL: a vector of `rows` numbers */
 } nib__role_info;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Embedding rows, read where they lie in the file: a pass needs a few of them, and packing all would
- * double the memory they take. */
+ * Embedding rows, read where they lie in the file: a pass needs a few of them, and packing all
+ * would double the memory they take. */
 #include "model/model.h"
 
 nib_status nib__model_check_ids(const nib_model *model, const int32_t *ids, size_t n,

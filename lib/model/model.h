@@ -14,32 +14,41 @@
 enum { NIB__MAX_LAYERS = 512 };
 
 typedef enum nib__norm { NIB__NORM_RMS, NIB__NORM_LAYER } nib__norm;
-typedef enum nib__rope_style { NIB__ROPE_NONE, NIB__ROPE_INTERLEAVED, NIB__ROPE_HALF } nib__rope_style;
-typedef enum nib__rope_scaling { NIB__ROPE_PLAIN, NIB__ROPE_LINEAR, NIB__ROPE_YARN } nib__rope_scaling;
+typedef enum nib__rope_style {
+    NIB__ROPE_NONE,
+    NIB__ROPE_INTERLEAVED,
+    NIB__ROPE_HALF
+} nib__rope_style;
+typedef enum nib__rope_scaling {
+    NIB__ROPE_PLAIN,
+    NIB__ROPE_LINEAR,
+    NIB__ROPE_YARN
+} nib__rope_scaling;
 typedef enum nib__act { NIB__ACT_SILU, NIB__ACT_GELU, NIB__ACT_GELU_TANH } nib__act;
 
 /* Every field was range-checked against the others and the tensors. */
 typedef struct nib__config {
     char arch[32];
     uint32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab, n_ctx_train;
-    uint32_t n_rot;              /* rotated dimensions of a head */
+    uint32_t n_rot; /* rotated dimensions of a head */
     float norm_eps;
     nib__norm norm;
     nib__act act;
     nib__rope_style rope;
     nib__rope_scaling rope_scaling;
     float rope_base, rope_factor;
-    uint32_t rope_ctx_orig;      /* yarn: context before scaling */
-    float rope_attn_factor;      /* multiplies cos and sin; 1 but for yarn */
-    float rope_beta_fast, rope_beta_slow; /* yarn: turns in the original context, ends of the ramp */
-    float attn_scale;            /* multiplies q.k */
-    uint32_t window;             /* sliding window, 0: none */
+    uint32_t rope_ctx_orig; /* yarn: context before scaling */
+    float rope_attn_factor; /* multiplies cos and sin; 1 but for yarn */
+    float rope_beta_fast,
+        rope_beta_slow; /* yarn: turns in the original context, ends of the ramp */
+    float attn_scale;   /* multiplies q.k */
+    uint32_t window;    /* sliding window, 0: none */
 } nib__config;
 
 /* One linear map y = x W^T + bias. */
 typedef struct nib__linear {
-    nib__packed w;               /* [n][k] */
-    const float *bias;           /* [n] or NULL */
+    nib__packed w;     /* [n][k] */
+    const float *bias; /* [n] or NULL */
 } nib__linear;
 
 typedef struct nib__layer {
@@ -54,18 +63,18 @@ struct nib_model {
     nib__config config;
     nib__kernels kernels;
     nib__tokenizer *tokenizer;
-    nib__source *source;         /* kept for embedding rows, which are read where they lie */
-    const nib__tensor *embedding;/* [n_vocab][n_embd] */
-    nib__layer *layers;          /* [n_layer]; NULL if opened for inspection only */
-    const float *out_norm;       /* [n_embd] */
-    nib__linear head;            /* [n_vocab][n_embd]; packed from the embedding when tied */
-    const float *rope_freqs;     /* [n_rot/2] divisors of the frequencies (llama3), or NULL */
-    float *rope_inv;             /* [n_rot/2] final inverse frequencies, scaling applied */
-    uint8_t *weights;            /* one block: packed panels, norms, biases */
+    nib__source *source;          /* kept for embedding rows, which are read where they lie */
+    const nib__tensor *embedding; /* [n_vocab][n_embd] */
+    nib__layer *layers;           /* [n_layer]; NULL if opened for inspection only */
+    const float *out_norm;        /* [n_embd] */
+    nib__linear head;             /* [n_vocab][n_embd]; packed from the embedding when tied */
+    const float *rope_freqs;      /* [n_rot/2] divisors of the frequencies (llama3), or NULL */
+    float *rope_inv;              /* [n_rot/2] final inverse frequencies, scaling applied */
+    uint8_t *weights;             /* one block: packed panels, norms, biases */
     uint64_t weight_bytes, file_bytes, n_params;
-    uint64_t identity;           /* hash of configuration and tensor directory, for saved sessions */
+    uint64_t identity; /* hash of configuration and tensor directory, for saved sessions */
     uint32_t precision;
-    uint32_t fim_family;         /* NIB_FIM_* */
+    uint32_t fim_family; /* NIB_FIM_* */
 };
 
 /* `options` is complete (no shorter struct of an older caller) or NULL. */

@@ -76,7 +76,8 @@ void nib__exec_learn(nib__exec *exec, uint32_t kind, uint32_t n_pieces, uint64_t
     float *rate = &exec->ns_per_mac[kind];
     double ns = (double)(nib__now_ns() - start_ns) * (threads < 1 ? 1 : threads);
     float measured = (float)(ns / macs);
-    /* A region during which the system took the CPU away says little: it counts as twice as long. */
+    /* A region during which the system took the CPU away says little: it counts as twice as long.
+     */
     if (*rate != 0 && measured > 2 * *rate) measured = 2 * *rate;
     *rate = *rate == 0 ? measured : (*rate + measured) / 2;
 }

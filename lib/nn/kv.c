@@ -17,7 +17,9 @@ static uint32_t round_capacity(uint32_t capacity)
 
 size_t nib__kv_element(uint32_t type)
 {
-    return type == NIB_KV_Q8 ? sizeof(int8_t) : type == NIB__KV_F32 ? sizeof(float) : sizeof(uint16_t);
+    return type == NIB_KV_Q8     ? sizeof(int8_t)
+           : type == NIB__KV_F32 ? sizeof(float)
+                                 : sizeof(uint16_t);
 }
 
 /* Sizes by arena, which checks them. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Layers over packed weights: they see kernels, a thread pool and a cancel flag; no file, no text. */
+ * Layers over packed weights: they see kernels, a thread pool and a cancel flag; no file, no text.
+ */
 #ifndef NIB_NN_NN_H
 #define NIB_NN_NN_H
 
@@ -12,13 +13,13 @@ enum { NIB__RATES = 8 };
 /* What every layer needs to run; one per session, used by one thread at a time. */
 typedef struct nib__exec {
     const nib__kernels *kernels;
-    nib__pool *pool;         /* NULL: the calling thread only */
-    atomic_int *cancel;      /* non-zero: stop; looked at before every piece of work; may be NULL */
-    uint8_t *scratch;        /* [n_slots][slot_bytes] working memory of kernels, 64-byte aligned */
-    size_t slot_bytes;       /* nib__exec_slot_bytes */
-    uint32_t n_slots;        /* nib__pool_threads(pool) */
-    uint64_t deadline_ns;    /* no piece starts after this, but for the first; 0: none */
-    uint32_t first;          /* pieces of the next region that are already done; else 0 */
+    nib__pool *pool;      /* NULL: the calling thread only */
+    atomic_int *cancel;   /* non-zero: stop; looked at before every piece of work; may be NULL */
+    uint8_t *scratch;     /* [n_slots][slot_bytes] working memory of kernels, 64-byte aligned */
+    size_t slot_bytes;    /* nib__exec_slot_bytes */
+    uint32_t n_slots;     /* nib__pool_threads(pool) */
+    uint64_t deadline_ns; /* no piece starts after this, but for the first; 0: none */
+    uint32_t first;       /* pieces of the next region that are already done; else 0 */
     float ns_per_mac[NIB__RATES]; /* measured, per kind of work; 0: not yet. Decides only how work
                                 is cut into pieces, never the result */
 } nib__exec;
@@ -50,8 +51,9 @@ void nib__exec_learn(nib__exec *exec, uint32_t kind, uint32_t n_pieces, uint64_t
  * reads it (q, k and v; gate and up). */
 typedef struct nib__input {
     uint32_t m, k;
-    uint8_t *coded, *floats; /* [m] rows for the two kinds of weights, as the strategies want them */
-    bool exact;              /* use the decode strategy, however many rows */
+    uint8_t *coded,
+        *floats; /* [m] rows for the two kinds of weights, as the strategies want them */
+    bool exact;  /* use the decode strategy, however many rows */
 } nib__input;
 
 /* y[m][ldy] = x W^T + bias */
@@ -66,7 +68,8 @@ void nib__input_round(const nib__exec *exec, const nib__input *input, const nib_
                       uint32_t n_outputs, const float *x, uint32_t row);
 
 /* All maps in one parallel region. Up to 16 rows are multiplied with the decode strategy, more with
- * prefill. A row's result depends on that choice, but on no other row and on no number of threads. */
+ * prefill. A row's result depends on that choice, but on no other row and on no number of threads.
+ */
 enum { NIB__MAX_OUTPUTS = 4 };
 nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__output *outputs,
                            uint32_t n_outputs);
@@ -102,8 +105,8 @@ typedef struct nib__embed_rows {
     const nib_model *model;
     const int32_t *ids; /* [m], checked */
     uint32_t m, pos0;
-    float *x;           /* [m][n_embd] */
-    float *cos_sin;     /* [m][n_rot/2][2] */
+    float *x;       /* [m][n_embd] */
+    float *cos_sin; /* [m][n_rot/2][2] */
 } nib__embed_rows;
 nib_status nib__embed_run(nib__exec *exec, const nib__embed_rows *job);
 
@@ -113,8 +116,8 @@ nib_status nib__embed_run(nib__exec *exec, const nib__embed_rows *job);
 typedef struct nib__kv {
     nib_allocator mem;
     uint32_t n_layer, n_head_kv, head_dim, capacity, type;
-    size_t head_bytes;       /* k + v (+ scales) of one head of one layer */
-    uint8_t *data;           /* [n_layer][n_head_kv][head_bytes] */
+    size_t head_bytes; /* k + v (+ scales) of one head of one layer */
+    uint8_t *data;     /* [n_layer][n_head_kv][head_bytes] */
 } nib__kv;
 
 /* The cache type for the caller's option: with NIB_PRECISION_F32, f32 takes the place of f16. */
@@ -132,10 +135,10 @@ typedef struct nib__attention_rows {
     const nib__config *config;
     const nib__kv *kv;
     uint32_t layer, m, pos0;
-    float *q;                /* [m][n_head * head_dim] */
-    float *k, *v;            /* [m][n_head_kv * head_dim] */
-    const float *cos_sin;    /* [m][n_rot/2][2] */
-    float *out;              /* [m][n_head * head_dim] */
+    float *q;             /* [m][n_head * head_dim] */
+    float *k, *v;         /* [m][n_head_kv * head_dim] */
+    const float *cos_sin; /* [m][n_rot/2][2] */
+    float *out;           /* [m][n_head * head_dim] */
 } nib__attention_rows;
 
 /* Rotates q and k and stores k and v of all rows. */

@@ -89,7 +89,10 @@ static void test_default_precision_is_close(void **state)
         uint32_t kv_type, chunk;
         double bound;
     } cases[] = {
-        {NIB_KV_F16, 1, 0.005}, {NIB_KV_F16, 40, 0.04}, {NIB_KV_Q8, 1, 0.06}, {NIB_KV_Q8, 40, 0.08},
+        {NIB_KV_F16, 1, 0.005},
+        {NIB_KV_F16, 40, 0.04},
+        {NIB_KV_Q8, 1, 0.06},
+        {NIB_KV_Q8, 40, 0.08},
     };
     for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
         const runner_options options = {.kv_type = cases[c].kv_type};
@@ -211,7 +214,8 @@ static void test_interruptions_do_not_matter(void **state)
     }
 }
 
-/* Only the last row's logits: the same bits as when all are asked for, if strategies do not differ. */
+/* Only the last row's logits: the same bits as when all are asked for, if strategies do not differ.
+ */
 static void test_last_row_only(void **state)
 {
     (void)state;
@@ -224,8 +228,8 @@ static void test_last_row_only(void **state)
             runner r;
             runner_open(&r, model_path(models[i]), &options);
             memset(last, 0xff, ref.n_vocab * sizeof *last);
-            assert_int_equal(
-                runner_eval(&r, (int32_t *)ref.ids, ref.n_tokens, 0, chunk, 1, last), NIB_OK);
+            assert_int_equal(runner_eval(&r, (int32_t *)ref.ids, ref.n_tokens, 0, chunk, 1, last),
+                             NIB_OK);
             assert_memory_equal(last, all + (size_t)(ref.n_tokens - 1) * ref.n_vocab,
                                 ref.n_vocab * sizeof *last);
             runner_close(&r);
@@ -254,8 +258,11 @@ static void test_cancelled_at_every_piece(void **state)
         nib_error err = {0};
         int32_t done = 0;
         nib_status status;
-        nib__pass pass = {.ids = (int32_t *)ref.ids + 20, .n = 20, .pos0 = 20,
-                          .all_logits = NIB__LOGITS_ALL, .logits = logits + half};
+        nib__pass pass = {.ids = (int32_t *)ref.ids + 20,
+                          .n = 20,
+                          .pos0 = 20,
+                          .all_logits = NIB__LOGITS_ALL,
+                          .logits = logits + half};
         nib__pool_begin(r.pool);
         assert_ok(nib__pass_begin(&pass, r.model, &r.act, &err), err);
         for (uint32_t call = 0;; call++) {
@@ -269,8 +276,8 @@ static void test_cancelled_at_every_piece(void **state)
         assert_fails(status, NIB_ERR_CANCELLED, err, "cancelled");
         n_cancelled++;
         memset(logits + half, 0, half * sizeof *logits);
-        assert_int_equal(
-            runner_eval(&r, (int32_t *)ref.ids + 20, 20, 20, 20, 0, logits + half), NIB_OK);
+        assert_int_equal(runner_eval(&r, (int32_t *)ref.ids + 20, 20, 20, 20, 0, logits + half),
+                         NIB_OK);
         assert_memory_equal(logits, whole, 2 * half * sizeof *logits);
     }
     assert_true(n_cancelled >= 10 * r.model->config.n_layer);

@@ -310,9 +310,18 @@ static void test_role_names(void **state)
         assert_int_equal(layer, i < NIB__LAYER_ROLES ? 17 : 0);
     }
     static const char *const strangers[] = {
-        "", "blk.", "blk..attn_q.weight", "blk.0attn_q.weight", "blk.0.attn_q", "attn_q.weight",
-        "blk.00.attn_q.weight", "blk.99999999999.attn_q.weight", "blk.-1.attn_q.weight",
-        "blk.1.output.weight", "output.weights", "token_embd.bias",
+        "",
+        "blk.",
+        "blk..attn_q.weight",
+        "blk.0attn_q.weight",
+        "blk.0.attn_q",
+        "attn_q.weight",
+        "blk.00.attn_q.weight",
+        "blk.99999999999.attn_q.weight",
+        "blk.-1.attn_q.weight",
+        "blk.1.output.weight",
+        "output.weights",
+        "token_embd.bias",
     };
     for (size_t i = 0; i < sizeof strangers / sizeof strangers[0]; i++) {
         assert_false(nib__role_parse(strangers[i], &role, &layer));

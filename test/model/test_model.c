@@ -81,10 +81,11 @@ static void test_tensor_missing_or_strange(void **state)
 {
     (void)state;
     static const char *const names[] = {
-        "token_embd.weight", "output_norm.weight", "blk.0.attn_norm.weight", "blk.0.attn_q.weight",
-        "blk.0.attn_k.weight", "blk.0.attn_v.weight", "blk.0.attn_output.weight",
-        "blk.1.ffn_norm.weight", "blk.1.ffn_gate.weight", "blk.1.ffn_up.weight",
-        "blk.1.ffn_down.weight", "blk.1.attn_q.bias", "blk.1.attn_k.bias", "blk.1.attn_v.bias",
+        "token_embd.weight",        "output_norm.weight",    "blk.0.attn_norm.weight",
+        "blk.0.attn_q.weight",      "blk.0.attn_k.weight",   "blk.0.attn_v.weight",
+        "blk.0.attn_output.weight", "blk.1.ffn_norm.weight", "blk.1.ffn_gate.weight",
+        "blk.1.ffn_up.weight",      "blk.1.ffn_down.weight", "blk.1.attn_q.bias",
+        "blk.1.attn_k.bias",        "blk.1.attn_v.bias",
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         size_t size;
@@ -113,7 +114,7 @@ static void test_tensor_missing_or_strange(void **state)
 static void test_wrong_shapes(void **state)
 {
     (void)state;
-    static const char *const names[] = {"token_embd.weight", "blk.0.attn_k.weight",
+    static const char *const names[] = {"token_embd.weight",   "blk.0.attn_k.weight",
                                         "blk.0.attn_v.weight", "blk.0.ffn_gate.weight",
                                         "blk.1.ffn_up.weight", "blk.1.ffn_down.weight"};
     static const char *const owners[] = {"llama-f32", "llama-f32", "llama-f32",
@@ -204,8 +205,10 @@ static void test_environment(void **state)
     options.isa = "scalar";
     assert_ok(open_bytes(file, size, &options, &model, &err), err);
     nib__model_release(model);
-    if (kept != NULL) setenv("NIB_ISA", kept, 1);
-    else unsetenv("NIB_ISA");
+    if (kept != NULL)
+        setenv("NIB_ISA", kept, 1);
+    else
+        unsetenv("NIB_ISA");
     free(kept);
     free(file);
 }

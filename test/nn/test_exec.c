@@ -26,7 +26,8 @@ static void piece(void *arg, uint32_t i, void *scratch)
     if (atomic_fetch_add(&c->slot_users[slot], 1) != 0) atomic_fetch_add(&c->clashes, 1);
     atomic_fetch_add(&c->runs[i], 1);
     uint64_t end = nib__now_ns() + 5000;
-    while (nib__now_ns() < end) {}
+    while (nib__now_ns() < end) {
+    }
     if (c->cancel != NULL && i == c->cancel_at) atomic_store(c->cancel, 1);
     atomic_fetch_sub(&c->slot_users[slot], 1);
 }
@@ -44,8 +45,11 @@ static void set_up(setup *s, uint32_t threads, const nib_parallel *host)
     nib_error err = {0};
     assert_ok(nib__pool_new(&mem, threads, host, &s->pool, &err), err);
     atomic_init(&s->cancel, 0);
-    s->exec = (nib__exec){.pool = s->pool, .cancel = &s->cancel, .scratch = s->scratch,
-                          .slot_bytes = SLOT, .n_slots = nib__pool_threads(s->pool)};
+    s->exec = (nib__exec){.pool = s->pool,
+                          .cancel = &s->cancel,
+                          .scratch = s->scratch,
+                          .slot_bytes = SLOT,
+                          .n_slots = nib__pool_threads(s->pool)};
     nib__pool_begin(s->pool);
 }
 

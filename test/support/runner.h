@@ -8,7 +8,7 @@
 typedef struct runner_options {
     uint32_t n_threads; /* 0: 1 */
     uint32_t precision, kv_type;
-    const char *isa;    /* NULL: the best of this CPU */
+    const char *isa; /* NULL: the best of this CPU */
     const nib_parallel *host;
 } runner_options;
 
