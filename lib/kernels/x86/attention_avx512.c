@@ -12,10 +12,10 @@
 #include "kernels/x86/unpack_avx512.h"
 
 enum {
-    KEYS = 64,      /* keys per block */
+    KEYS = 64, /* keys per block */
     SUB = KEYS / 16,
-    TILE = 48,      /* queries per tile */
-    DIRECT = 6      /* tiles up to this size convert keys and values while loading */
+    TILE = 48, /* queries per tile */
+    DIRECT = 6 /* tiles up to this size convert keys and values while loading */
 };
 
 /* Numbers of keys and values as they lie in the cache, or expanded. */
@@ -106,9 +106,8 @@ NIB_INLINE void score_tile(source src, const tile *t, const void *k, size_t k_fi
 }
 
 /* o[rows][16 * vecs] = o * alpha + sum over keys of s * v; rows and vecs are constants. */
-NIB_INLINE void value_rows(source src, int rows, int vecs, const tile *t, uint32_t row,
-                           uint32_t d, const void *v, size_t v_first, size_t v_stride,
-                           uint32_t n_keys)
+NIB_INLINE void value_rows(source src, int rows, int vecs, const tile *t, uint32_t row, uint32_t d,
+                           const void *v, size_t v_first, size_t v_stride, uint32_t n_keys)
 {
     float *o = t->o + (size_t)row * t->dim16 + d;
     const float *s = t->s + (size_t)row * KEYS;
@@ -190,8 +189,10 @@ static void softmax_row(const tile *t, uint32_t r, uint32_t key0)
     uint32_t pos = position_of(t, r), low = first_key(a, pos);
     uint64_t visible = ~(uint64_t)0;
     if (low > key0) visible = low - key0 >= KEYS ? 0 : visible << (low - key0);
-    if (pos < key0) visible = 0;
-    else if (pos - key0 < KEYS - 1) visible &= ((uint64_t)1 << (pos - key0 + 1)) - 1;
+    if (pos < key0)
+        visible = 0;
+    else if (pos - key0 < KEYS - 1)
+        visible &= ((uint64_t)1 << (pos - key0 + 1)) - 1;
 
     float *s = t->s + (size_t)r * KEYS;
     const __m512 none = _mm512_set1_ps(-1e30f);
@@ -303,8 +304,7 @@ static void finish_tile(const tile *t)
     const nib__attention *a = t->a;
     for (uint32_t r = 0; r < t->count; r++) {
         uint32_t i = t->first + r;
-        float *out =
-            a->out + i / a->n_group * a->out_stride + (size_t)(i % a->n_group) * t->dim;
+        float *out = a->out + i / a->n_group * a->out_stride + (size_t)(i % a->n_group) * t->dim;
         __m512 factor = _mm512_set1_ps(1.0f / t->l[r]);
         for (uint32_t d = 0; d < t->dim; d += 16) {
             uint32_t left = t->dim - d;
@@ -334,8 +334,10 @@ void nib__attention_avx512(const nib__attention *a)
         start_tile(&t);
         for (; key0 <= last; key0 += KEYS) {
             uint32_t n_keys = last - key0 + 1 < KEYS ? last - key0 + 1 : KEYS;
-            if (a->kv.type == NIB_KV_Q8) attend_block(SOURCE_Q8, &t, key0, n_keys);
-            else attend_block(SOURCE_F16, &t, key0, n_keys);
+            if (a->kv.type == NIB_KV_Q8)
+                attend_block(SOURCE_Q8, &t, key0, n_keys);
+            else
+                attend_block(SOURCE_F16, &t, key0, n_keys);
         }
         finish_tile(&t);
     }

@@ -63,8 +63,7 @@ NIB_INLINE void expand_small(__m512i codes, const __m512 s[2], const __m512 m[2]
         __m512 v[2];
         NIB_UNROLL
         for (int h = 0; h < 2; h++) {
-            __m512i bits =
-                _mm512_mask_permutexvar_epi8(exponent, third, half_line(k, h), codes);
+            __m512i bits = _mm512_mask_permutexvar_epi8(exponent, third, half_line(k, h), codes);
             v[h] = _mm512_fmadd_ps(_mm512_castsi512_ps(bits), s[h], m[h]);
         }
         _mm512_store_si512(tile + 32 * k, round_pair(v[0], v[1]));

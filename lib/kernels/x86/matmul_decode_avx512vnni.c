@@ -9,7 +9,7 @@
 #include "kernels/x86/unpack_avx512.h"
 
 enum {
-    ROW_BLOCK = 4,       /* rows that share one unpacking */
+    ROW_BLOCK = 4,         /* rows that share one unpacking */
     PREFETCH_CODES = 2048, /* bytes ahead */
     PREFETCH_SCALES = 512
 };

@@ -19,8 +19,8 @@ enum {
     K_BLOCK = 640,          /* most k per block: a strip's tiles take 40 KB of the L1 cache */
     TILE_BYTES = 1024,
     BLOCK_FLOATS = ROWS * STRIP,
-    SUM_BLOCKS = 128,       /* blocks of sums kept between blocks of k: 512 KB */
-    STREAM_ROWS = 256       /* from so many rows on, results are written past the caches */
+    SUM_BLOCKS = 128, /* blocks of sums kept between blocks of k: 512 KB */
+    STREAM_ROWS = 256 /* from so many rows on, results are written past the caches */
 };
 
 /* The tile configuration the CPU reads (Intel SDM, LDTILECFG). */
@@ -34,26 +34,26 @@ typedef struct tile_config {
  * instructions: the weights of the next strip, which otherwise arrive from memory only when the
  * tiles stand still. */
 typedef struct fetch_list {
-    const uint8_t *at[4];   /* ranges not yet fetched */
+    const uint8_t *at[4]; /* ranges not yet fetched */
     uint32_t lines[4];
     uint32_t range, per_step;
 } fetch_list;
 
 /* What is multiplied in one strip and one block of k. */
 typedef struct strip {
-    const uint8_t *a;       /* activations [m][a_stride], at the block's first k */
+    const uint8_t *a; /* activations [m][a_stride], at the block's first k */
     size_t a_stride;
-    const uint8_t *b;       /* tiles [2 panels][groups] */
-    uint32_t groups;        /* of 32 k */
-    uint32_t panels;        /* 1 or 2 */
-    uint32_t width;         /* real outputs */
-    bool first, last;       /* blocks of k */
-    float *sums;            /* [m / 32][4 tiles][16][16], between blocks of k */
-    float *y;               /* [m][ldy], at the strip's first output: after the last block */
+    const uint8_t *b; /* tiles [2 panels][groups] */
+    uint32_t groups;  /* of 32 k */
+    uint32_t panels;  /* 1 or 2 */
+    uint32_t width;   /* real outputs */
+    bool first, last; /* blocks of k */
+    float *sums;      /* [m / 32][4 tiles][16][16], between blocks of k */
+    float *y;         /* [m][ldy], at the strip's first output: after the last block */
     size_t ldy;
-    bool stream;            /* y is large and aligned: write it past the caches */
-    float *edge;            /* [ROWS][STRIP] on its way to y, if streamed or not all of it is real */
-    uint32_t configured;    /* rows of a block that the tiles are configured for; 0: not yet */
+    bool stream;         /* y is large and aligned: write it past the caches */
+    float *edge;         /* [ROWS][STRIP] on its way to y, if streamed or not all of it is real */
+    uint32_t configured; /* rows of a block that the tiles are configured for; 0: not yet */
     fetch_list fetch;
 } strip;
 
@@ -159,12 +159,18 @@ static void multiply_rows(strip *s, uint32_t row, uint32_t n)
     const float *from = s->first ? NULL : sums;
     bool edge = s->last && (s->stream || s->width < s->panels * NIB__PANEL);
     target to = {sums, 256, 512, 64, false};
-    if (edge) to = (target){s->edge, NIB__PANEL, 16 * STRIP, STRIP * sizeof(float), false};
-    else if (s->last) to = (target){y, NIB__PANEL, 16 * s->ldy, s->ldy * sizeof(float), true};
-    if (n > 16 && s->panels == 2) multiply_block(2, 2, s, a, from, to);
-    else if (n > 16) multiply_block(2, 1, s, a, from, to);
-    else if (s->panels == 2) multiply_block(1, 2, s, a, from, to);
-    else multiply_block(1, 1, s, a, from, to);
+    if (edge)
+        to = (target){s->edge, NIB__PANEL, 16 * STRIP, STRIP * sizeof(float), false};
+    else if (s->last)
+        to = (target){y, NIB__PANEL, 16 * s->ldy, s->ldy * sizeof(float), true};
+    if (n > 16 && s->panels == 2)
+        multiply_block(2, 2, s, a, from, to);
+    else if (n > 16)
+        multiply_block(2, 1, s, a, from, to);
+    else if (s->panels == 2)
+        multiply_block(1, 2, s, a, from, to);
+    else
+        multiply_block(1, 1, s, a, from, to);
     if (!edge) return;
     for (uint32_t r = 0; r < n; r++) {
         const float *sum = s->edge + r * STRIP;
@@ -218,7 +224,8 @@ static void round_row(const float *x, uint32_t k, void *row)
         __mmask16 low = 0, high = 0;
         size_t left = i < k ? k - i : 0;
         low = left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1u);
-        if (left > 16) high = left >= 32 ? (__mmask16)0xffff : (__mmask16)((1u << (left - 16)) - 1u);
+        if (left > 16)
+            high = left >= 32 ? (__mmask16)0xffff : (__mmask16)((1u << (left - 16)) - 1u);
         __m512 a = _mm512_maskz_loadu_ps(low, x + i), b = _mm512_maskz_loadu_ps(high, x + i + 16);
         __m512bh both = _mm512_cvtne2ps_pbh(b, a);
         memcpy(out + i, &both, sizeof both);

@@ -325,10 +325,14 @@ static void run(const nib__packed *w, uint32_t first, uint32_t count, const void
         job.mask[0] = panel_mask(w, p);
         job.mask[1] = two ? panel_mask(w, p + 1) : 0;
         float *out = y + (size_t)p * NIB__PANEL;
-        if (parts == 1 && !w->layout->has_min) multiply(1, 0, &job, rows, m, out);
-        else if (parts == 1) multiply(1, 1, &job, rows, m, out);
-        else if (!w->layout->has_min) multiply(2, 0, &job, rows, m, out);
-        else multiply(2, 1, &job, rows, m, out);
+        if (parts == 1 && !w->layout->has_min)
+            multiply(1, 0, &job, rows, m, out);
+        else if (parts == 1)
+            multiply(1, 1, &job, rows, m, out);
+        else if (!w->layout->has_min)
+            multiply(2, 0, &job, rows, m, out);
+        else
+            multiply(2, 1, &job, rows, m, out);
     }
 }
 
