@@ -247,7 +247,7 @@ NIB_INLINE void expand(source src, const tile *t, uint32_t key0, uint32_t subs, 
             _mm512_storeu_ps(to + d, load_lanes(src, t->a->kv.v, from + d));
         }
         if (d == t->dim) continue;
-        __mmask16 mask = (__mmask16)((1u << (t->dim - d)) - 1u);
+        __mmask16 mask = nib__lanes(t->dim - d);
         if (src == SOURCE_F16) {
             __m256i half = _mm256_maskz_loadu_epi16(mask, (const uint16_t *)t->a->kv.v + from + d);
             _mm512_storeu_ps(to + d, _mm512_cvtph_ps(half));
@@ -286,8 +286,7 @@ static void start_tile(const tile *t)
         uint32_t i = t->first + r;
         const float *q = a->q + i / a->n_group * a->q_stride + (size_t)(i % a->n_group) * t->dim;
         for (uint32_t d = 0; d < t->dim; d += 16) {
-            uint32_t left = t->dim - d;
-            __mmask16 mask = left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1u);
+            __mmask16 mask = nib__lanes(t->dim - d);
             __m512 x = _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, q + d), scale);
             _mm512_mask_storeu_ps(t->q + (size_t)r * t->dim + d, mask, x);
         }
@@ -307,8 +306,7 @@ static void finish_tile(const tile *t)
         float *out = a->out + i / a->n_group * a->out_stride + (size_t)(i % a->n_group) * t->dim;
         __m512 factor = _mm512_set1_ps(1.0f / t->l[r]);
         for (uint32_t d = 0; d < t->dim; d += 16) {
-            uint32_t left = t->dim - d;
-            __mmask16 mask = left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1u);
+            __mmask16 mask = nib__lanes(t->dim - d);
             __m512 x = _mm512_loadu_ps(t->o + (size_t)r * t->dim16 + d);
             _mm512_mask_storeu_ps(out + d, mask, _mm512_mul_ps(x, factor));
         }

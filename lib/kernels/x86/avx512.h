@@ -3,7 +3,15 @@
 #ifndef NIB_KERNELS_X86_AVX512_H
 #define NIB_KERNELS_X86_AVX512_H
 
+#include <immintrin.h>
+
 #include "kernels/kernels.h"
+
+/* The first `count` of 16 lanes; all of them from 16 on. */
+static inline __mmask16 nib__lanes(size_t count)
+{
+    return (__mmask16)(0xffffu >> (count < 16 ? 16 - count : 0));
+}
 
 /* Decode strategies share their rounded rows with the scalar reference. */
 void nib__decode_coded_avx512vnni(const nib__packed *w, uint32_t first, uint32_t count,

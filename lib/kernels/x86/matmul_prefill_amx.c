@@ -221,11 +221,8 @@ static void round_row(const float *x, uint32_t k, void *row)
     uint16_t *out = row;
     size_t end = row_bytes(k) / 2;
     for (size_t i = 0; i < end; i += 32) {
-        __mmask16 low = 0, high = 0;
         size_t left = i < k ? k - i : 0;
-        low = left >= 16 ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1u);
-        if (left > 16)
-            high = left >= 32 ? (__mmask16)0xffff : (__mmask16)((1u << (left - 16)) - 1u);
+        __mmask16 low = nib__lanes(left), high = nib__lanes(left > 16 ? left - 16 : 0);
         __m512 a = _mm512_maskz_loadu_ps(low, x + i), b = _mm512_maskz_loadu_ps(high, x + i + 16);
         __m512bh both = _mm512_cvtne2ps_pbh(b, a);
         memcpy(out + i, &both, sizeof both);

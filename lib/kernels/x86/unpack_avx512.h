@@ -12,7 +12,7 @@
 #include <immintrin.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
+#include "kernels/x86/avx512.h"
 
 #define NIB_INLINE static inline __attribute__((always_inline))
 
@@ -222,8 +222,7 @@ NIB_INLINE void group_scale(nib__format f, const block_scale *b, uint32_t i, __m
 /* Lanes of this panel that are real outputs. */
 NIB_INLINE __mmask16 panel_mask(const nib__packed *w, uint32_t panel)
 {
-    uint32_t left = w->n - panel * NIB__PANEL;
-    return left >= NIB__PANEL ? (__mmask16)0xffff : (__mmask16)((1u << left) - 1u);
+    return nib__lanes(w->n - panel * NIB__PANEL);
 }
 
 NIB_INLINE __m512i broadcast4(const int8_t *p)
