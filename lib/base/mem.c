@@ -57,8 +57,8 @@ void nib__free(const nib_allocator *mem, void *ptr)
 void nib__mem_sparse(const nib_allocator *mem, void *ptr, size_t size)
 {
 #ifdef MADV_NOHUGEPAGE
-    /* Only blocks that default_alloc aligned for huge pages: they start on a page, and the C library
-     * gives them back to the system as a whole, advice and all. */
+    /* Only blocks that default_alloc aligned for huge pages: they start on a page, and the C
+     * library gives them back to the system as a whole, advice and all. */
     if (mem->alloc != default_alloc || size < 4 * (size_t)HUGE_PAGE) return;
     (void)madvise(ptr, size & ~(size_t)(HUGE_PAGE - 1), MADV_NOHUGEPAGE);
 #else

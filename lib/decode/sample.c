@@ -17,8 +17,8 @@
 /* ---- arithmetic ------------------------------------------------------------------------------ */
 
 /* e^x for x <= 0, relative error below 1e-15: x = n ln 2 + r, |r| <= ln 2 / 2, Taylor in r. Below
- * -700, and for NaN, it is e^-700. Adding 1.5 * 2^52 rounds to an integer, which then lies in the low
- * bits: no branch and no conversion, so that compilers can compute several at once. */
+ * -700, and for NaN, it is e^-700. Adding 1.5 * 2^52 rounds to an integer, which then lies in the
+ * low bits: no branch and no conversion, so that compilers can compute several at once. */
 static inline double exp_of(double x)
 {
     x = x > -700.0 ? x : -700.0;
@@ -304,8 +304,8 @@ static void adjust(nib__sampler *s, const float *logits, const int32_t *history,
 }
 
 /* Divides by the temperature, the maximum moved to 0 first so that nothing overflows, and collects
- * every token with a chance. With a small top_k only those that can be among the k best: whenever the
- * room is full, the best k stay, and the worst of them is what a further token has to beat. */
+ * every token with a chance. With a small top_k only those that can be among the k best: whenever
+ * the room is full, the best k stay, and the worst of them is what a further token has to beat. */
 static uint32_t collect(nib__sampler *s, float max)
 {
     double scale = 1.0 / (double)s->options->temperature;

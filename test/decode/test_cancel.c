@@ -201,8 +201,9 @@ static int by_size(const void *a, const void *b)
 }
 
 /* A real model, if there is one. The promise is kept by the library if the evaluating thread alone
- * never needs more than 5 ms of processor time after the request. The clock on the wall, and the time
- * spent waiting actively for a second thread, also count what other programs do on a busy machine. */
+ * never needs more than 5 ms of processor time after the request. The clock on the wall, and the
+ * time spent waiting actively for a second thread, also count what other programs do on a busy
+ * machine. */
 static void measure_latency(nib_model *model, uint32_t n_threads)
 {
     enum { TRIALS = 40, PROMPT = 512 };

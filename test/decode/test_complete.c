@@ -380,8 +380,10 @@ static void test_fim(void **state)
         if (nib_fim_begin(s, &fim, &o, &err) != NIB_OK) fail_msg("fim_begin: %s", err.text);
         assert_int_equal(nib_session_tokens(s, &stream, &length, NULL), NIB_OK);
         /* Behind the middle marker the unfinished word is left out, to be drawn (heal.h). */
-        if (layout == NIB_FIM_LAYOUT_PREFIX) assert_int_equal(length, n);
-        else assert_in_range(length, n - 3, n - 1);
+        if (layout == NIB_FIM_LAYOUT_PREFIX)
+            assert_int_equal(length, n);
+        else
+            assert_in_range(length, n - 3, n - 1);
         assert_memory_equal(stream, ids, length * sizeof *ids);
         collect(s, 0, 0, &got);
     }
