@@ -94,7 +94,8 @@ static void narrowing_rounds_to_nearest_even(void **state)
 #include <immintrin.h>
 static bool has_hardware(void)
 {
-    return __builtin_cpu_supports("f16c") != 0;
+    /* clang 14 does not know the name f16c; every CPU with AVX2 has it. */
+    return __builtin_cpu_supports("avx2") != 0;
 }
 __attribute__((target("f16c"))) static uint16_t hardware_f16(float value)
 {
