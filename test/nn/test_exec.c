@@ -129,7 +129,8 @@ static void test_cancel(void **state)
         assert_int_equal(s.exec.first, 0);
         uint32_t n_run = 0;
         for (uint32_t i = 0; i < N; i++) n_run += atomic_load(&c->runs[i]);
-        /* With more threads it is up to the scheduler who still runs, and who sees the flag in time. */
+        /* With more threads it is up to the scheduler who still runs, and who sees the flag in
+         * time. */
         assert_true(threads == 1 ? n_run > 20 && n_run < N : n_run >= 1);
         atomic_store(&s.cancel, 0);
         free(c);
