@@ -8,40 +8,7 @@
 #include <arm_neon.h>
 #include <string.h>
 
-#include "kernels/kernels.h"
-
-#define NIB_INLINE static inline __attribute__((always_inline))
-
-/* Loops over registers must be unrolled or the registers live in memory; -O2 alone does not. */
-#if defined(__clang__)
-#define NIB_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define NIB_UNROLL _Pragma("GCC unroll 64")
-#endif
-
-/* How codes are stored; kernels are compiled once per class and for 8 or 4 lines per scale. */
-typedef enum code_class {
-    CODES_2,
-    CODES_3,
-    CODES_4,
-    CODES_5,
-    CODES_6,
-    CODES_8,
-    CODES_BOOK
-} code_class;
-
-NIB_INLINE code_class code_class_of(const nib__layout *layout)
-{
-    if (layout->table != NULL) return CODES_BOOK;
-    switch (layout->code_bits) {
-    case 2: return CODES_2;
-    case 3: return CODES_3;
-    case 4: return CODES_4;
-    case 5: return CODES_5;
-    case 6: return CODES_6;
-    default: return CODES_8;
-    }
-}
+#include "kernels/simd.h"
 
 /* 8-bit codes and book values are read as signed weights, others as codes that are never negative;
  * this is the zero point that is left. */

@@ -12,16 +12,8 @@
 #include <immintrin.h>
 #include <string.h>
 
+#include "kernels/simd.h"
 #include "kernels/x86/avx512.h"
-
-#define NIB_INLINE static inline __attribute__((always_inline))
-
-/* Loops over registers must be unrolled or the registers live in memory; -O2 alone does not. */
-#if defined(__clang__)
-#define NIB_UNROLL _Pragma("clang loop unroll(full)")
-#else
-#define NIB_UNROLL _Pragma("GCC unroll 64")
-#endif
 
 NIB_INLINE int code_bits(nib__format f)
 {
