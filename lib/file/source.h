@@ -33,6 +33,20 @@ nib_status nib__source_open_memory(const nib_allocator *mem, const void *data, s
 void nib__source_close(nib__source *source); /* NULL is a no-op */
 
 const char *nib__source_path(const nib__source *source); /* "(memory)" for memory */
+
+/* What the names of tensors and metadata follow. */
+typedef enum nib__naming {
+    NIB__NAMING_GGUF, /* the GGUF specification: "blk.0.attn_q.weight", "llama.block_count" */
+    NIB__NAMING_HF    /* a Hugging Face directory: tensors as in the checkpoint; metadata are the
+                         fields of config.json, nested ones with dots ("rope_scaling.factor") */
+} nib__naming;
+nib__naming nib__source_naming(const nib__source *source);
+
+/* A small file beside the weights (directories only): "tokenizer.json", "vocab.json",
+ * "tokenizer_config.json". Mapped as long as the source is open. NIB_OK; NIB__ABSENT; NIB_ERR_IO. */
+struct nib__str;
+int32_t nib__source_file(const nib__source *source, const char *name, struct nib__str *bytes,
+                         nib_error *err);
 size_t nib__source_tensor_count(const nib__source *source);
 const nib__tensor *nib__source_tensor_at(const nib__source *source, size_t i);
 const nib__tensor *nib__source_tensor(const nib__source *source, const char *name); /* NULL: none */
@@ -42,7 +56,7 @@ nib_status nib__source_check(const nib__source *source, nib_error *err);
 /* The tensor's pages will not be read again soon. */
 void nib__source_drop(const nib__source *source, const nib__tensor *tensor);
 
-/* ---- metadata: GGUF key/value pairs ---- */
+/* ---- metadata: key/value pairs of GGUF, fields of config.json ---- */
 
 /* Ids of the GGUF specification. */
 typedef enum nib__meta_type {
