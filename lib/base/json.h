@@ -52,7 +52,8 @@ nib__json_value nib__json_next(const nib__json *j, nib__json_value v);
 const char *nib__json_key(const nib__json *j, nib__json_value member, size_t *len);
 const char *nib__json_string(const nib__json *j, nib__json_value v, size_t *len);
 bool nib__json_equals(const nib__json *j, nib__json_value v, const char *text); /* string value */
-/* false, and *value untouched, if it is not a number, or not an integer that int64 holds exactly. */
+/* false, and *value untouched, if it is not a number; or, for _integer, not written as an integer
+ * (1e3 and 2.0 are not) or beyond int64. _number rounds correctly; 1e999 is an infinity. */
 bool nib__json_number(const nib__json *j, nib__json_value v, double *value);
 bool nib__json_integer(const nib__json *j, nib__json_value v, int64_t *value);
 

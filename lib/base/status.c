@@ -112,6 +112,16 @@ size_t nib__text(char *buffer, size_t cap, const char *format, ...)
     return len;
 }
 
+nib__path nib__path_tail(const char *path)
+{
+    enum { MAX_PATH = 80 };
+    size_t len = strlen(path);
+    if (len <= MAX_PATH) return (nib__path){"", path};
+    path += len - MAX_PATH;
+    while ((*path & 0xc0) == 0x80) path++; /* not into the middle of a UTF-8 character */
+    return (nib__path){"...", path};
+}
+
 /* Length of the well-formed UTF-8 code point at p[0..left), or 0 (Unicode 15, table 3-7). */
 static size_t code_point(const uint8_t *p, size_t left)
 {

@@ -31,17 +31,10 @@ nib_status nib__gguf_fail(const nib__gguf *gguf, nib_error *err, nib_status code
     va_start(args, format);
     nib__text_v(message, sizeof message, format, args);
     va_end(args);
-    /* The end of a path names the file; the message must not be pushed out by the directories. */
-    enum { MAX_PATH = 80 };
-    const char *path = gguf->path, *dots = "";
-    size_t len = strlen(path);
-    if (len > MAX_PATH) {
-        path += len - MAX_PATH;
-        while ((*path & 0xc0) == 0x80) path++; /* not into the middle of a UTF-8 character */
-        dots = "...";
-    }
-    if (offset == NIB_NO_OFFSET) return nib__fail(err, code, "%s%s: %s", dots, path, message);
-    return nib__fail_at(err, code, offset, "%s%s: byte %llu: %s", dots, path,
+    nib__path path = nib__path_tail(gguf->path);
+    if (offset == NIB_NO_OFFSET)
+        return nib__fail(err, code, "%s%s: %s", path.dots, path.tail, message);
+    return nib__fail_at(err, code, offset, "%s%s: byte %llu: %s", path.dots, path.tail,
                         (unsigned long long)offset, message);
 }
 
