@@ -11,6 +11,8 @@
  * Every line is one or a few steps, and every step is one parallel region over pieces of work. */
 #include "decode/forward.h"
 
+#include <string.h>
+
 #include "base/clock.h"
 
 enum layer_step {
@@ -48,19 +50,20 @@ size_t nib__activations_carve(nib__arena *arena, const nib_model *model, uint32_
     size_t n = n_batch, n_q = (size_t)c->n_head * c->head_dim;
     size_t n_kv = (size_t)c->n_head_kv * c->head_dim;
     const uint32_t widths[] = {c->n_embd, c->n_head * c->head_dim, c->n_ff};
-    size_t coded = 0, floats = 0;
-    for (int i = 0; i < 3; i++) {
-        size_t coded_row = nib__input_coded_bytes(&model->kernels, widths[i]);
-        size_t float_row = nib__input_float_bytes(&model->kernels, widths[i]);
-        coded = coded_row > coded ? coded_row : coded;
-        floats = float_row > floats ? float_row : floats;
+    size_t rounded[NIB__WEIGHT_KINDS] = {0};
+    for (uint32_t kind = 0; kind < NIB__WEIGHT_KINDS; kind++) {
+        for (int i = 0; i < 3 && (model->kinds >> kind & 1u) != 0; i++) {
+            size_t row = nib__input_row_bytes(&model->kernels, kind, widths[i]);
+            rounded[kind] = row > rounded[kind] ? row : rounded[kind];
+        }
     }
     a->n_batch = n_batch;
     a->x = nib__arena_take(arena, n, c->n_embd * sizeof(float));
     a->delta = nib__arena_take(arena, n, c->n_embd * sizeof(float));
     a->cos_sin = nib__arena_take(arena, n, c->n_rot * sizeof(float));
-    a->coded = nib__arena_take(arena, n, coded);
-    a->floats = nib__arena_take(arena, n, floats);
+    for (uint32_t kind = 0; kind < NIB__WEIGHT_KINDS; kind++) {
+        a->rounded[kind] = nib__arena_take(arena, n, rounded[kind]);
+    }
     nib__arena mlp = *arena;
     a->q = nib__arena_take(arena, n, n_q * sizeof(float));
     a->k = nib__arena_take(arena, n, n_kv * sizeof(float));
@@ -92,7 +95,9 @@ static nib__input input_of(const forward *f, size_t k)
 {
     /* A prompt's last row leaves its companions after that and goes on through the decode strategy;
      * when every row gives logits, each of them does, so that they are what a session would see. */
-    return (nib__input){f->m, (uint32_t)k, f->a->coded, f->a->floats, f->stored};
+    nib__input input = {.m = f->m, .k = (uint32_t)k, .exact = f->stored};
+    memcpy(input.rows, f->a->rounded, sizeof input.rows);
+    return input;
 }
 
 /* Row f->row of a buffer with `width` numbers per row. */

@@ -18,7 +18,7 @@ typedef struct nib__activations {
     float *attn;             /* [n_batch][n_head * head_dim] */
     float *gate, *up;        /* [n_batch][n_ff] */
     float *cos_sin;          /* [n_batch][n_rot/2][2] */
-    uint8_t *coded, *floats; /* rounded rows of the widest input */
+    uint8_t *rounded[NIB__WEIGHT_KINDS]; /* rounded rows of the widest input, per kind of weights */
 } nib__activations;
 
 enum { NIB__LOGITS_LAST = 0, NIB__LOGITS_ALL = 1, NIB__LOGITS_NONE = 2 };

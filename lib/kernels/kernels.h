@@ -27,6 +27,9 @@
  *                           f16 d[16], 8 x i8 sc[16]             IQ4_XS (bias taken off)
  *        s = d * sc (f32 product), m = -dmin * m; scales are per 16 k in Q2_K, Q3_K, Q6_K, else 32.
  *   Float formats (any K): panel = [K][16] of f32, f16 or bf16, padded to 64 bytes.
+ *   Int8 per row (I8R, any K <= 65536; made from float rows at load): panel = f32 scale[16], then
+ *   i32 sum[16] of the codes of each row, then lines as above of signed codes -127..127, K padded
+ *   with zeros to a multiple of 64. w = scale * code.
  *
  * Activations and their rounding
  *   A strategy (nib__matmul) rounds each row of activations on its own and multiplies:
@@ -36,6 +39,8 @@
  *              out = (y + ym) * a. Every instruction set gives the same bits, and so does any
  *              number of rows at once.
  *              Float weights: float32 activations, fma in ascending k, the same bits everywhere.
+ *              Int8 per row: the same q; the sum of code * q over all k is an exact integer S, and
+ *              out = (float32(S) * scale) * a, with S rounded once.
  *     prefill  many rows; what is fastest on the CPU within the accuracy gate. Rows do not influence
  *              each other either, but the bits differ from decode's.
  */
@@ -68,6 +73,22 @@ typedef struct nib__layout {
 
 const nib__layout *nib__layout_of(nib__format format);
 
+/* What decides which strategies and which rounded rows a matrix needs. */
+typedef enum nib__weight_kind {
+    NIB__WEIGHTS_F32,
+    NIB__WEIGHTS_HALF, /* f16, bf16 */
+    NIB__WEIGHTS_CODED,
+    NIB__WEIGHTS_INT8
+} nib__weight_kind;
+enum { NIB__WEIGHT_KINDS = 4 };
+
+static inline nib__weight_kind nib__weight_kind_of(const nib__layout *layout)
+{
+    if (layout->coded) return NIB__WEIGHTS_CODED;
+    if (layout->format == NIB__I8R) return NIB__WEIGHTS_INT8;
+    return layout->format == NIB__F32 ? NIB__WEIGHTS_F32 : NIB__WEIGHTS_HALF;
+}
+
 /* A packed matrix. `data` is [n_panels][panel_bytes]. */
 typedef struct nib__packed {
     const nib__layout *layout;
@@ -85,6 +106,19 @@ nib_status nib__packed_init(nib__packed *w, nib__format format, size_t n, size_t
  * safe for disjoint panels. */
 void nib__pack_panels(const nib__packed *w, const uint8_t *src, uint32_t first, uint32_t count,
                       uint8_t *data);
+
+/* What a panel of NIB__I8R begins with. */
+typedef struct nib__int8_head {
+    float scale[16];
+    int32_t sum[16]; /* of the codes of a row */
+} nib__int8_head;
+enum { NIB__INT8_MAX_K = 65536 }; /* sums of k products of a byte and a code fit 32 bits */
+
+/* Packs panels [first, first + count) of an NIB__I8R matrix from rows src[n][row bytes] in format
+ * `from`, whose block divides k: scale = max|w| / 127, codes are rounded to nearest even. A row with
+ * infinities or NaN gets the scale NaN. Pure C, thread safe for disjoint panels. */
+void nib__pack_int8(const nib__packed *w, const nib__format_info *from, const uint8_t *src,
+                    uint32_t first, uint32_t count, uint8_t *data);
 
 /* One strategy for y = x W^T. Rows of activations are first rounded one by one into opaque blocks of
  * row_bytes(k), 64-byte aligned, contiguous; then multiplied with any run of panels. */
@@ -148,8 +182,9 @@ typedef struct nib__attention {
 
 typedef struct nib__kernels {
     nib__isa isa;
-    nib__matmul decode_coded, decode_float;
-    nib__matmul prefill_coded, prefill_float;
+    nib__matmul decode_coded, decode_float, decode_int8;
+    nib__matmul prefill_coded, prefill_float, prefill_int8; /* _float: f16 and bf16 weights */
+    nib__matmul prefill_f32; /* f32 weights: no rounding but float32's own */
     /* out[n] = x[n] / sqrt(mean(x^2) + eps) * w[n]; out may be x */
     void (*rmsnorm)(const float *x, const float *w, uint32_t n, float eps, float *out);
     /* out[n] = gate / (1 + exp(-gate)) * up; out may be gate */
@@ -165,6 +200,10 @@ typedef struct nib__kernels {
     /* Index of the largest value, the smallest index on ties; NaN is never chosen over a number. */
     uint32_t (*argmax)(const float *x, uint32_t n);
 } nib__kernels;
+
+/* The two strategies for one kind of weights. */
+const nib__matmul *nib__decode_of(const nib__kernels *table, nib__weight_kind kind);
+const nib__matmul *nib__prefill_of(const nib__kernels *table, nib__weight_kind kind);
 
 /* Scalar C first, then every level up to `isa` overrides what it does better. NIB_PRECISION_EXACT
  * makes prefill use the decode strategy; NIB_PRECISION_F32 the float32 reference. */

@@ -11,6 +11,7 @@ static const nib__layout layouts[] = {
     {NIB__F32,     0,    32,  0,   32,  0,  1,    0,                0,     NULL},
     {NIB__F16,     0,    16,  0,   32,  0,  1,    0,                0,     NULL},
     {NIB__BF16,    0,    16,  0,   32,  0,  1,    0,                0,     NULL},
+    {NIB__I8R,     0,    8,   0,   32,  0,  1,    0,                0,     NULL},
     {NIB__Q4_0,    1,    4,   8,   32,  0,  32,   32,               BITS4, NULL},
     {NIB__Q4_1,    1,    4,   0,   32,  1,  32,   64,               BITS4, NULL},
     {NIB__Q5_0,    1,    5,   16,  32,  0,  32,   32,               BITS5, NULL},
@@ -43,6 +44,11 @@ nib_status nib__packed_init(nib__packed *w, nib__format format, size_t n, size_t
                          (int)format);
     }
     size_t step = layout->coded ? layout->block : 1;
+    if (format == NIB__I8R && k > NIB__INT8_MAX_K) {
+        return nib__fail(err, NIB_ERR_UNSUPPORTED,
+                         "matrix of %zu rows of %zu: expected rows of at most %d for int8 weights",
+                         n, k, (int)NIB__INT8_MAX_K);
+    }
     if (n == 0 || k == 0 || n > INT32_MAX || k > INT32_MAX || k % step != 0) {
         const nib__format_info *info = nib__format_find((uint32_t)format);
         return nib__fail(
@@ -57,6 +63,9 @@ nib_status nib__packed_init(nib__packed *w, nib__format format, size_t n, size_t
         fits = nib__mul(k / layout->block, layout->scale_bytes, &scales) && scales < SIZE_MAX - 64;
         scales = nib__align_up(scales, NIB_ALIGN);
         fits = fits && nib__mul(k / NIB__GROUP, layout->group_bytes, &codes);
+    } else if (format == NIB__I8R) {
+        scales = sizeof(nib__int8_head);
+        fits = nib__mul(nib__align_up(k, NIB_ALIGN), NIB__PANEL, &codes);
     } else {
         scales = 0;
         fits = nib__mul(k, (size_t)NIB__PANEL * layout->code_bits / 8, &codes);

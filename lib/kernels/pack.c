@@ -201,7 +201,8 @@ static split_fn *split_of(nib__format format)
     case NIB__MXFP4: return split_mxfp4;
     case NIB__F32:
     case NIB__F16:
-    case NIB__BF16: break;
+    case NIB__BF16:
+    case NIB__I8R: break;
     }
     return NULL;
 }

@@ -35,6 +35,23 @@ void nib__row16_parts(void *row, uint32_t k, int8_t **hi, int8_t **lo, int32_t *
     *sum = (int32_t *)(void *)(*lo + plane_bytes(k));
 }
 
+const nib__matmul *nib__decode_of(const nib__kernels *table, nib__weight_kind kind)
+{
+    if (kind == NIB__WEIGHTS_INT8) return &table->decode_int8;
+    return kind == NIB__WEIGHTS_CODED ? &table->decode_coded : &table->decode_float;
+}
+
+const nib__matmul *nib__prefill_of(const nib__kernels *table, nib__weight_kind kind)
+{
+    switch (kind) {
+    case NIB__WEIGHTS_F32: return &table->prefill_f32;
+    case NIB__WEIGHTS_HALF: return &table->prefill_float;
+    case NIB__WEIGHTS_CODED: return &table->prefill_coded;
+    case NIB__WEIGHTS_INT8: break;
+    }
+    return &table->prefill_int8;
+}
+
 void nib__kernels_init(nib__kernels *table, nib__isa isa, uint32_t precision)
 {
     memset(table, 0, sizeof *table);
@@ -53,6 +70,8 @@ void nib__kernels_init(nib__kernels *table, nib__isa isa, uint32_t precision)
     if (precision == NIB_PRECISION_EXACT) {
         table->prefill_coded = table->decode_coded;
         table->prefill_float = table->decode_float;
+        table->prefill_f32 = table->decode_float;
+        table->prefill_int8 = table->decode_int8;
     } else if (precision == NIB_PRECISION_F32) {
         nib__kernels_init_f32(table);
     }

@@ -97,3 +97,13 @@ void nib__panel_floats(const nib__packed *w, const uint8_t *panel, uint32_t k, f
         weights[r] = w->layout->format == NIB__F16 ? nib__f32_of_f16(bits) : nib__f32_of_bf16(bits);
     }
 }
+
+void nib__panel_int8(const nib__packed *w, const uint8_t *panel, uint32_t k, float weights[16])
+{
+    nib__int8_head head;
+    memcpy(&head, panel, sizeof head);
+    const uint8_t *line = panel + w->code_offset + (size_t)(k / 4) * 64 + k % 4;
+    for (uint32_t r = 0; r < NIB__PANEL; r++) {
+        weights[r] = head.scale[r] * (float)(int8_t)line[4 * r];
+    }
+}

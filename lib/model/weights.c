@@ -68,6 +68,7 @@ static nib_status add_linear(loader *l, const nib__tensor *t, nib__linear *linea
         return nib__fail(l->err, status, "%s: tensor %s: %s", nib__source_path(l->source), t->name,
                          why.text);
     }
+    l->model->kinds |= 1u << nib__weight_kind_of(linear->w.layout);
     return add_job(l, (load_job){.tensor = t, .linear = linear});
 }
 

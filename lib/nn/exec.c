@@ -91,13 +91,15 @@ size_t nib__exec_slot_bytes(const nib_model *model)
 {
     const nib__kernels *kernels = &model->kernels;
     const nib__config *c = &model->config;
-    const nib__matmul *const strategies[] = {&kernels->decode_coded, &kernels->decode_float,
-                                             &kernels->prefill_coded, &kernels->prefill_float};
     const uint32_t widths[] = {c->n_embd, c->n_head * c->head_dim, c->n_ff};
     size_t bytes = max_size(c->n_embd * sizeof(float), kernels->attention_scratch(c->head_dim));
-    for (int s = 0; s < 4; s++) {
+    for (uint32_t kind = 0; kind < NIB__WEIGHT_KINDS; kind++) {
+        if ((model->kinds >> kind & 1u) == 0) continue;
         for (int i = 0; i < 3; i++) {
-            bytes = max_size(bytes, strategies[s]->scratch_bytes(widths[i]));
+            const nib__matmul *decode = nib__decode_of(kernels, (nib__weight_kind)kind);
+            const nib__matmul *prefill = nib__prefill_of(kernels, (nib__weight_kind)kind);
+            bytes = max_size(bytes, decode->scratch_bytes(widths[i]));
+            bytes = max_size(bytes, prefill->scratch_bytes(widths[i]));
         }
     }
     return nib__align_up(bytes, NIB_ALIGN);

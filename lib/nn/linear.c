@@ -39,26 +39,26 @@ static const nib__matmul *choose(const nib__kernels *kernels, const nib__linear 
                                  const nib__input *input, uint32_t *kind)
 {
     uint32_t m = input->m;
-    bool coded = map->w.layout->coded != 0;
-    const nib__matmul *decode = coded ? &kernels->decode_coded : &kernels->decode_float;
-    const nib__matmul *prefill = coded ? &kernels->prefill_coded : &kernels->prefill_float;
+    nib__weight_kind weights = nib__weight_kind_of(map->w.layout);
+    const nib__matmul *decode = nib__decode_of(kernels, weights);
+    const nib__matmul *prefill = nib__prefill_of(kernels, weights);
     bool few = input->exact || m <= NIB__DECODE_ROWS || m < prefill->min_rows;
-    *kind = (coded ? 0u : 3u) + (m == 1 ? 0u : few ? 1u : 2u);
+    *kind = 3u * weights + (m == 1 ? 0u : few ? 1u : 2u);
     return few ? decode : prefill;
 }
 
 void nib__input_round(const nib__exec *exec, const nib__input *input, const nib__output *outputs,
                       uint32_t n_outputs, const float *x, uint32_t row)
 {
-    bool done[2] = {false, false};
+    bool done[NIB__WEIGHT_KINDS] = {false};
     for (uint32_t i = 0; i < n_outputs; i++) {
         uint32_t kind = 0;
-        uint32_t coded = outputs[i].map->w.layout->coded != 0;
-        if (done[coded]) continue;
-        done[coded] = true;
+        nib__weight_kind weights = nib__weight_kind_of(outputs[i].map->w.layout);
+        if (done[weights]) continue;
+        done[weights] = true;
         const nib__matmul *matmul = choose(exec->kernels, outputs[i].map, input, &kind);
-        uint8_t *rows = coded ? input->coded : input->floats;
-        matmul->round_row(x, input->k, rows + row * matmul->row_bytes(input->k));
+        uint8_t *to = input->rows[weights] + row * matmul->row_bytes(input->k);
+        matmul->round_row(x, input->k, to);
     }
 }
 
@@ -137,7 +137,7 @@ nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__
         const nib__packed *w = &outputs[i].map->w;
         p->output = &outputs[i];
         p->matmul = choose(exec->kernels, outputs[i].map, input, &kind);
-        p->rows = w->layout->coded ? input->coded : input->floats;
+        p->rows = input->rows[nib__weight_kind_of(w->layout)];
         p->row_bytes = p->matmul->row_bytes(input->k);
         cut(p, exec, input, exec->ns_per_mac[kind]);
         r.n_pieces += p->pieces;
@@ -155,12 +155,8 @@ static size_t larger(size_t a, size_t b)
     return a > b ? a : b;
 }
 
-size_t nib__input_coded_bytes(const nib__kernels *kernels, uint32_t k)
+size_t nib__input_row_bytes(const nib__kernels *kernels, uint32_t kind, uint32_t k)
 {
-    return larger(kernels->decode_coded.row_bytes(k), kernels->prefill_coded.row_bytes(k));
-}
-
-size_t nib__input_float_bytes(const nib__kernels *kernels, uint32_t k)
-{
-    return larger(kernels->decode_float.row_bytes(k), kernels->prefill_float.row_bytes(k));
+    return larger(nib__decode_of(kernels, (nib__weight_kind)kind)->row_bytes(k),
+                  nib__prefill_of(kernels, (nib__weight_kind)kind)->row_bytes(k));
 }

@@ -8,7 +8,7 @@
 
 /* ---- running pieces -------------------------------------------------------------------------- */
 
-enum { NIB__RATES = 8 };
+enum { NIB__RATES = 3 * NIB__WEIGHT_KINDS };
 
 /* What every layer needs to run; one per session, used by one thread at a time. */
 typedef struct nib__exec {
@@ -51,8 +51,7 @@ void nib__exec_learn(nib__exec *exec, uint32_t kind, uint32_t n_pieces, uint64_t
  * reads it (q, k and v; gate and up). */
 typedef struct nib__input {
     uint32_t m, k;
-    uint8_t *coded,
-        *floats; /* [m] rows for the two kinds of weights, as the strategies want them */
+    uint8_t *rows[NIB__WEIGHT_KINDS]; /* [m] rows, as each kind of weights wants them */
     bool exact;  /* use the decode strategy, however many rows */
 } nib__input;
 
@@ -74,9 +73,8 @@ enum { NIB__MAX_OUTPUTS = 4 };
 nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__output *outputs,
                            uint32_t n_outputs);
 
-/* Bytes of one rounded row of k numbers, the larger of all strategies; of the two kinds. */
-size_t nib__input_coded_bytes(const nib__kernels *kernels, uint32_t k);
-size_t nib__input_float_bytes(const nib__kernels *kernels, uint32_t k);
+/* Bytes of one rounded row of k numbers for weights of a kind: the larger of both strategies. */
+size_t nib__input_row_bytes(const nib__kernels *kernels, uint32_t kind, uint32_t k);
 
 /* ---- rows: what happens between two linear maps ---------------------------------------------- */
 

@@ -23,7 +23,9 @@ typedef enum nib__format {
     NIB__IQ4_NL = 20,
     NIB__IQ4_XS = 23,
     NIB__BF16 = 30,
-    NIB__MXFP4 = 39
+    NIB__MXFP4 = 39,
+    /* Ours alone, in memory only: no file has it, nib__format_find does not know it. */
+    NIB__I8R = 0x100 /* int8, one float32 scale per output row */
 } nib__format;
 
 typedef struct nib__format_info {

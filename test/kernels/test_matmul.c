@@ -179,8 +179,9 @@ static void check_decode(const nib__kernels *level, const nib__kernels *scalar, 
     float *x = guard_alloc((size_t)m * w->k * sizeof(float));
     make_rows(rows, m, w->k, r, x);
     job got, want;
-    job_make(&got, w->layout->coded ? &level->decode_coded : &level->decode_float, w, x, m);
-    job_make(&want, w->layout->coded ? &scalar->decode_coded : &scalar->decode_float, w, x, m);
+    nib__weight_kind kind = nib__weight_kind_of(w->layout);
+    job_make(&got, nib__decode_of(level, kind), w, x, m);
+    job_make(&want, nib__decode_of(scalar, kind), w, x, m);
     run_all(&got);
     run_all(&want);
     check_canaries(&got, what);
@@ -204,7 +205,7 @@ static void check_prefill(const nib__kernels *level, const matrix *mat, uint32_t
     float *x = guard_alloc((size_t)m * w->k * sizeof(float));
     make_rows(rows, m, w->k, r, x);
     job got;
-    job_make(&got, w->layout->coded ? &level->prefill_coded : &level->prefill_float, w, x, m);
+    job_make(&got, nib__prefill_of(level, nib__weight_kind_of(w->layout)), w, x, m);
     run_all(&got);
     check_canaries(&got, what);
     check_exact(&got, mat, x, what);
@@ -226,7 +227,7 @@ static void check_format(const nib__kernels *level, const nib__kernels *scalar, 
 {
     static const uint32_t heights[] = {16, 5, 40, 1, 33};
     static const uint32_t batches[] = {17, 33, 64, 1, 6, 16};
-    const char *name = nib__format_find((uint32_t)format)->name;
+    const char *name = format_name(format);
     rng r = {seed};
     uint32_t turn = (uint32_t)format;
     for (int kind = 0; kind < N_WEIGHT_KINDS; kind++) {
@@ -255,8 +256,12 @@ static void check_level(nib__isa isa, uint32_t precision)
     nib__kernels level, scalar;
     nib__kernels_init(&level, isa, precision);
     nib__kernels_init(&scalar, NIB__ISA_SCALAR, precision);
-    printf("[    LEVEL ] %s: %s, %s; %s, %s\n", nib__isa_name(isa), level.decode_coded.name,
-           level.decode_float.name, level.prefill_coded.name, level.prefill_float.name);
+    printf("[    LEVEL ] %s:", nib__isa_name(isa));
+    for (int kind = 0; kind < NIB__WEIGHT_KINDS; kind++) {
+        printf(" %s/%s", nib__decode_of(&level, (nib__weight_kind)kind)->name,
+               nib__prefill_of(&level, (nib__weight_kind)kind)->name);
+    }
+    printf("\n");
     for (int f = 0; f < N_FORMATS; f++) {
         check_format(&level, &scalar, all_formats[f], 1000u + (uint64_t)f);
     }
@@ -276,6 +281,8 @@ static void test_exact_precision(void **state)
     nib__kernels_init(&table, isa, NIB_PRECISION_EXACT);
     assert_ptr_equal(table.prefill_coded.run, table.decode_coded.run);
     assert_ptr_equal(table.prefill_float.run, table.decode_float.run);
+    assert_ptr_equal(table.prefill_f32.run, table.decode_float.run);
+    assert_ptr_equal(table.prefill_int8.run, table.decode_int8.run);
     check_level(isa, NIB_PRECISION_EXACT);
 }
 

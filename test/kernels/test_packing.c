@@ -21,6 +21,8 @@ static void check_matrix(const matrix *m, const char *kind)
             float group[512], *row = group + k % NIB__GROUP * NIB__PANEL;
             if (w->layout->coded)
                 nib__panel_weights(w, panel, k / NIB__GROUP, group);
+            else if (w->layout->format == NIB__I8R)
+                nib__panel_int8(w, panel, k, row);
             else
                 nib__panel_floats(w, panel, k, row);
             for (uint32_t r = 0; r < NIB__PANEL; r++) {
@@ -30,8 +32,7 @@ static void check_matrix(const matrix *m, const char *kind)
                 if (n >= w->n) got &= 0x7fffffffu; /* a missing row may hold -0 */
                 if (got != want) {
                     fail_msg("%s, %s: row %u, k %u: %08x, lib/quant says %08x",
-                             nib__format_find((uint32_t)w->layout->format)->name, kind, n, k, got,
-                             want);
+                             format_name(w->layout->format), kind, n, k, got, want);
                 }
             }
         }
@@ -59,6 +60,14 @@ static void test_lossless(void **state)
     }
 }
 
+static void pack_panel(const matrix *m, uint32_t panel, uint8_t *data)
+{
+    if (m->packed.layout->format == NIB__I8R)
+        nib__pack_int8(&m->packed, nib__format_find(NIB__F32), m->src, panel, 1, data);
+    else
+        nib__pack_panels(&m->packed, m->src, panel, 1, data);
+}
+
 /* The last panel alone, into a fresh buffer, gives the same bytes as all at once. */
 static void test_panels_are_independent(void **state)
 {
@@ -69,7 +78,7 @@ static void test_panels_are_independent(void **state)
         matrix_make(&m, all_formats[f], 40, 256, &weight_kinds[0], &r);
         const nib__packed *w = &m.packed;
         uint8_t *again = test_malloc(m.data_bytes);
-        for (uint32_t p = w->n_panels; p-- > 0;) nib__pack_panels(w, m.src, p, 1, again);
+        for (uint32_t p = w->n_panels; p-- > 0;) pack_panel(&m, p, again);
         assert_memory_equal(again, m.data, m.data_bytes);
         test_free(again);
         matrix_free(&m);
@@ -87,6 +96,8 @@ static void test_refuses_bad_shapes(void **state)
     assert_int_equal(nib__packed_init(&w, NIB__F32, 16, 0, &err), NIB_ERR_UNSUPPORTED);
     assert_int_equal(nib__packed_init(&w, (nib__format)9, 16, 32, &err), NIB_ERR_UNSUPPORTED);
     assert_int_equal(nib__packed_init(&w, NIB__F32, SIZE_MAX, 1, &err), NIB_ERR_UNSUPPORTED);
+    assert_int_equal(nib__packed_init(&w, NIB__I8R, 16, NIB__INT8_MAX_K + 1, &err),
+                     NIB_ERR_UNSUPPORTED);
     assert_int_equal(nib__packed_init(&w, NIB__F32, INT32_MAX, INT32_MAX, &err), NIB_OK);
     assert_int_equal(w.n_panels, 1u << 27);
 }

@@ -54,7 +54,7 @@ static void time_one(const nib__matmul *op, const matrix *mat, const float *x, u
     double round_us = (double)(thread_ns() - start) * 1e-3 / m;
     double seconds = fastest(op, w, rows, m, y, scratch);
     printf("%-16s %-6s %5u -> %5u %4u rows %8.2f GB/s %8.1f GMAC/s %6.1f us/row to round\n",
-           op->name, nib__format_find((uint32_t)w->layout->format)->name, w->k, w->n, m,
+           op->name, format_name(w->layout->format), w->k, w->n, m,
            (double)mat->data_bytes / seconds * 1e-9, (double)w->n * w->k * m / seconds * 1e-9,
            round_us);
     guard_free(rows, row_bytes * m);
@@ -70,21 +70,21 @@ static void time_shape(const nib__kernels *level, nib__format format, shape s)
     float *x = guard_alloc((size_t)ROWS * s.k * sizeof(float));
     for (uint32_t i = 0; i < ROWS; i++) make_row(0, s.k, &r, x + (size_t)i * s.k);
     matrix_make(&mat, format, s.n, s.k, &weight_kinds[0], &r);
-    bool coded = mat.packed.layout->coded;
+    nib__weight_kind kind = nib__weight_kind_of(mat.packed.layout);
     bool slow = level->isa == NIB__ISA_SCALAR;
-    const nib__matmul *decode = coded ? &level->decode_coded : &level->decode_float;
+    const nib__matmul *decode = nib__decode_of(level, kind);
     time_one(decode, &mat, x, 1);
     if (!slow) time_one(decode, &mat, x, 4);
-    time_one(coded ? &level->prefill_coded : &level->prefill_float, &mat, x, slow ? 4 : ROWS);
+    time_one(nib__prefill_of(level, kind), &mat, x, slow ? 4 : ROWS);
     matrix_free(&mat);
     guard_free(x, (size_t)ROWS * s.k * sizeof(float));
 }
 
 static bool wanted(nib__format format, const char *name)
 {
-    if (name != NULL) return strcmp(name, nib__format_find((uint32_t)format)->name) == 0;
+    if (name != NULL) return strcmp(name, format_name(format)) == 0;
     return format == NIB__Q4_1 || format == NIB__Q8_0 || format == NIB__Q4_K ||
-           format == NIB__Q6_K || format == NIB__F16;
+           format == NIB__Q6_K || format == NIB__F16 || format == NIB__I8R;
 }
 
 int matmul_bench(const char *level, const char *format)

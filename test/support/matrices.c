@@ -2,6 +2,7 @@
  * Weights and activations for kernel tests. */
 #include "matrices.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +17,9 @@ const weight_kind weight_kinds[N_WEIGHT_KINDS] = {
 };
 
 const nib__format all_formats[N_FORMATS] = {
-    NIB__F32,  NIB__F16,  NIB__BF16, NIB__Q4_0, NIB__Q4_1, NIB__Q5_0,   NIB__Q5_1,   NIB__Q8_0,
-    NIB__Q2_K, NIB__Q3_K, NIB__Q4_K, NIB__Q5_K, NIB__Q6_K, NIB__IQ4_NL, NIB__IQ4_XS, NIB__MXFP4,
+    NIB__F32,  NIB__F16,    NIB__BF16,   NIB__Q4_0,  NIB__Q4_1, NIB__Q5_0,
+    NIB__Q5_1, NIB__Q8_0,   NIB__Q2_K,   NIB__Q3_K,  NIB__Q4_K, NIB__Q5_K,
+    NIB__Q6_K, NIB__IQ4_NL, NIB__IQ4_XS, NIB__MXFP4, NIB__I8R,
 };
 
 static const char *const row_kinds[N_ROW_KINDS] = {
@@ -29,9 +31,20 @@ const char *row_kind_name(int kind)
     return row_kinds[kind];
 }
 
+const char *format_name(nib__format format)
+{
+    return format == NIB__I8R ? "I8R" : nib__format_find((uint32_t)format)->name;
+}
+
+/* The format of the rows that a matrix is packed from. */
+static const nib__format_info *file_format(nib__format format)
+{
+    return nib__format_find((uint32_t)(format == NIB__I8R ? NIB__F32 : format));
+}
+
 size_t file_row_bytes(nib__format format, uint32_t k)
 {
-    const nib__format_info *info = nib__format_find((uint32_t)format);
+    const nib__format_info *info = file_format(format);
     return (size_t)(k / info->block) * info->block_bytes;
 }
 
@@ -87,12 +100,12 @@ static void make_block(const nib__format_info *info, const weight_kind *kind, rn
 void make_weights(nib__format format, uint32_t n, uint32_t k, const weight_kind *kind, rng *r,
                   uint8_t *dst)
 {
-    const nib__format_info *info = nib__format_find((uint32_t)format);
+    const nib__format_info *info = file_format(format);
     size_t blocks = (size_t)n * (k / info->block);
     for (size_t b = 0; b < blocks; b++) {
         uint8_t *block = dst + b * info->block_bytes;
         if (info->block == 1)
-            make_float(format, kind, r, block);
+            make_float(info->format, kind, r, block);
         else
             make_block(info, kind, r, block);
     }
@@ -116,10 +129,21 @@ void make_row(int kind, uint32_t k, rng *r, float *x)
     if (kind == 5) x[rng_below(r, k)] = 5000.0f;
 }
 
+/* What kernels.h says that packing makes of a row of finite numbers. */
+static void round_to_int8(float *values, uint32_t k)
+{
+    float max = 0;
+    for (uint32_t i = 0; i < k; i++) max = fabsf(values[i]) > max ? fabsf(values[i]) : max;
+    for (uint32_t i = 0; i < k; i++) {
+        /* + 0: codes have no negative zero */
+        values[i] = max < 0x1p-100f ? 0.0f : max / 127 * (rintf(values[i] * (127 / max)) + 0.0f);
+    }
+}
+
 void matrix_make(matrix *m, nib__format format, uint32_t n, uint32_t k, const weight_kind *kind,
                  rng *r)
 {
-    const nib__format_info *info = nib__format_find((uint32_t)format);
+    const nib__format_info *info = file_format(format);
     nib_error err;
     if (nib__packed_init(&m->packed, format, n, k, &err) != NIB_OK) {
         fprintf(stderr, "packed_init: %s\n", err.text);
@@ -135,7 +159,12 @@ void matrix_make(matrix *m, nib__format format, uint32_t n, uint32_t k, const we
     make_weights(format, n, k, kind, r, src);
     for (uint32_t i = 0; i < n; i++) info->decode(src + i * row, m->values + (size_t)i * k, k);
     memset(m->data, 0xee, m->data_bytes);
-    nib__pack_panels(&m->packed, src, 0, m->packed.n_panels, m->data);
+    if (format == NIB__I8R) {
+        for (uint32_t i = 0; i < n; i++) round_to_int8(m->values + (size_t)i * k, k);
+        nib__pack_int8(&m->packed, info, src, 0, m->packed.n_panels, m->data);
+    } else {
+        nib__pack_panels(&m->packed, src, 0, m->packed.n_panels, m->data);
+    }
     m->src = src;
     m->packed.data = m->data;
 }

@@ -13,13 +13,14 @@ typedef struct weight_kind {
     float scale; /* magnitude of the f16 scales */
 } weight_kind;
 
-enum { N_WEIGHT_KINDS = 8, N_ROW_KINDS = 8, N_FORMATS = 16 };
+enum { N_WEIGHT_KINDS = 8, N_ROW_KINDS = 8, N_FORMATS = 17 };
 extern const weight_kind weight_kinds[N_WEIGHT_KINDS];
 extern const nib__format all_formats[N_FORMATS];
 
 const char *row_kind_name(int kind);
+const char *format_name(nib__format format);
 
-/* File bytes of one row of k weights. */
+/* File bytes of one row of k weights; NIB__I8R is packed from rows of float32. */
 size_t file_row_bytes(nib__format format, uint32_t k);
 /* Fills n rows in the file's format. */
 void make_weights(nib__format format, uint32_t n, uint32_t k, const weight_kind *kind, rng *r,
@@ -34,7 +35,7 @@ typedef struct matrix {
     nib__packed packed;
     uint8_t *data;
     size_t data_bytes;
-    float *values; /* [n][k], by lib/quant */
+    float *values; /* [n][k], by lib/quant; of NIB__I8R: by its definition */
 } matrix;
 
 void matrix_make(matrix *m, nib__format format, uint32_t n, uint32_t k, const weight_kind *kind,

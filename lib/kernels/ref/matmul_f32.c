@@ -29,6 +29,10 @@ static void panel_rows(const nib__packed *w, uint32_t p, const float *x, size_t 
         uint32_t count = w->k - k < NIB__GROUP ? w->k - k : NIB__GROUP;
         if (w->layout->coded) {
             nib__panel_weights(w, panel, k / NIB__GROUP, weights);
+        } else if (w->layout->format == NIB__I8R) {
+            for (uint32_t i = 0; i < count; i++) {
+                nib__panel_int8(w, panel, k + i, weights + i * NIB__PANEL);
+            }
         } else {
             for (uint32_t i = 0; i < count; i++) {
                 nib__panel_floats(w, panel, k + i, weights + i * NIB__PANEL);
@@ -72,6 +76,9 @@ void nib__kernels_init_f32(nib__kernels *table)
     table->decode_float = matmul_f32;
     table->prefill_coded = matmul_f32;
     table->prefill_float = matmul_f32;
+    table->prefill_f32 = matmul_f32;
+    table->decode_int8 = matmul_f32;
+    table->prefill_int8 = matmul_f32;
     table->kv_store = nib__kv_store_ref;
     nib__attention_init_ref(table);
 }

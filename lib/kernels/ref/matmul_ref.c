@@ -194,4 +194,7 @@ void nib__matmul_init_ref(nib__kernels *table)
     table->decode_float = decode_float;
     table->prefill_coded = decode_coded;
     table->prefill_float = decode_float;
+    table->prefill_f32 = decode_float;
+    table->decode_int8 = nib__matmul_int8_ref;
+    table->prefill_int8 = nib__matmul_int8_ref;
 }

@@ -19,6 +19,13 @@ void nib__row_f32_round(const float *x, uint32_t k, void *row);
 
 size_t nib__scratch_none(uint32_t k);
 
+/* Rows for int8 weights, as int8 planes with zeros up to a multiple of 64:
+ * [scale, padded to 64][hi][lo], q = 256 * hi + lo. */
+size_t nib__row8_plane(uint32_t k);
+size_t nib__row8_bytes(uint32_t k);
+void nib__row8_round_ref(const float *x, uint32_t k, void *row);
+extern const nib__matmul nib__matmul_int8_ref;
+
 /* Bytes of a value that every level stores the same way: rounds to f16 or q8. */
 void nib__kv_store_ref(const nib__kv_head *kv, uint32_t pos, const float *k, const float *v);
 uint32_t nib__argmax_ref(const float *x, uint32_t n);
