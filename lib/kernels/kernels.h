@@ -25,7 +25,10 @@
  *                           f16 d[16], f16 dmin[16], 16 x (u8 sc[16], u8 m[16])     Q2_K
  *                           f16 d[16], 16 x i8 sc[16]            Q6_K Q3_K (bias taken off)
  *                           f16 d[16], 8 x i8 sc[16]             IQ4_XS (bias taken off)
- *        s = d * sc (f32 product), m = -dmin * m; scales are per 16 k in Q2_K, Q3_K, Q6_K, else 32.
+ *                                                                IQ1_S IQ2_XXS IQ3_XXS IQ3_S TQ*
+ *                           f16 d[16], 16 x i8 sc[16]            IQ1_M IQ2_XS IQ2_S
+ *        s = d * unit * sc (f32 product), m = -dmin * m; scales are per 16 k in the entries with 16
+ *        factors, else 32. unit: a power of two of the layout, 1 but for some IQ formats.
  *   Float formats (any K): panel = [K][16] of f32, f16 or bf16, padded to 64 bytes.
  *   Int8 per row (I8R, any K <= 65536; made from float rows at load): panel = f32 scale[16], then
  *   i32 sum[16] of the codes of each row, then lines as above of signed codes -127..127, K padded
@@ -68,6 +71,7 @@ typedef struct nib__layout {
     uint16_t block;       /* k per entry of the scale area: 32 or 256 */
     uint16_t scale_bytes; /* bytes of one such entry for 16 rows */
     uint16_t group_bytes; /* bytes of codes per group of 32 k for 16 rows */
+    float unit;           /* constant factor of all scales: 1, 1/4 or 1/8 */
     const int8_t *table;  /* 16-entry code book; the unsigned code is table[nibble] + zero */
 } nib__layout;
 

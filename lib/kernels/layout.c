@@ -6,25 +6,34 @@
 enum { BITS2 = 128, BITS3 = 192, BITS4 = 256, BITS5 = 320, BITS6 = 384, BITS8 = 512 };
 
 /* clang-format off */
-/*   format        coded bits zero group min block scale bytes      codes  code book */
+/*   format        coded bits zero group min block scale bytes    codes  unit    code book */
 static const nib__layout layouts[] = {
-    {NIB__F32,     0,    32,  0,   32,  0,  1,    0,                0,     NULL},
-    {NIB__F16,     0,    16,  0,   32,  0,  1,    0,                0,     NULL},
-    {NIB__BF16,    0,    16,  0,   32,  0,  1,    0,                0,     NULL},
-    {NIB__I8R,     0,    8,   0,   32,  0,  1,    0,                0,     NULL},
-    {NIB__Q4_0,    1,    4,   8,   32,  0,  32,   32,               BITS4, NULL},
-    {NIB__Q4_1,    1,    4,   0,   32,  1,  32,   64,               BITS4, NULL},
-    {NIB__Q5_0,    1,    5,   16,  32,  0,  32,   32,               BITS5, NULL},
-    {NIB__Q5_1,    1,    5,   0,   32,  1,  32,   64,               BITS5, NULL},
-    {NIB__Q8_0,    1,    8,   128, 32,  0,  32,   32,               BITS8, NULL},
-    {NIB__Q2_K,    1,    2,   0,   16,  1,  256,  64 + 16 * 32,     BITS2, NULL},
-    {NIB__Q3_K,    1,    3,   4,   16,  0,  256,  32 + 16 * 16,     BITS3, NULL},
-    {NIB__Q4_K,    1,    4,   0,   32,  1,  256,  64 + 8 * 32,      BITS4, NULL},
-    {NIB__Q5_K,    1,    5,   0,   32,  1,  256,  64 + 8 * 32,      BITS5, NULL},
-    {NIB__Q6_K,    1,    6,   32,  16,  0,  256,  32 + 16 * 16,     BITS6, NULL},
-    {NIB__IQ4_NL,  1,    4,   128, 32,  0,  32,   32,               BITS4, nib__iq4nl_values},
-    {NIB__IQ4_XS,  1,    4,   128, 32,  0,  256,  32 + 8 * 16,      BITS4, nib__iq4nl_values},
-    {NIB__MXFP4,   1,    4,   12,  32,  0,  32,   32,               BITS4, nib__mxfp4_values},
+    {NIB__F32,      0,    32,  0,   32,   0,  1,    0,             0,     1.0f,   NULL},
+    {NIB__F16,      0,    16,  0,   32,   0,  1,    0,             0,     1.0f,   NULL},
+    {NIB__BF16,     0,    16,  0,   32,   0,  1,    0,             0,     1.0f,   NULL},
+    {NIB__I8R,      0,    8,   0,   32,   0,  1,    0,             0,     1.0f,   NULL},
+    {NIB__Q4_0,     1,    4,   8,   32,   0,  32,   32,            BITS4, 1.0f,   NULL},
+    {NIB__Q4_1,     1,    4,   0,   32,   1,  32,   64,            BITS4, 1.0f,   NULL},
+    {NIB__Q5_0,     1,    5,   16,  32,   0,  32,   32,            BITS5, 1.0f,   NULL},
+    {NIB__Q5_1,     1,    5,   0,   32,   1,  32,   64,            BITS5, 1.0f,   NULL},
+    {NIB__Q8_0,     1,    8,   128, 32,   0,  32,   32,            BITS8, 1.0f,   NULL},
+    {NIB__Q2_K,     1,    2,   0,   16,   1,  256,  64 + 16 * 32,  BITS2, 1.0f,   NULL},
+    {NIB__Q3_K,     1,    3,   4,   16,   0,  256,  32 + 16 * 16,  BITS3, 1.0f,   NULL},
+    {NIB__Q4_K,     1,    4,   0,   32,   1,  256,  64 + 8 * 32,   BITS4, 1.0f,   NULL},
+    {NIB__Q5_K,     1,    5,   0,   32,   1,  256,  64 + 8 * 32,   BITS5, 1.0f,   NULL},
+    {NIB__Q6_K,     1,    6,   32,  16,   0,  256,  32 + 16 * 16,  BITS6, 1.0f,   NULL},
+    {NIB__IQ1_S,    1,    4,   128, 32,   0,  256,  32 + 8 * 16,   BITS4, 0.125f, nib__iq1_values},
+    {NIB__IQ1_M,    1,    4,   128, 16,   0,  256,  32 + 16 * 16,  BITS4, 0.125f, nib__iq1_values},
+    {NIB__IQ2_XXS,  1,    4,   128, 32,   0,  256,  32 + 8 * 16,   BITS4, 0.125f, nib__iq2_values},
+    {NIB__IQ2_XS,   1,    4,   128, 16,   0,  256,  32 + 16 * 16,  BITS4, 0.125f, nib__iq2_values},
+    {NIB__IQ2_S,    1,    4,   128, 16,   0,  256,  32 + 16 * 16,  BITS4, 0.125f, nib__iq2_values},
+    {NIB__IQ3_XXS,  1,    4,   128, 32,   0,  256,  32 + 8 * 16,   BITS4, 0.25f,  nib__iq3xxs_values},
+    {NIB__IQ3_S,    1,    4,   128, 32,   0,  256,  32 + 8 * 16,   BITS4, 1.0f,   nib__iq3s_values},
+    {NIB__IQ4_NL,   1,    4,   128, 32,   0,  32,   32,            BITS4, 1.0f,   nib__iq4nl_values},
+    {NIB__IQ4_XS,   1,    4,   128, 32,   0,  256,  32 + 8 * 16,   BITS4, 1.0f,   nib__iq4nl_values},
+    {NIB__TQ1_0,    1,    2,   1,   32,   0,  256,  32 + 8 * 16,   BITS2, 1.0f,   NULL},
+    {NIB__TQ2_0,    1,    2,   1,   32,   0,  256,  32 + 8 * 16,   BITS2, 1.0f,   NULL},
+    {NIB__MXFP4,    1,    4,   12,  32,   0,  32,   32,            BITS4, 1.0f,   nib__mxfp4_values},
 };
 /* clang-format on */
 

@@ -8,6 +8,7 @@
 
 #include "base/bytes.h"
 #include "base/half.h"
+#include "quant/grid.h"
 
 /* src: one block. codes: [block] as stored. entry: this block's part of the scale area. */
 typedef void split_fn(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row);
@@ -183,6 +184,65 @@ static void split_iq4_xs(const uint8_t *src, uint8_t *codes, uint8_t *entry, uin
     }
 }
 
+/* Formats of a grid: a factor of d per 32 or 16 elements. */
+static void put_grid(nib__format format, int factors, const uint8_t *src, uint8_t *codes,
+                     uint8_t *entry, uint32_t row)
+{
+    nib__grid_block block;
+    nib__grid_split(format, src, &block);
+    uint8_t d[2] = {(uint8_t)block.d, (uint8_t)(block.d >> 8)};
+    put16(entry, 0, row, d);
+    for (int j = 0; j < factors; j++) {
+        entry[32 + j * 16 + (int)row] = (uint8_t)block.scales[j * (16 / factors)];
+    }
+    memcpy(codes, block.codes, sizeof block.codes);
+}
+
+static void split_iq1_s(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
+{
+    put_grid(NIB__IQ1_S, 8, src, codes, entry, row);
+}
+
+static void split_iq1_m(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
+{
+    put_grid(NIB__IQ1_M, 16, src, codes, entry, row);
+}
+
+static void split_iq2_xxs(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
+{
+    put_grid(NIB__IQ2_XXS, 8, src, codes, entry, row);
+}
+
+static void split_iq2_xs(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
+{
+    put_grid(NIB__IQ2_XS, 16, src, codes, entry, row);
+}
+
+static void split_iq2_s(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
+{
+    put_grid(NIB__IQ2_S, 16, src, codes, entry, row);
+}
+
+static void split_iq3_xxs(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
+{
+    put_grid(NIB__IQ3_XXS, 8, src, codes, entry, row);
+}
+
+static void split_iq3_s(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
+{
+    put_grid(NIB__IQ3_S, 8, src, codes, entry, row);
+}
+
+static void split_tq1_0(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
+{
+    put_grid(NIB__TQ1_0, 8, src, codes, entry, row);
+}
+
+static void split_tq2_0(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
+{
+    put_grid(NIB__TQ2_0, 8, src, codes, entry, row);
+}
+
 static split_fn *split_of(nib__format format)
 {
     switch (format) {
@@ -198,6 +258,15 @@ static split_fn *split_of(nib__format format)
     case NIB__Q5_K: return split_q5_k;
     case NIB__Q6_K: return split_q6_k;
     case NIB__IQ4_XS: return split_iq4_xs;
+    case NIB__IQ1_S: return split_iq1_s;
+    case NIB__IQ1_M: return split_iq1_m;
+    case NIB__IQ2_XXS: return split_iq2_xxs;
+    case NIB__IQ2_XS: return split_iq2_xs;
+    case NIB__IQ2_S: return split_iq2_s;
+    case NIB__IQ3_XXS: return split_iq3_xxs;
+    case NIB__IQ3_S: return split_iq3_s;
+    case NIB__TQ1_0: return split_tq1_0;
+    case NIB__TQ2_0: return split_tq2_0;
     case NIB__MXFP4: return split_mxfp4;
     case NIB__F32:
     case NIB__F16:

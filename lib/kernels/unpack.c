@@ -59,7 +59,7 @@ void nib__panel_scales(const nib__layout *layout, const uint8_t *panel, uint32_t
             s[r] = d * (float)entry[64 + sub * 32 + r];
             m[r] = -dmin * (float)entry[64 + sub * 32 + 16 + r];
         } else {
-            s[r] = d * (float)(int8_t)entry[32 + sub * 16 + r];
+            s[r] = d * layout->unit * (float)(int8_t)entry[32 + sub * 16 + r];
             m[r] = 0.0f;
         }
     }

@@ -27,4 +27,15 @@ void nib__decode_iq4_nl(const uint8_t *src, float *dst, size_t n);
 void nib__decode_iq4_xs(const uint8_t *src, float *dst, size_t n);
 void nib__decode_mxfp4(const uint8_t *src, float *dst, size_t n);
 
+/* grid.c: points of a grid, and ternary */
+void nib__decode_iq1_s(const uint8_t *src, float *dst, size_t n);
+void nib__decode_iq1_m(const uint8_t *src, float *dst, size_t n);
+void nib__decode_iq2_xxs(const uint8_t *src, float *dst, size_t n);
+void nib__decode_iq2_xs(const uint8_t *src, float *dst, size_t n);
+void nib__decode_iq2_s(const uint8_t *src, float *dst, size_t n);
+void nib__decode_iq3_xxs(const uint8_t *src, float *dst, size_t n);
+void nib__decode_iq3_s(const uint8_t *src, float *dst, size_t n);
+void nib__decode_tq1_0(const uint8_t *src, float *dst, size_t n);
+void nib__decode_tq2_0(const uint8_t *src, float *dst, size_t n);
+
 #endif

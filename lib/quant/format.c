@@ -36,9 +36,18 @@ static const nib__format_info formats[] = {
     {NIB__Q4_K, "Q4_K", 256, 144, nib__decode_q4_k},
     {NIB__Q5_K, "Q5_K", 256, 176, nib__decode_q5_k},
     {NIB__Q6_K, "Q6_K", 256, 210, nib__decode_q6_k},
+    {NIB__IQ2_XXS, "IQ2_XXS", 256, 66, nib__decode_iq2_xxs},
+    {NIB__IQ2_XS, "IQ2_XS", 256, 74, nib__decode_iq2_xs},
+    {NIB__IQ3_XXS, "IQ3_XXS", 256, 98, nib__decode_iq3_xxs},
+    {NIB__IQ1_S, "IQ1_S", 256, 50, nib__decode_iq1_s},
     {NIB__IQ4_NL, "IQ4_NL", 32, 18, nib__decode_iq4_nl},
+    {NIB__IQ3_S, "IQ3_S", 256, 110, nib__decode_iq3_s},
+    {NIB__IQ2_S, "IQ2_S", 256, 82, nib__decode_iq2_s},
     {NIB__IQ4_XS, "IQ4_XS", 256, 136, nib__decode_iq4_xs},
+    {NIB__IQ1_M, "IQ1_M", 256, 56, nib__decode_iq1_m},
     {NIB__BF16, "BF16", 1, 2, decode_bf16},
+    {NIB__TQ1_0, "TQ1_0", 256, 54, nib__decode_tq1_0},
+    {NIB__TQ2_0, "TQ2_0", 256, 66, nib__decode_tq2_0},
     {NIB__MXFP4, "MXFP4", 32, 17, nib__decode_mxfp4},
 };
 

@@ -20,9 +20,18 @@ typedef enum nib__format {
     NIB__Q4_K = 12,
     NIB__Q5_K = 13,
     NIB__Q6_K = 14,
+    NIB__IQ2_XXS = 16,
+    NIB__IQ2_XS = 17,
+    NIB__IQ3_XXS = 18,
+    NIB__IQ1_S = 19,
     NIB__IQ4_NL = 20,
+    NIB__IQ3_S = 21,
+    NIB__IQ2_S = 22,
     NIB__IQ4_XS = 23,
+    NIB__IQ1_M = 29,
     NIB__BF16 = 30,
+    NIB__TQ1_0 = 34,
+    NIB__TQ2_0 = 35,
     NIB__MXFP4 = 39,
     /* Ours alone, in memory only: no file has it, nib__format_find does not know it. */
     NIB__I8R = 0x100 /* int8, one float32 scale per output row */
@@ -47,6 +56,8 @@ const char *nib__format_type_name(uint32_t type_id);
 /* Signed 4-bit code books shared with the kernels. */
 extern const int8_t nib__iq4nl_values[16];
 extern const int8_t nib__mxfp4_values[16]; /* twice the E2M1 value */
+extern const int8_t nib__iq1_values[16], nib__iq2_values[16];      /* eight times the value */
+extern const int8_t nib__iq3xxs_values[16], nib__iq3s_values[16];  /* four times; the value */
 
 /* 6-bit scale (sc) and min (m) number j (0..7) out of the 12 packed bytes of Q4_K and Q5_K. */
 void nib__k4_scale_min(const uint8_t packed[12], int j, uint8_t *sc, uint8_t *m);

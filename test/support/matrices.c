@@ -17,9 +17,10 @@ const weight_kind weight_kinds[N_WEIGHT_KINDS] = {
 };
 
 const nib__format all_formats[N_FORMATS] = {
-    NIB__F32,  NIB__F16,    NIB__BF16,   NIB__Q4_0,  NIB__Q4_1, NIB__Q5_0,
-    NIB__Q5_1, NIB__Q8_0,   NIB__Q2_K,   NIB__Q3_K,  NIB__Q4_K, NIB__Q5_K,
-    NIB__Q6_K, NIB__IQ4_NL, NIB__IQ4_XS, NIB__MXFP4, NIB__I8R,
+    NIB__F32,     NIB__F16,   NIB__BF16,  NIB__Q4_0,  NIB__Q4_1,    NIB__Q5_0,   NIB__Q5_1,
+    NIB__Q8_0,    NIB__Q2_K,  NIB__Q3_K,  NIB__Q4_K,  NIB__Q5_K,    NIB__Q6_K,   NIB__IQ4_NL,
+    NIB__IQ4_XS,  NIB__MXFP4, NIB__IQ1_S, NIB__IQ1_M, NIB__IQ2_XXS, NIB__IQ2_XS, NIB__IQ2_S,
+    NIB__IQ3_XXS, NIB__IQ3_S, NIB__TQ1_0, NIB__TQ2_0, NIB__I8R,
 };
 
 static const char *const row_kinds[N_ROW_KINDS] = {
@@ -52,7 +53,7 @@ size_t file_row_bytes(nib__format format, uint32_t k)
 static const int *half_fields(nib__format format)
 {
     static const int first[] = {0, -1}, pair[] = {0, 2, -1}, q2[] = {80, 82, -1}, q3[] = {108, -1},
-                     q6[] = {208, -1}, none[] = {-1};
+                     q6[] = {208, -1}, tq1[] = {52, -1}, tq2[] = {64, -1}, none[] = {-1};
     switch (format) {
     case NIB__Q4_1:
     case NIB__Q5_1:
@@ -61,6 +62,9 @@ static const int *half_fields(nib__format format)
     case NIB__Q2_K: return q2;
     case NIB__Q3_K: return q3;
     case NIB__Q6_K: return q6;
+    case NIB__TQ1_0: return tq1;
+    case NIB__TQ2_0: return tq2;
+    case NIB__IQ1_M:
     case NIB__MXFP4: return none;
     default: return first;
     }
@@ -89,6 +93,12 @@ static void make_block(const nib__format_info *info, const weight_kind *kind, rn
         float sign = rng_below(r, 4) == 0 ? -1.0f : 1.0f;
         float jitter = kind->fill < 0 ? 0.5f + 0.5f * rng_float(r) : 1.0f;
         put16(dst + *field, nib__f16_of_f32(sign * jitter * kind->scale));
+    }
+    if (info->format == NIB__IQ1_M) { /* a nibble of d in the top of four words */
+        uint16_t d = nib__f16_of_f32(kind->scale);
+        for (int i = 0; i < 4; i++) {
+            dst[49 + 2 * i] = (uint8_t)((dst[49 + 2 * i] & 15) | (d >> (4 * i) & 15) << 4);
+        }
     }
     if (info->format == NIB__MXFP4) {
         dst[0] = (uint8_t)(kind->scale == 0.0f   ? rng_below(r, 2)

@@ -13,7 +13,7 @@ typedef struct weight_kind {
     float scale; /* magnitude of the f16 scales */
 } weight_kind;
 
-enum { N_WEIGHT_KINDS = 8, N_ROW_KINDS = 8, N_FORMATS = 17 };
+enum { N_WEIGHT_KINDS = 8, N_ROW_KINDS = 8, N_FORMATS = 26 };
 extern const weight_kind weight_kinds[N_WEIGHT_KINDS];
 extern const nib__format all_formats[N_FORMATS];
 

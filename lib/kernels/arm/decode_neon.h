@@ -61,12 +61,14 @@ static void decode_any(uint32_t rows, const nib__packed *w, const uint8_t *codes
 {
     switch (code_class_of(w->layout)) {
     case CODES_2: decode_class(CODES_2, 4, rows, w, codes, s, x, y); break;
+    case CODES_TERNARY: decode_class(CODES_TERNARY, 8, rows, w, codes, s, x, y); break;
     case CODES_3: decode_class(CODES_3, 4, rows, w, codes, s, x, y); break;
     case CODES_4: decode_class(CODES_4, 8, rows, w, codes, s, x, y); break;
     case CODES_5: decode_class(CODES_5, 8, rows, w, codes, s, x, y); break;
     case CODES_6: decode_class(CODES_6, 4, rows, w, codes, s, x, y); break;
     case CODES_8: decode_class(CODES_8, 8, rows, w, codes, s, x, y); break;
     case CODES_BOOK: decode_class(CODES_BOOK, 8, rows, w, codes, s, x, y); break;
+    case CODES_BOOK_16: decode_class(CODES_BOOK, 4, rows, w, codes, s, x, y); break;
     }
 }
 

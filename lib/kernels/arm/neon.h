@@ -15,7 +15,7 @@
 NIB_INLINE int32_t signed_zero(const nib__layout *layout)
 {
     code_class c = code_class_of(layout);
-    return c == CODES_8 || c == CODES_BOOK ? 0 : layout->zero;
+    return c == CODES_8 || class_has_book(c) ? 0 : layout->zero;
 }
 
 /* Bits of every byte from `from` up, moved to bit `to`, under the mask. Constants all three. */
@@ -33,6 +33,7 @@ NIB_INLINE int8x16_t code_line(code_class c, const uint8_t *group, int j, int h,
     uint8x16_t code = vdupq_n_u8(0);
     switch (c) {
     case CODES_8: code = veorq_u8(vld1q_u8(at + 64 * j), vdupq_n_u8(0x80)); break;
+    case CODES_TERNARY:
     case CODES_2: code = masked_bits(at + 64 * (j / 4), 2 * (j % 4), 0, 3); break;
     case CODES_3:
         code = masked_bits(at + 64 * (j / 4), 2 * (j % 4), 0, 3);
@@ -47,7 +48,9 @@ NIB_INLINE int8x16_t code_line(code_class c, const uint8_t *group, int j, int h,
         code = masked_bits(at + 64 * (j / 2), 4 * (j % 2), 0, 15);
         code = vorrq_u8(code, masked_bits(at + 256 + 64 * (j / 4), 2 * (j % 4), 4, 48));
         break;
-    case CODES_BOOK: return vqtbl1q_s8(book, masked_bits(at + 64 * (j / 2), 4 * (j % 2), 0, 15));
+    case CODES_BOOK:
+    case CODES_BOOK_16:
+        return vqtbl1q_s8(book, masked_bits(at + 64 * (j / 2), 4 * (j % 2), 0, 15));
     }
     return vreinterpretq_s8_u8(code);
 }

@@ -32,12 +32,14 @@ NIB_INLINE void expand_codes(code_class c, const nib__packed *w, const uint8_t *
 static void expand_panel(const nib__packed *w, const uint8_t *codes, int8_t *to)
 {
     switch (code_class_of(w->layout)) {
+    case CODES_TERNARY:
     case CODES_2: expand_codes(CODES_2, w, codes, to); break;
     case CODES_3: expand_codes(CODES_3, w, codes, to); break;
     case CODES_4: expand_codes(CODES_4, w, codes, to); break;
     case CODES_5: expand_codes(CODES_5, w, codes, to); break;
     case CODES_6: expand_codes(CODES_6, w, codes, to); break;
     case CODES_8: expand_codes(CODES_8, w, codes, to); break;
+    case CODES_BOOK_16:
     case CODES_BOOK: expand_codes(CODES_BOOK, w, codes, to); break;
     }
 }

@@ -142,6 +142,7 @@ static void expand_entry(const nib__layout *layout, const uint8_t *entry, uint32
     uint32_t parts = layout->block / layout->scale_group;
     float32x4_t d =
         layout->format == NIB__MXFP4 ? load_bf16(entry + 2 * h) : load_f16(entry + 2 * h);
+    d = vmulq_n_f32(d, layout->unit);
     float32x4_t dmin = vdupq_n_f32(0.0f);
     if (layout->has_min) dmin = load_f16(entry + 32 + 2 * h);
     if (layout->block == 32) {

@@ -33,6 +33,7 @@ NIB_INLINE __m256i code_line(code_class c, const uint8_t *group, int j, int h, _
     __m256i low;
     switch (c) {
     case CODES_8: return load_256(at + 64 * j);
+    case CODES_TERNARY:
     case CODES_2: return masked_bits(at + 64 * (j / 4), 2 * (j % 4), 0, 3);
     case CODES_3:
         low = masked_bits(at + 64 * (j / 4), 2 * (j % 4), 0, 3);
@@ -45,6 +46,7 @@ NIB_INLINE __m256i code_line(code_class c, const uint8_t *group, int j, int h, _
         low = masked_bits(at + 64 * (j / 2), 4 * (j % 2), 0, 15);
         return _mm256_or_si256(low, masked_bits(at + 256 + 64 * (j / 4), 2 * (j % 4), 4, 48));
     case CODES_BOOK:
+    case CODES_BOOK_16:
         return _mm256_shuffle_epi8(book, masked_bits(at + 64 * (j / 2), 4 * (j % 2), 0, 15));
     }
     return _mm256_setzero_si256();

@@ -110,7 +110,7 @@ NIB_INLINE void expand_coded(nib__format f, const nib__packed *w, uint32_t panel
     const uint8_t *codes = start + w->code_offset + first * group_bytes(f);
     __m512i book = load_book(f, w->layout);
     for (uint32_t at = first; at < first + count; entry += scale_bytes(f)) {
-        block_scale scales = load_block_scale(f, entry);
+        block_scale scales = load_block_scale(f, w->layout->unit, entry);
         uint32_t g = at % block_groups(f), end = block_groups(f);
         if (end - g > first + count - at) end = g + (first + count - at);
         for (; g < end; g++, at++, codes += group_bytes(f), tiles += 1024) {
@@ -130,7 +130,7 @@ NIB_INLINE void expand_coded(nib__format f, const nib__packed *w, uint32_t panel
 void nib__expand_coded_amx(const nib__packed *w, uint32_t panel, uint32_t first, uint32_t count,
                            uint8_t *tiles)
 {
-    switch (w->layout->format) {
+    switch (panel_twin(w->layout->format)) {
     case NIB__Q4_0: expand_coded(NIB__Q4_0, w, panel, first, count, tiles); break;
     case NIB__Q4_1: expand_coded(NIB__Q4_1, w, panel, first, count, tiles); break;
     case NIB__Q5_0: expand_coded(NIB__Q5_0, w, panel, first, count, tiles); break;
@@ -142,6 +142,8 @@ void nib__expand_coded_amx(const nib__packed *w, uint32_t panel, uint32_t first,
     case NIB__Q5_K: expand_coded(NIB__Q5_K, w, panel, first, count, tiles); break;
     case NIB__Q6_K: expand_coded(NIB__Q6_K, w, panel, first, count, tiles); break;
     case NIB__IQ4_NL: expand_coded(NIB__IQ4_NL, w, panel, first, count, tiles); break;
+    case NIB__IQ2_XS: expand_coded(NIB__IQ2_XS, w, panel, first, count, tiles); break;
+    case NIB__TQ2_0: expand_coded(NIB__TQ2_0, w, panel, first, count, tiles); break;
     case NIB__IQ4_XS: expand_coded(NIB__IQ4_XS, w, panel, first, count, tiles); break;
     case NIB__MXFP4: expand_coded(NIB__MXFP4, w, panel, first, count, tiles); break;
     default: break;

@@ -28,7 +28,7 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
     uint32_t n_blocks = w->k / (block_groups(f) * NIB__GROUP);
     uint32_t k = 0;
     for (uint32_t b = 0; b < n_blocks; b++, entry += scale_bytes(f)) {
-        block_scale scales = load_block_scale(f, entry);
+        block_scale scales = load_block_scale(f, w->layout->unit, entry);
         NIB_UNROLL
         for (size_t i = 0; i < scale_bytes(f); i += 64) {
             _mm_prefetch((const char *)entry + PREFETCH_SCALES + i, _MM_HINT_T0);
@@ -97,7 +97,7 @@ NIB_INLINE void decode_run(nib__format f, const nib__packed *w, uint32_t first, 
 static void decode_rows(const nib__packed *w, uint32_t first, uint32_t count, const nib__row16 *x,
                         uint32_t m, float *y, size_t ldy)
 {
-    switch (w->layout->format) {
+    switch (panel_twin(w->layout->format)) {
     case NIB__Q4_0: decode_run(NIB__Q4_0, w, first, count, x, m, y, ldy); break;
     case NIB__Q4_1: decode_run(NIB__Q4_1, w, first, count, x, m, y, ldy); break;
     case NIB__Q5_0: decode_run(NIB__Q5_0, w, first, count, x, m, y, ldy); break;
@@ -109,6 +109,8 @@ static void decode_rows(const nib__packed *w, uint32_t first, uint32_t count, co
     case NIB__Q5_K: decode_run(NIB__Q5_K, w, first, count, x, m, y, ldy); break;
     case NIB__Q6_K: decode_run(NIB__Q6_K, w, first, count, x, m, y, ldy); break;
     case NIB__IQ4_NL: decode_run(NIB__IQ4_NL, w, first, count, x, m, y, ldy); break;
+    case NIB__IQ2_XS: decode_run(NIB__IQ2_XS, w, first, count, x, m, y, ldy); break;
+    case NIB__TQ2_0: decode_run(NIB__TQ2_0, w, first, count, x, m, y, ldy); break;
     case NIB__IQ4_XS: decode_run(NIB__IQ4_XS, w, first, count, x, m, y, ldy); break;
     case NIB__MXFP4: decode_run(NIB__MXFP4, w, first, count, x, m, y, ldy); break;
     default: break; /* float formats go to decode_float */

@@ -56,7 +56,7 @@ NIB_INLINE void expand_codes(code_class c, const nib__packed *w, const uint8_t *
             NIB_UNROLL
             for (int h = 0; h < 2; h++) {
                 __m256i line = code_line(c, codes, j, h, book);
-                if (SIGNED_CODES && (c == CODES_8 || c == CODES_BOOK)) {
+                if (SIGNED_CODES && (c == CODES_8 || class_has_book(c))) {
                     line = _mm256_sub_epi8(line, _mm256_set1_epi8((char)w->layout->zero));
                 }
                 _mm256_store_si256((__m256i *)(void *)(to + 64 * j + 32 * h), line);
@@ -71,12 +71,14 @@ static void expand_panel(const nib__packed *w, uint32_t p, const strip *t)
     code_class c = code_class_of(w->layout);
     nib__expand_scales_avx2(w->layout, panel, w->k, t->scale, t->mins);
     switch (c) {
+    case CODES_TERNARY:
     case CODES_2: expand_codes(CODES_2, w, codes, t->codes); break;
     case CODES_3: expand_codes(CODES_3, w, codes, t->codes); break;
     case CODES_4: expand_codes(CODES_4, w, codes, t->codes); break;
     case CODES_5: expand_codes(CODES_5, w, codes, t->codes); break;
     case CODES_6: expand_codes(CODES_6, w, codes, t->codes); break;
     case CODES_8: expand_codes(CODES_8, w, codes, t->codes); break;
+    case CODES_BOOK_16:
     case CODES_BOOK: expand_codes(CODES_BOOK, w, codes, t->codes); break;
     }
 }

@@ -57,6 +57,7 @@ static void prefill_panel(const nib__packed *w, uint32_t rows, const strip *t, c
     bool mins = w->layout->has_min;
     switch (code_class_of(w->layout)) {
     case CODES_2: prefill_mode(4, 4, OFFSET_MIN, rows, w, t, x, rest, n, y, ldy); break;
+    case CODES_TERNARY: prefill_mode(8, 8, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy); break;
     case CODES_3: prefill_mode(4, 4, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy); break;
     case CODES_4:
         if (mins)
@@ -71,6 +72,7 @@ static void prefill_panel(const nib__packed *w, uint32_t rows, const strip *t, c
             prefill_mode(4, 8, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy);
         break;
     case CODES_6: prefill_mode(2, 4, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy); break;
+    case CODES_BOOK_16: prefill_mode(1, 4, OFFSET_NONE, rows, w, t, x, rest, n, y, ldy); break;
     case CODES_8:
     case CODES_BOOK: prefill_mode(1, 8, OFFSET_NONE, rows, w, t, x, rest, n, y, ldy); break;
     }

@@ -139,7 +139,7 @@ NIB_INLINE void unpack_panel(nib__format f, const nib__packed *w, uint32_t panel
     const __m512i zero = _mm512_set1_epi8((char)code_zero(f)), minus = _mm512_set1_epi8(-128);
     __m512i book = load_book(f, w->layout);
     for (uint32_t k = 0; k < w->k; entry += scale_bytes(f)) {
-        block_scale scales = load_block_scale(f, entry);
+        block_scale scales = load_block_scale(f, w->layout->unit, entry);
         for (uint32_t g = 0; g < block_groups(f); g++, k += NIB__GROUP, codes += group_bytes(f)) {
             __m512i line[8];
             unpack_group(f, codes, book, line);
@@ -169,7 +169,7 @@ NIB_INLINE void unpack_panel(nib__format f, const nib__packed *w, uint32_t panel
 
 static void unpack(const nib__packed *w, uint32_t panel, int half, uint8_t *strip)
 {
-    switch (w->layout->format) {
+    switch (panel_twin(w->layout->format)) {
     case NIB__Q4_0: unpack_panel(NIB__Q4_0, w, panel, half, strip); break;
     case NIB__Q4_1: unpack_panel(NIB__Q4_1, w, panel, half, strip); break;
     case NIB__Q5_0: unpack_panel(NIB__Q5_0, w, panel, half, strip); break;
@@ -181,6 +181,8 @@ static void unpack(const nib__packed *w, uint32_t panel, int half, uint8_t *stri
     case NIB__Q5_K: unpack_panel(NIB__Q5_K, w, panel, half, strip); break;
     case NIB__Q6_K: unpack_panel(NIB__Q6_K, w, panel, half, strip); break;
     case NIB__IQ4_NL: unpack_panel(NIB__IQ4_NL, w, panel, half, strip); break;
+    case NIB__IQ2_XS: unpack_panel(NIB__IQ2_XS, w, panel, half, strip); break;
+    case NIB__TQ2_0: unpack_panel(NIB__TQ2_0, w, panel, half, strip); break;
     case NIB__IQ4_XS: unpack_panel(NIB__IQ4_XS, w, panel, half, strip); break;
     case NIB__MXFP4: unpack_panel(NIB__MXFP4, w, panel, half, strip); break;
     default: break; /* float formats go to prefill_float */

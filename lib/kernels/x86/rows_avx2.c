@@ -239,6 +239,7 @@ void nib__expand_scales_avx2(const nib__layout *layout, const uint8_t *panel, ui
                 d = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
             }
             if (layout->has_min) dmin = load_f16(entry + 32 + 2 * h);
+            d = _mm256_mul_ps(d, _mm256_set1_ps(layout->unit));
             if (layout->block == 32) {
                 _mm256_storeu_ps(s, d);
                 if (layout->has_min) _mm256_storeu_ps(m, dmin);

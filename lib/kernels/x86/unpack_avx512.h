@@ -18,6 +18,7 @@
 NIB_INLINE int code_bits(nib__format f)
 {
     switch (f) {
+    case NIB__TQ2_0:
     case NIB__Q2_K: return 2;
     case NIB__Q3_K: return 3;
     case NIB__Q5_0:
@@ -32,7 +33,7 @@ NIB_INLINE int code_bits(nib__format f)
 /* Codes are indices into a 16-entry book of signed bytes. */
 NIB_INLINE int has_book(nib__format f)
 {
-    return f == NIB__IQ4_NL || f == NIB__IQ4_XS || f == NIB__MXFP4;
+    return f == NIB__IQ4_NL || f == NIB__IQ4_XS || f == NIB__IQ2_XS || f == NIB__MXFP4;
 }
 
 NIB_INLINE int code_zero(nib__format f)
@@ -42,9 +43,11 @@ NIB_INLINE int code_zero(nib__format f)
     case NIB__Q5_0: return 16;
     case NIB__Q6_K: return 32;
     case NIB__Q3_K: return 4;
+    case NIB__TQ2_0: return 1;
     case NIB__Q8_0:
     case NIB__IQ4_NL:
     case NIB__IQ4_XS:
+    case NIB__IQ2_XS:
     case NIB__MXFP4: return 128;
     default: return 0;
     }
@@ -64,6 +67,8 @@ NIB_INLINE uint32_t block_groups(nib__format f)
     case NIB__Q4_K:
     case NIB__Q5_K:
     case NIB__Q6_K:
+    case NIB__IQ2_XS:
+    case NIB__TQ2_0:
     case NIB__IQ4_XS: return 8;
     default: return 1;
     }
@@ -72,7 +77,7 @@ NIB_INLINE uint32_t block_groups(nib__format f)
 /* Scales per group of 32 k. */
 NIB_INLINE int group_scales(nib__format f)
 {
-    return f == NIB__Q2_K || f == NIB__Q3_K || f == NIB__Q6_K ? 2 : 1;
+    return f == NIB__Q2_K || f == NIB__Q3_K || f == NIB__Q6_K || f == NIB__IQ2_XS ? 2 : 1;
 }
 
 NIB_INLINE size_t group_bytes(nib__format f)
@@ -89,7 +94,9 @@ NIB_INLINE size_t scale_bytes(nib__format f)
     case NIB__Q5_K: return 64 + 8 * 32;
     case NIB__Q2_K: return 64 + 16 * 32;
     case NIB__Q3_K:
+    case NIB__IQ2_XS:
     case NIB__Q6_K: return 32 + 16 * 16;
+    case NIB__TQ2_0:
     case NIB__IQ4_XS: return 32 + 8 * 16;
     default: return 32;
     }
@@ -180,7 +187,7 @@ typedef struct block_scale {
     const uint8_t *parts; /* per scale group: factors of d and dmin */
 } block_scale;
 
-NIB_INLINE block_scale load_block_scale(nib__format f, const uint8_t *entry)
+NIB_INLINE block_scale load_block_scale(nib__format f, float unit, const uint8_t *entry)
 {
     block_scale b = {_mm512_setzero_ps(), _mm512_setzero_ps(), entry + 32};
     if (f == NIB__MXFP4) { /* bf16: the high half of a float32 */
@@ -189,6 +196,8 @@ NIB_INLINE block_scale load_block_scale(nib__format f, const uint8_t *entry)
         return b;
     }
     b.d = load_f16(entry);
+    /* Formats with a unit other than 1 are twins of these two. */
+    if (f == NIB__IQ4_XS || f == NIB__IQ2_XS) b.d = _mm512_mul_ps(b.d, _mm512_set1_ps(unit));
     if (has_min(f)) {
         b.dmin = load_f16(entry + 32);
         b.parts = entry + 64;
@@ -203,7 +212,8 @@ NIB_INLINE void group_scale(nib__format f, const block_scale *b, uint32_t i, __m
         *s = _mm512_mul_ps(b->d, load_u8(b->parts + 32 * (size_t)i));
         __m512 product = _mm512_mul_ps(b->dmin, load_u8(b->parts + 32 * (size_t)i + 16));
         *m = _mm512_xor_ps(product, _mm512_set1_ps(-0.0f));
-    } else if (f == NIB__Q6_K || f == NIB__Q3_K || f == NIB__IQ4_XS) {
+    } else if (f == NIB__Q6_K || f == NIB__Q3_K || f == NIB__IQ4_XS || f == NIB__IQ2_XS ||
+               f == NIB__TQ2_0) {
         *s = _mm512_mul_ps(b->d, load_i8(b->parts + 16 * (size_t)i));
     } else {
         *s = b->d;
