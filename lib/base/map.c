@@ -28,12 +28,17 @@ static const char *why(int error)
     }
 }
 
-nib_status nib__map_open(const char *path, nib__map *map, nib_error *err)
+/* O_NONBLOCK: a named pipe must be refused, not waited for. */
+static int open_to_read(const char *path)
+{
+    return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+}
+
+/* `fd`: what open_to_read gave. */
+static nib_status map_descriptor(int fd, const char *path, nib__map *map, nib_error *err)
 {
     struct stat st;
     nib_status status;
-    /* O_NONBLOCK: a named pipe must be refused, not waited for. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0) {
         return nib__fail(err, NIB_ERR_IO, "%s: cannot open: %s (errno %d)", path, why(errno),
                          errno);
@@ -62,6 +67,28 @@ nib_status nib__map_open(const char *path, nib__map *map, nib_error *err)
 fail:
     close(fd);
     return status;
+}
+
+nib_status nib__map_open(const char *path, nib__map *map, nib_error *err)
+{
+    return map_descriptor(open_to_read(path), path, map, err);
+}
+
+int32_t nib__map_open_if(const char *path, nib__map *map, nib_error *err)
+{
+    int fd = open_to_read(path);
+    if (fd < 0 && errno == ENOENT) return NIB__NO_FILE;
+    return map_descriptor(fd, path, map, err);
+}
+
+bool nib__map_is_directory(const char *path)
+{
+    struct stat st;
+    int fd = open_to_read(path);
+    if (fd < 0) return false;
+    bool is = fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+    close(fd);
+    return is;
 }
 
 nib__map nib__map_memory(const void *data, size_t size)

@@ -16,6 +16,12 @@ typedef struct nib__map {
 /* Maps a regular file privately, read only. The descriptor stays open for nib__map_check. */
 nib_status nib__map_open(const char *path, nib__map *map, nib_error *err);
 
+/* The same, or NIB__NO_FILE and no message if there is no file of that name. */
+enum { NIB__NO_FILE = 1 };
+int32_t nib__map_open_if(const char *path, nib__map *map, nib_error *err);
+
+bool nib__map_is_directory(const char *path);
+
 /* Memory of the caller dressed as a mapping. */
 nib__map nib__map_memory(const void *data, size_t size);
 

@@ -132,18 +132,22 @@ int32_t nib__gguf_i64(const nib__gguf *gguf, const char *key, int64_t min, int64
 int32_t nib__meta_u32(const nib__source *s, const char *key, uint32_t *value, nib_error *err)
 {
     int64_t wide;
-    int32_t status = nib__gguf_i64(nib__source_meta(s), key, 0, UINT32_MAX, &wide, err);
+    int32_t status = s->hf != NULL
+                         ? nib__hf_i64(s->hf, key, 0, UINT32_MAX, &wide, err)
+                         : nib__gguf_i64(nib__source_meta(s), key, 0, UINT32_MAX, &wide, err);
     if (status == NIB_OK) *value = (uint32_t)wide;
     return status;
 }
 
 int32_t nib__meta_i64(const nib__source *s, const char *key, int64_t *value, nib_error *err)
 {
+    if (s->hf != NULL) return nib__hf_i64(s->hf, key, INT64_MIN, INT64_MAX, value, err);
     return nib__gguf_i64(nib__source_meta(s), key, INT64_MIN, INT64_MAX, value, err);
 }
 
 int32_t nib__meta_f32(const nib__source *s, const char *key, float *value, nib_error *err)
 {
+    if (s->hf != NULL) return nib__hf_f32(s->hf, key, value, err);
     const nib__gguf *gguf = nib__source_meta(s);
     const nib__gguf_key *found = nib__gguf_find(gguf, key);
     if (found == NULL) return NIB__ABSENT;
@@ -163,6 +167,7 @@ int32_t nib__meta_f32(const nib__source *s, const char *key, float *value, nib_e
 
 int32_t nib__meta_bool(const nib__source *s, const char *key, int32_t *value, nib_error *err)
 {
+    if (s->hf != NULL) return nib__hf_bool(s->hf, key, value, err);
     const nib__gguf *gguf = nib__source_meta(s);
     const nib__gguf_key *found = nib__gguf_find(gguf, key);
     if (found == NULL) return NIB__ABSENT;
@@ -176,6 +181,7 @@ int32_t nib__meta_bool(const nib__source *s, const char *key, int32_t *value, ni
 
 int32_t nib__meta_str(const nib__source *s, const char *key, nib__str *value, nib_error *err)
 {
+    if (s->hf != NULL) return nib__hf_str(s->hf, key, value, err);
     const nib__gguf *gguf = nib__source_meta(s);
     const nib__gguf_key *found = nib__gguf_find(gguf, key);
     if (found == NULL) return NIB__ABSENT;
@@ -188,6 +194,7 @@ int32_t nib__meta_str(const nib__source *s, const char *key, nib__str *value, ni
 int32_t nib__meta_array(const nib__source *s, const char *key, nib__meta_type type,
                         nib__array *value, nib_error *err)
 {
+    if (s->hf != NULL) return nib__hf_get_array(s->hf, key, type, value, err);
     const nib__gguf *gguf = nib__source_meta(s);
     const nib__gguf_key *found = nib__gguf_find(gguf, key);
     if (found == NULL) return NIB__ABSENT;
@@ -210,6 +217,7 @@ int32_t nib__meta_array(const nib__source *s, const char *key, nib__meta_type ty
 
 int32_t nib__meta_type_of(const nib__source *s, const char *key)
 {
+    if (s->hf != NULL) return nib__hf_type_of(s->hf, key);
     const nib__gguf_key *found = nib__gguf_find(nib__source_meta(s), key);
     return found != NULL ? (int32_t)found->type : -1;
 }

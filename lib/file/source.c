@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * One GGUF file, or all parts of a split one, as one source of tensors and metadata. Split files:
- * part i of n is named PREFIX-0000i-of-0000n.gguf, counted from 1; keys split.no (from 0),
- * split.count and split.tensors.count; all other metadata is in the first part. */
+ * One source of tensors and metadata, whatever the files are: opening, finding tensors by name,
+ * watching and dropping mappings. */
 #include "file/source.h"
 
 #include <string.h>
@@ -9,121 +8,12 @@
 #include "base/sort.h"
 #include "file/source_private.h"
 
-/* ---- one part ---- */
-
-typedef struct split {
-    uint32_t no, count;
-    int64_t n_tensors; /* of the whole model */
-} split;
-
-/* A file without split keys is part 0 of 1. */
-static nib_status read_split(const nib__gguf *gguf, split *sp, nib_error *err)
+/* The file that holds a part's tensors. */
+static const nib__map *map_of(const nib__source *source, uint32_t part, const char **path)
 {
-    int64_t no = 0, count = 1, n_tensors = 0;
-    int32_t status = nib__gguf_i64(gguf, "split.count", 0, UINT16_MAX, &count, err);
-    if (status < 0) return status;
-    if (count < 2) count = 1;
-    if (count > 1) {
-        status = nib__gguf_i64(gguf, "split.no", 0, count - 1, &no, err);
-        if (status == NIB_OK)
-            status = nib__gguf_i64(gguf, "split.tensors.count", 0, NIB__GGUF_MAX_TENSORS,
-                                   &n_tensors, err);
-        if (status < 0) return status;
-        if (status == NIB__ABSENT) {
-            return nib__gguf_fail(gguf, err, NIB_ERR_FORMAT, NIB_NO_OFFSET,
-                                  "split.count is %lld, but split.no or split.tensors.count is "
-                                  "missing",
-                                  (long long)count);
-        }
-    }
-    *sp = (split){(uint32_t)no, (uint32_t)count, n_tensors};
-    return NIB_OK;
-}
-
-/* Takes over the mapping, on failure too. */
-static nib_status parse_part(const nib_allocator *mem, const nib__map *map, const char *path,
-                             size_t path_len, nib__gguf *part, split *sp, nib_error *err)
-{
-    *part = (nib__gguf){.mem = *mem, .map = *map};
-    part->path = nib__strndup(mem, path, path_len);
-    nib_status status;
-    if (part->path == NULL) {
-        status = nib__fail(err, NIB_ERR_MEMORY, "out of memory for a file name");
-    } else {
-        status = nib__gguf_parse(part, err);
-        if (status == NIB_OK) status = read_split(part, sp, err);
-    }
-    if (status != NIB_OK) nib__gguf_free(part);
-    return status;
-}
-
-/* ---- the other parts ---- */
-
-enum { SUFFIX_LEN = 20 }; /* "-00001-of-00003.gguf" */
-
-static void put_five_digits(char *at, uint32_t value)
-{
-    for (int i = 4; i >= 0; i--, value /= 10) at[i] = (char)('0' + value % 10);
-}
-
-/* Makes the file name of part `no` of `count` out of any part's name, in place. */
-static void name_part(char *path, size_t len, uint32_t no, uint32_t count)
-{
-    char *suffix = path + len - SUFFIX_LEN;
-    memcpy(suffix, "-00000-of-00000.gguf", SUFFIX_LEN);
-    put_five_digits(suffix + 1, no + 1);
-    put_five_digits(suffix + 10, count);
-}
-
-/* The parts opened so far are source->parts[0 .. no). */
-static nib_status open_part(nib__source *source, const char *path, size_t len, const split *whole,
-                            uint32_t no, nib_error *err)
-{
-    void *parts = source->parts;
-    bool grown = nib__grow(&source->mem, &parts, &source->cap_parts, source->n_parts + 1,
-                           sizeof *source->parts);
-    source->parts = parts;
-    if (!grown) return nib__fail(err, NIB_ERR_MEMORY, "out of memory for part %u", no + 1);
-
-    nib__map map;
-    nib__gguf *part = &source->parts[source->n_parts];
-    split sp;
-    nib_status status = nib__map_open(path, &map, err);
-    if (status == NIB_OK) status = parse_part(&source->mem, &map, path, len, part, &sp, err);
-    if (status != NIB_OK) return status;
-    source->n_parts++;
-    if (sp.no != no || sp.count != whole->count || sp.n_tensors != whole->n_tensors) {
-        return nib__gguf_fail(part, err, NIB_ERR_FORMAT, NIB_NO_OFFSET,
-                              "expected part %u of %u with %lld tensors in all, got part %u of %u "
-                              "with %lld",
-                              no + 1, whole->count, (long long)whole->n_tensors, sp.no + 1,
-                              sp.count, (long long)sp.n_tensors);
-    }
-    return NIB_OK;
-}
-
-/* `named` is the part that the caller named; it is opened again in its turn, so that all parts are
- * treated alike. */
-static nib_status open_parts(nib__source *source, const nib__gguf *named, const split *whole,
-                             nib_error *err)
-{
-    size_t len = strlen(named->path);
-    char *path = nib__strndup(&source->mem, named->path, len);
-    if (path == NULL) return nib__fail(err, NIB_ERR_MEMORY, "out of memory for a file name");
-    nib_status status = NIB_OK;
-    if (len >= SUFFIX_LEN) name_part(path, len, whole->no, whole->count);
-    if (len < SUFFIX_LEN || strcmp(path, named->path) != 0) {
-        status = nib__gguf_fail(
-            named, err, NIB_ERR_FORMAT, NIB_NO_OFFSET,
-            "part %u of %u of a split model: expected a file name ending in %s", whole->no + 1,
-            whole->count, len < SUFFIX_LEN ? "-NNNNN-of-NNNNN.gguf" : path + len - SUFFIX_LEN);
-    }
-    for (uint32_t no = 0; no < whole->count && status == NIB_OK; no++) {
-        name_part(path, len, no, whole->count);
-        status = open_part(source, path, len, whole, no, err);
-    }
-    nib__free(&source->mem, path);
-    return status;
+    const nib__hf *hf = source->hf;
+    *path = hf != NULL ? hf->shards[part].path : source->parts[part].path;
+    return hf != NULL ? &hf->shards[part].map : &source->parts[part].map;
 }
 
 /* ---- all tensors ---- */
@@ -134,40 +24,21 @@ static int compare_names(const void *ctx, uint32_t a, uint32_t b)
     return strcmp(tensors[a].name, tensors[b].name);
 }
 
-/* One array of tensors: the only part's own, or a copy of all. */
-static nib_status join_tensors(nib__source *source, const split *whole, nib_error *err)
+nib_status nib__source_reserve(nib__source *source, size_t count, nib_error *err)
 {
-    const nib__gguf *first = &source->parts[0];
-    for (size_t p = 0; p < source->n_parts; p++) source->n_tensors += source->parts[p].n_tensors;
-    if (source->n_parts == 1) {
-        source->tensors = first->tensors;
-        return NIB_OK;
-    }
-    if (source->n_tensors != (uint64_t)whole->n_tensors) {
-        return nib__gguf_fail(first, err, NIB_ERR_FORMAT, NIB_NO_OFFSET,
-                              "split.tensors.count is %lld, but the %zu parts hold %zu tensors",
-                              (long long)whole->n_tensors, source->n_parts, source->n_tensors);
-    }
-    if (source->n_tensors == 0) return NIB_OK;
-    source->tensors = nib__alloc_raw(&source->mem, source->n_tensors, sizeof *source->tensors);
-    if (source->tensors == NULL) {
-        return nib__fail(err, NIB_ERR_MEMORY, "out of memory for %zu tensors", source->n_tensors);
-    }
-    nib__tensor *at = source->tensors;
-    for (size_t p = 0; p < source->n_parts; p++) {
-        const nib__gguf *part = &source->parts[p];
-        for (size_t i = 0; i < part->n_tensors; i++, at++) {
-            *at = part->tensors[i];
-            at->part = (uint32_t)p;
-        }
-    }
-    return NIB_OK;
+    size_t need;
+    void *tensors = source->tensors;
+    bool grown =
+        nib__add(source->n_tensors, count, &need) &&
+        nib__grow(&source->mem, &tensors, &source->cap_tensors, need, sizeof *source->tensors);
+    source->tensors = tensors;
+    return grown ? NIB_OK : nib__fail(err, NIB_ERR_MEMORY, "out of memory for %zu tensors", count);
 }
 
-static nib_status index_tensors(nib__source *source, nib_error *err)
+nib_status nib__source_index(nib__source *source, nib_error *err)
 {
     size_t n = source->n_tensors;
-    if (n == 0) return NIB_OK;
+    if (n == 0 || source->by_name != NULL) return NIB_OK;
     source->by_name = nib__alloc_raw(&source->mem, n, sizeof *source->by_name);
     if (source->by_name == NULL)
         return nib__fail(err, NIB_ERR_MEMORY, "out of memory for %zu tensors", n);
@@ -178,83 +49,87 @@ static nib_status index_tensors(nib__source *source, nib_error *err)
             continue;
         const nib__tensor *t = &source->tensors[source->by_name[i]];
         nib__shown name = nib__show(t->name, strlen(t->name));
-        return nib__gguf_fail(&source->parts[t->part], err, NIB_ERR_FORMAT, NIB_NO_OFFSET,
-                              "tensor %s appears twice", name.text);
+        const char *file;
+        (void)map_of(source, t->part, &file);
+        nib__path path = nib__path_tail(file);
+        return nib__fail(err, NIB_ERR_FORMAT, "%s%s: tensor %s appears twice", path.dots, path.tail,
+                         name.text);
     }
     return NIB_OK;
 }
 
 /* ---- open and close ---- */
 
-/* Takes over the mapping, on failure too. */
-static nib_status open_map(const nib_allocator *mem, const nib__map *map, const char *path,
-                           nib__source **out, nib_error *err)
+static nib__source *new_source(const nib_allocator *mem, nib_error *err)
 {
-    nib__gguf named;
-    split whole;
-    nib_status status = parse_part(mem, map, path, strlen(path), &named, &whole, err);
-    if (status != NIB_OK) return status;
     nib__source *source = nib__alloc(mem, 1, sizeof *source);
-    if (source == NULL) {
-        status = nib__fail(err, NIB_ERR_MEMORY, "out of memory for a model file");
-        goto fail;
-    }
-    source->mem = *mem;
-    if (whole.count > 1) {
-        if (map->fd < 0) {
-            status = nib__gguf_fail(&named, err, NIB_ERR_UNSUPPORTED, NIB_NO_OFFSET,
-                                    "part %u of %u of a split model cannot be opened from memory",
-                                    whole.no + 1, whole.count);
-        } else {
-            status = open_parts(source, &named, &whole, err);
-        }
-        nib__gguf_free(&named);
-    } else {
-        source->parts = nib__alloc(mem, 1, sizeof *source->parts);
-        if (source->parts == NULL) {
-            status = nib__fail(err, NIB_ERR_MEMORY, "out of memory for a model file");
-        } else {
-            source->parts[0] = named;
-            named = (nib__gguf){.map.fd = -1};
-            source->n_parts = 1;
-        }
-    }
-    if (status == NIB_OK) status = join_tensors(source, &whole, err);
-    if (status == NIB_OK) status = index_tensors(source, err);
-    if (status != NIB_OK) goto fail;
-    *out = source;
-    return NIB_OK;
-fail:
-    nib__gguf_free(&named);
-    nib__source_close(source);
+    if (source == NULL)
+        nib__fail(err, NIB_ERR_MEMORY, "out of memory for a model file");
+    else
+        source->mem = *mem;
+    return source;
+}
+
+/* status: of filling the source; what is missing is then done here. */
+static nib_status finish(nib__source *source, nib_status status, nib__source **out, nib_error *err)
+{
+    if (status == NIB_OK) status = nib__source_index(source, err);
+    if (status == NIB_OK)
+        *out = source;
+    else
+        nib__source_close(source);
     return status;
 }
 
-nib_status nib__source_open(const nib_allocator *mem, const char *path, nib__source **source,
+static bool ends_with(const char *text, const char *end)
+{
+    size_t len = strlen(text), n = strlen(end);
+    return len >= n && strcmp(text + len - n, end) == 0;
+}
+
+/* Weight files of a Hugging Face directory are known by their names; a GGUF may have any. */
+static bool is_hf_name(const char *path)
+{
+    return ends_with(path, ".safetensors") || ends_with(path, ".safetensors.index.json");
+}
+
+nib_status nib__source_open(const nib_allocator *mem, const char *path, nib__source **out,
                             nib_error *err)
 {
     nib_allocator allocator = nib__allocator(mem);
+    bool hf = nib__map_is_directory(path) || is_hf_name(path);
     nib__map map;
-    nib_status status = nib__map_open(path, &map, err);
-    return status != NIB_OK ? status : open_map(&allocator, &map, path, source, err);
+    nib_status status = hf ? NIB_OK : nib__map_open(path, &map, err);
+    if (status != NIB_OK) return status;
+    nib__source *source = new_source(&allocator, err);
+    if (source == NULL) {
+        if (!hf) nib__map_close(&map);
+        return NIB_ERR_MEMORY;
+    }
+    status = hf ? nib__hf_open(source, path, err) : nib__gguf_open(source, &map, path, err);
+    return finish(source, status, out, err);
 }
 
 nib_status nib__source_open_memory(const nib_allocator *mem, const void *data, size_t size,
-                                   nib__source **source, nib_error *err)
+                                   nib__source **out, nib_error *err)
 {
     nib_allocator allocator = nib__allocator(mem);
     nib__map map = nib__map_memory(data, size);
-    return open_map(&allocator, &map, "(memory)", source, err);
+    nib__source *source = new_source(&allocator, err);
+    if (source == NULL) return NIB_ERR_MEMORY;
+    return finish(source, nib__gguf_open(source, &map, "(memory)", err), out, err);
 }
 
 void nib__source_close(nib__source *source)
 {
     if (source == NULL) return;
     nib_allocator mem = source->mem;
-    if (source->n_parts > 1) nib__free(&mem, source->tensors);
+    /* The only part of a GGUF owns its tensors. */
+    if (source->n_parts != 1) nib__free(&mem, source->tensors);
     nib__free(&mem, source->by_name);
     for (size_t p = 0; p < source->n_parts; p++) nib__gguf_free(&source->parts[p]);
     nib__free(&mem, source->parts);
+    nib__hf_free(source->hf);
     nib__free(&mem, source);
 }
 
@@ -262,7 +137,12 @@ void nib__source_close(nib__source *source)
 
 const char *nib__source_path(const nib__source *source)
 {
-    return source->parts[0].path;
+    return source->hf != NULL ? source->hf->path : source->parts[0].path;
+}
+
+nib__naming nib__source_naming(const nib__source *source)
+{
+    return source->hf != NULL ? NIB__NAMING_HF : NIB__NAMING_GGUF;
 }
 
 size_t nib__source_tensor_count(const nib__source *source)
@@ -293,18 +173,22 @@ const nib__tensor *nib__source_tensor(const nib__source *source, const char *nam
 
 nib_status nib__source_check(const nib__source *source, nib_error *err)
 {
-    for (size_t p = 0; p < source->n_parts; p++) {
-        const nib__gguf *part = &source->parts[p];
-        if (nib__map_check(&part->map, NULL) == NIB_OK) continue;
-        return nib__gguf_fail(part, err, NIB_ERR_IO, NIB_NO_OFFSET,
-                              "the file was changed while it was open (it had %zu bytes)",
-                              part->map.size);
+    size_t n = source->hf != NULL ? source->hf->n_shards : source->n_parts;
+    for (size_t p = 0; p < n; p++) {
+        const char *name;
+        const nib__map *map = map_of(source, (uint32_t)p, &name);
+        if (nib__map_check(map, NULL) == NIB_OK) continue;
+        nib__path path = nib__path_tail(name);
+        return nib__fail(err, NIB_ERR_IO,
+                         "%s%s: the file was changed while it was open (it had %zu bytes)",
+                         path.dots, path.tail, map->size);
     }
     return NIB_OK;
 }
 
 void nib__source_drop(const nib__source *source, const nib__tensor *tensor)
 {
-    const nib__map *map = &source->parts[tensor->part].map;
+    const char *path;
+    const nib__map *map = map_of(source, tensor->part, &path);
     nib__map_drop(map, (size_t)(tensor->data - map->data), tensor->size);
 }

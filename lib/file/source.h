@@ -9,9 +9,12 @@
 
 enum { NIB__MAX_DIMS = 4 };
 
-/* Promises: ne[i] >= 1 (1 beyond n_dims); the product fits size_t; ne[0] is a multiple of the block
- * size; data[0..size) lies inside the file, at any alignment, overlaps no other tensor, and size is
- * exactly what format and shape need. */
+/* Checkpoints of Hugging Face also hold tensors that cannot be computed with (position ids, masks,
+ * float64): their format->decode is NULL, and whoever wants one must refuse it by name. Tensors
+ * without elements are left out.
+ * Promises: ne[i] >= 1 (1 beyond n_dims); the product fits size_t; ne[0] is a multiple of the block
+ * size; data[0..size) lies inside the file, at any alignment, and size is exactly what format and shape
+ * need. It overlaps no other tensor, but in a pytorch_model.bin, where tied weights share bytes. */
 typedef struct nib__tensor {
     const char *name; /* NUL terminated, unique in the source */
     const nib__format_info *format;
@@ -24,8 +27,9 @@ typedef struct nib__tensor {
 
 typedef struct nib__source nib__source;
 
-/* Opens path (and, for a split GGUF, its other parts). The source owns mappings and names.
- * Tensors of a type that cannot be computed with are an error that names them. */
+/* Opens a GGUF file (and, if it is split, its other parts), a Hugging Face directory, or a weight
+ * file of one (*.safetensors; its directory must hold the config.json). The source owns mappings and
+ * names. Tensors of a GGUF of a type that cannot be computed with are an error that names them. */
 nib_status nib__source_open(const nib_allocator *mem, const char *path, nib__source **source,
                             nib_error *err);
 nib_status nib__source_open_memory(const nib_allocator *mem, const void *data, size_t size,
@@ -38,12 +42,15 @@ const char *nib__source_path(const nib__source *source); /* "(memory)" for memor
 typedef enum nib__naming {
     NIB__NAMING_GGUF, /* the GGUF specification: "blk.0.attn_q.weight", "llama.block_count" */
     NIB__NAMING_HF    /* a Hugging Face directory: tensors as in the checkpoint; metadata are the
-                         fields of config.json, nested ones with dots ("rope_scaling.factor") */
+                         fields of config.json, nested ones with dots ("rope_scaling.factor"), and
+                         "generation_config." with those of generation_config.json; null counts
+                         as absent */
 } nib__naming;
 nib__naming nib__source_naming(const nib__source *source);
 
 /* A small file beside the weights (directories only): "tokenizer.json", "vocab.json",
- * "tokenizer_config.json". Mapped as long as the source is open. NIB_OK; NIB__ABSENT; NIB_ERR_IO. */
+ * "tokenizer_config.json". Mapped as long as the source is open. NIB_OK; NIB__ABSENT; NIB_ERR_IO;
+ * NIB_ERR_FORMAT: it is empty. One thread at a time. */
 struct nib__str;
 int32_t nib__source_file(const nib__source *source, const char *name, struct nib__str *bytes,
                          nib_error *err);
@@ -72,7 +79,8 @@ typedef enum nib__meta_type {
     NIB__META_ARRAY,
     NIB__META_U64,
     NIB__META_I64,
-    NIB__META_F64
+    NIB__META_F64,
+    NIB__META_OBJECT = 100 /* not GGUF: an object of config.json; its fields are keys with dots */
 } nib__meta_type;
 
 typedef struct nib__str {

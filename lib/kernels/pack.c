@@ -271,7 +271,8 @@ static split_fn *split_of(nib__format format)
     case NIB__F32:
     case NIB__F16:
     case NIB__BF16:
-    case NIB__I8R: break;
+    case NIB__I8R:
+    case NIB__STORED: break;
     }
     return NULL;
 }

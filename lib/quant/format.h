@@ -33,8 +33,10 @@ typedef enum nib__format {
     NIB__TQ1_0 = 34,
     NIB__TQ2_0 = 35,
     NIB__MXFP4 = 39,
-    /* Ours alone, in memory only: no file has it, nib__format_find does not know it. */
-    NIB__I8R = 0x100 /* int8, one float32 scale per output row */
+    /* Ours alone, no type ids of GGUF; nib__format_find does not know them. */
+    NIB__I8R = 0x100,   /* in memory only: int8, one float32 scale per output row */
+    NIB__STORED = 0x101 /* no weights: integers, masks and such beside them in a checkpoint, which
+                           only lib/file knows */
 } nib__format;
 
 typedef struct nib__format_info {

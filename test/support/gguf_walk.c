@@ -33,6 +33,16 @@ static const char *const keys[] = {"general.architecture",
                                    "split.no",
                                    "split.count",
                                    "split.tensors.count",
+                                   "n_layer",
+                                   "hidden_act",
+                                   "rope_scaling",
+                                   "rope_scaling.factor",
+                                   "eos_token_id",
+                                   "architectures",
+                                   "generation_config.eos_token_id",
+                                   "a.b.c",
+                                   "a.",
+                                   ".",
                                    "a",
                                    "k",
                                    ""};
@@ -98,10 +108,11 @@ static uint64_t walk_tensor(const nib__source *s, const nib__tensor *t)
     require(t->ne[0] % f->block == 0);
     require(t->size == elements / f->block * f->block_bytes);
     require(nib__source_tensor(s, t->name) == t);
-    float block[256];
-    f->decode(t->data, block, f->block);
+    float block[256] = {0};
+    require(f->decode != NULL || nib__source_naming(s) == NIB__NAMING_HF);
+    if (f->decode != NULL) f->decode(t->data, block, f->block);
     uint64_t sum = nib__bits_of_f32(block[0]);
-    f->decode(t->data + t->size - f->block_bytes, block, f->block);
+    if (f->decode != NULL) f->decode(t->data + t->size - f->block_bytes, block, f->block);
     sum += nib__bits_of_f32(block[f->block - 1]);
     nib__source_drop(s, t);
     return sum + sum_bytes(t->data, t->size) + strlen(t->name);

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ * A directory of its own for a test. */
+#define _XOPEN_SOURCE 700
+#include "temp_dir.h"
+
+#include <dirent.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "fixture.h"
+#include "test.h"
+
+void temp_dir_make(temp_dir *d)
+{
+    const char *base = getenv("TMPDIR");
+    snprintf(d->path, sizeof d->path, "%s/nibble-test-XXXXXX", base != NULL ? base : "/tmp");
+    assert_non_null(mkdtemp(d->path));
+}
+
+void temp_dir_remove(temp_dir *d)
+{
+    DIR *dir = opendir(d->path);
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        assert_int_equal(unlink(temp_dir_file(d, entry->d_name)), 0);
+    }
+    closedir(dir);
+    assert_int_equal(rmdir(d->path), 0);
+}
+
+const char *temp_dir_file(temp_dir *d, const char *name)
+{
+    snprintf(d->file, sizeof d->file, "%s/%s", d->path, name);
+    return d->file;
+}
+
+void temp_dir_write(temp_dir *d, const char *name, const void *data, size_t size)
+{
+    assert_int_equal(file_write(temp_dir_file(d, name), data, size), 0);
+}
+
+void temp_dir_text(temp_dir *d, const char *name, const char *text)
+{
+    temp_dir_write(d, name, text, strlen(text));
+}
+
+void temp_dir_delete(temp_dir *d, const char *name)
+{
+    assert_int_equal(unlink(temp_dir_file(d, name)), 0);
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: MIT
+ * A directory of its own for a test, removed with its files at the end. */
+#ifndef TEST_SUPPORT_TEMP_DIR_H
+#define TEST_SUPPORT_TEMP_DIR_H
+
+#include <stddef.h>
+
+typedef struct temp_dir {
+    char path[256];
+    char file[512]; /* what temp_dir_file gave last */
+} temp_dir;
+
+void temp_dir_make(temp_dir *d);
+void temp_dir_remove(temp_dir *d);
+
+/* Path of a file in it, overwritten by the next call. */
+const char *temp_dir_file(temp_dir *d, const char *name);
+void temp_dir_write(temp_dir *d, const char *name, const void *data, size_t size);
+void temp_dir_text(temp_dir *d, const char *name, const char *text);
+/* Removes one file, which must be there. */
+void temp_dir_delete(temp_dir *d, const char *name);
+
+#endif
