@@ -189,6 +189,7 @@ typedef struct nib__kernels {
     nib__matmul decode_coded, decode_float, decode_int8;
     nib__matmul prefill_coded, prefill_float, prefill_int8; /* _float: f16 and bf16 weights */
     nib__matmul prefill_f32; /* f32 weights: no rounding but float32's own */
+    nib__matmul fast_int8;   /* takes the place of prefill_int8 with NIB_PRECISION_FAST */
     /* out[n] = x[n] / sqrt(mean(x^2) + eps) * w[n]; out may be x */
     void (*rmsnorm)(const float *x, const float *w, uint32_t n, float eps, float *out);
     /* out[n] = gate / (1 + exp(-gate)) * up; out may be gate */

@@ -72,6 +72,8 @@ void nib__kernels_init(nib__kernels *table, nib__isa isa, uint32_t precision)
         table->prefill_float = table->decode_float;
         table->prefill_f32 = table->decode_float;
         table->prefill_int8 = table->decode_int8;
+    } else if (precision == NIB_PRECISION_FAST && table->fast_int8.run != NULL) {
+        table->prefill_int8 = table->fast_int8;
     } else if (precision == NIB_PRECISION_F32) {
         nib__kernels_init_f32(table);
     }

@@ -140,6 +140,7 @@ static double error_bound(const nib__matmul *op, const matrix *mat, uint32_t n, 
     const char *name = op->name;
     if (strncmp(name, "q16", 3) == 0) return bound * 2 + max / 65024 * 1.001 * abs_w;
     if (strncmp(name, "g32", 3) == 0) return bound * 2 + group32 * 1.001;
+    if (strncmp(name, "r8", 2) == 0) return bound * 2 + max / 254 * 1.001 * abs_w;
     if (strncmp(name, "bf16", 4) == 0) return bound + 1.01 * 0x1p-7 * total + 0x1p-126 * abs_x;
     if (strncmp(name, "f32", 3) == 0) return bound;
     fail_msg("%s: no error bound is known for this rounding", name);
@@ -198,8 +199,24 @@ static void check_decode(const nib__kernels *level, const nib__kernels *scalar, 
     guard_free(x, (size_t)m * w->k * sizeof(float));
 }
 
-static void check_prefill(const nib__kernels *level, const matrix *mat, uint32_t m, int rows,
-                          const char *what, rng *r)
+/* Exact prefill of int8 weights has decode's bits, on every instruction set. */
+static void check_exact_int8(const nib__kernels *scalar, const job *got, const float *x,
+                             const char *what)
+{
+    job want;
+    job_make(&want, &scalar->decode_int8, got->w, x, got->m);
+    run_all(&want);
+    for (uint32_t i = 0; i < got->m; i++) {
+        if (!same_bits(got->y + i * got->ldy, want.y + i * want.ldy, got->w->n)) {
+            fail_msg("%s, k %u: prefill of row %u of %u differs from scalar decode", what,
+                     got->w->k, i, got->m);
+        }
+    }
+    job_free(&want);
+}
+
+static void check_prefill(const nib__kernels *level, const nib__kernels *scalar, const matrix *mat,
+                          uint32_t m, int rows, const char *what, rng *r)
 {
     const nib__packed *w = &mat->packed;
     float *x = guard_alloc((size_t)m * w->k * sizeof(float));
@@ -210,6 +227,9 @@ static void check_prefill(const nib__kernels *level, const matrix *mat, uint32_t
     check_canaries(&got, what);
     check_exact(&got, mat, x, what);
     check_independent(&got, x, what);
+    if (w->layout->format == NIB__I8R && strncmp(got.op->name, "q16", 3) == 0) {
+        check_exact_int8(scalar, &got, x, what);
+    }
     job_free(&got);
     guard_free(x, (size_t)m * w->k * sizeof(float));
 }
@@ -218,7 +238,7 @@ static void check_prefill(const nib__kernels *level, const matrix *mat, uint32_t
 static uint32_t width(const nib__layout *layout, int i)
 {
     static const uint32_t by32[] = {32, 64, 96, 288, 576, 1536, 0};
-    static const uint32_t by256[] = {256, 512, 1536, 0}, any[] = {1, 3, 17, 77, 576, 0};
+    static const uint32_t by256[] = {256, 512, 1536, 0}, any[] = {1, 3, 17, 77, 576, 1500, 0};
     return !layout->coded ? any[i] : layout->block == 256 ? by256[i] : by32[i];
 }
 
@@ -241,7 +261,7 @@ static void check_format(const nib__kernels *level, const nib__kernels *scalar, 
             matrix_make(&mat, format, n, k, &weight_kinds[kind], &r);
             check_decode(level, scalar, &mat, m, 0, what, &r);
             check_decode(level, scalar, &mat, 1, (int)(turn % N_ROW_KINDS), what, &r);
-            check_prefill(level, &mat, batch, 0, what, &r);
+            check_prefill(level, scalar, &mat, batch, 0, what, &r);
             matrix_free(&mat);
         }
     }
@@ -286,6 +306,15 @@ static void test_exact_precision(void **state)
     check_level(isa, NIB_PRECISION_EXACT);
 }
 
+static void test_fast_precision(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < NIB__ISA_COUNT; isa++) {
+        if (!nib__isa_available((nib__isa)isa)) continue;
+        check_level((nib__isa)isa, NIB_PRECISION_FAST);
+    }
+}
+
 static void test_f32_precision(void **state)
 {
     (void)state;
@@ -327,14 +356,15 @@ int main(int argc, char **argv)
     }
     if (argc > 1) cmocka_set_test_filter(argv[1]); /* one level by name */
     static nib__isa levels[NIB__ISA_COUNT];
-    struct CMUnitTest tests[NIB__ISA_COUNT + 3] = {
+    struct CMUnitTest tests[NIB__ISA_COUNT + 4] = {
         cmocka_unit_test(test_exact_precision),
+        cmocka_unit_test(test_fast_precision),
         cmocka_unit_test(test_f32_precision),
         cmocka_unit_test(test_not_a_number),
     };
     for (int i = 0; i < NIB__ISA_COUNT; i++) {
         levels[i] = (nib__isa)i;
-        tests[3 + i] = (struct CMUnitTest){
+        tests[4 + i] = (struct CMUnitTest){
             .name = nib__isa_name(levels[i]), .test_func = test_level, .initial_state = &levels[i]};
     }
     return cmocka_run_group_tests_name("matmul", tests, NULL, NULL);

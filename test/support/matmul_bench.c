@@ -5,6 +5,7 @@
 #include "matmul_bench.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -96,7 +97,10 @@ int matmul_bench(const char *level, const char *format)
             continue;
         }
         nib__kernels table;
-        nib__kernels_init(&table, (nib__isa)isa, NIB_PRECISION_DEFAULT);
+        const char *fast = getenv("NIB_PRECISION");
+        bool is_fast = fast != NULL && strcmp(fast, "fast") == 0;
+        nib__kernels_init(&table, (nib__isa)isa,
+                          is_fast ? NIB_PRECISION_FAST : NIB_PRECISION_DEFAULT);
         for (int f = 0; f < N_FORMATS; f++) {
             if (!wanted(all_formats[f], format)) continue;
             const nib__layout *layout = nib__layout_of(all_formats[f]);

@@ -6,4 +6,6 @@ void nib__kernels_init_dotprod(nib__kernels *table)
 {
     table->decode_coded = nib__decode_coded_dotprod;
     table->prefill_coded = nib__prefill_coded_dotprod;
+    table->decode_int8 = nib__int8_dotprod;
+    table->prefill_int8 = nib__int8_dotprod;
 }

@@ -6,6 +6,8 @@ void nib__kernels_init_neon(nib__kernels *table)
 {
     table->decode_coded = nib__decode_coded_neon;
     table->prefill_coded = nib__decode_coded_neon;
+    table->decode_int8 = nib__int8_neon;
+    table->prefill_int8 = nib__int8_neon;
     table->decode_float = nib__matmul_float_neon;
     table->prefill_float = nib__matmul_float_neon;
     table->prefill_f32 = nib__matmul_float_neon;

@@ -155,6 +155,7 @@ void nib__finish_row_neon(const nib__layout *layout, uint32_t k, const float *m,
 extern const nib__matmul nib__decode_coded_neon, nib__decode_coded_dotprod;
 extern const nib__matmul nib__prefill_coded_dotprod, nib__prefill_coded_i8mm;
 extern const nib__matmul nib__matmul_float_neon;
+extern const nib__matmul nib__int8_neon, nib__int8_dotprod, nib__int8_i8mm;
 
 void nib__elementwise_init_neon(nib__kernels *table);
 void nib__attention_neon(const nib__attention *a);

@@ -110,6 +110,7 @@ void nib__row16_round_avx2(const float *x, uint32_t k, void *row);
 extern const nib__matmul nib__decode_coded_avx2, nib__decode_coded_avxvnni;
 extern const nib__matmul nib__prefill_coded_avx2, nib__prefill_coded_avxvnni;
 extern const nib__matmul nib__matmul_float_avx2;
+extern const nib__matmul nib__int8_avx2, nib__int8_avxvnni;
 
 void nib__rmsnorm_avx2(const float *x, const float *w, uint32_t n, float eps, float *out);
 void nib__swiglu_avx2(const float *gate, const float *up, uint32_t n, float *out);

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * What AMX does better than AVX-512 with VNNI. */
-#include "kernels/x86/avx512.h"
+#include "kernels/x86/int8_avx512.h"
 
 void nib__kernels_init_amx(nib__kernels *table)
 {
     table->prefill_coded = nib__prefill_coded_amx;
     table->prefill_float = nib__prefill_float_amx;
+    table->prefill_int8 = nib__prefill_int8_amx;
+    table->fast_int8 = nib__prefill_int8_fast_amx;
 }

@@ -9,6 +9,8 @@ void nib__kernels_init_avx2(nib__kernels *table)
     table->prefill_coded = nib__prefill_coded_avx2;
     table->prefill_float = nib__matmul_float_avx2;
     table->prefill_f32 = nib__matmul_float_avx2;
+    table->decode_int8 = nib__int8_avx2;
+    table->prefill_int8 = nib__int8_avx2;
     table->rmsnorm = nib__rmsnorm_avx2;
     table->swiglu = nib__swiglu_avx2;
     table->add = nib__add_avx2;

@@ -3,6 +3,7 @@
 #include "kernels/ref/ref.h"
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/avx512.h"
+#include "kernels/x86/int8_avx512.h"
 
 static const nib__matmul decode_coded = {
     .name = "q16_avx512vnni",
@@ -17,4 +18,7 @@ void nib__kernels_init_avx512vnni(nib__kernels *table)
 {
     table->decode_coded = decode_coded;
     table->prefill_coded = nib__prefill_coded_avx512vnni;
+    table->decode_int8 = nib__int8_avx512vnni;
+    table->prefill_int8 = nib__int8_avx512vnni;
+    table->fast_int8 = nib__int8_fast_avx512vnni;
 }

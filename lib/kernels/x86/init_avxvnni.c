@@ -6,4 +6,6 @@ void nib__kernels_init_avxvnni(nib__kernels *table)
 {
     table->decode_coded = nib__decode_coded_avxvnni;
     table->prefill_coded = nib__prefill_coded_avxvnni;
+    table->decode_int8 = nib__int8_avxvnni;
+    table->prefill_int8 = nib__int8_avxvnni;
 }
