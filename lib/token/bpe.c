@@ -3,8 +3,8 @@
  * one symbol per byte (or per character, for vocabularies that are not byte-level). */
 #include <string.h>
 
+#include "token/pipeline.h"
 #include "token/unicode.h"
-#include "token/vocab.h"
 
 enum { SHORT = 64 }; /* symbols that are merged in place, on the stack; nearly every piece */
 
@@ -34,6 +34,7 @@ static nib_status no_memory(nib_error *err)
  * Hugging Face tokenizers: such a vocabulary cannot express it. */
 static uint32_t first_symbols(const nib__tokenizer *t, const char *text, size_t n, uint32_t *ids)
 {
+    if (t->pipe != NULL) return nib__bpe_symbols(t, text, n, ids);
     const nib__vocab *v = &t->vocab;
     uint32_t count = 0;
     for (size_t at = 0; at < n;) {
@@ -114,13 +115,13 @@ done:
 /* The token that is exactly this piece, or -1. */
 static int32_t whole_piece(const nib__tokenizer *t, const char *text, size_t len)
 {
-    if (!t->byte_level) return nib__vocab_find(&t->vocab, text, len);
+    if (!t->byte_level) return nib__model_find(t, text, len);
     char spelled[2 * NIB__MAX_MATCH];
     size_t n = 0;
-    if (len > NIB__MAX_MATCH) return -1;
+    if (len == 0 || len > NIB__MAX_MATCH) return -1;
     for (size_t i = 0; i < len; i++)
         n += nib__utf8_put(nib__byte_char((uint8_t)text[i]), spelled + n);
-    return nib__vocab_find(&t->vocab, spelled, n);
+    return nib__model_find(t, spelled, n);
 }
 
 static bool all_newlines(const char *text, size_t len)
@@ -149,13 +150,14 @@ static nib_status encode_piece(encoder *e, const char *text, size_t len)
 static nib_status encode_text(encoder *e, const char *text, size_t len)
 {
     nib__splitter splitter;
-    nib__split_start(&splitter, e->t->pretok, text, len);
-    size_t begin, end;
-    while (nib__split_next(&splitter, &begin, &end)) {
-        nib_status status = encode_piece(e, text + begin, end - begin);
-        if (status != NIB_OK) return status;
-    }
-    return NIB_OK;
+    const char *piece;
+    size_t n;
+    nib_status status = NIB_OK;
+    nib__split_start(&splitter, e->t->pretok, &e->out->mem, text, len, NIB__INSIDE);
+    while (status == NIB_OK && nib__split_next(&splitter, &piece, &n))
+        status = encode_piece(e, piece, n);
+    nib__split_end(&splitter);
+    return status;
 }
 
 /* Spaces become U+2581 before anything else. */
@@ -178,6 +180,13 @@ static nib_status encode_escaped(encoder *e, const char *text, size_t len)
     nib_status status = encode_text(e, escaped, n);
     nib__free(&e->out->mem, escaped);
     return status;
+}
+
+nib_status nib__bpe_piece(const nib__tokenizer *t, const char *text, size_t len, nib__ids *ids,
+                          nib_error *err)
+{
+    encoder e = {t, ids, err};
+    return encode_piece(&e, text, len);
 }
 
 nib_status nib__bpe_encode(const nib__tokenizer *t, const char *text, size_t len, nib__ids *ids,

@@ -25,7 +25,7 @@ static int32_t char_byte(uint32_t code)
 }
 
 /* Each decoder writes at most text.len bytes and returns how many. */
-static size_t decode_byte_level(nib__str text, char *out)
+size_t nib__decode_byte_level(nib__str text, char *out)
 {
     size_t n = 0;
     for (size_t at = 0; at < text.len;) {
@@ -64,7 +64,7 @@ static int32_t hex_digit(char c)
 }
 
 /* "<0xHH>" as a byte, or -1. */
-static int32_t hex_byte(nib__str text)
+int32_t nib__hex_byte(nib__str text)
 {
     if (text.len != 6 || memcmp(text.data, "<0x", 3) != 0 || text.data[5] != '>') return -1;
     int32_t high = hex_digit(text.data[3]), low = hex_digit(text.data[4]);
@@ -76,7 +76,7 @@ static size_t decode(const nib__tokenizer *t, uint32_t id, char *out)
     nib__str text = nib__vocab_text(&t->vocab, id);
     switch (t->vocab.type[id]) {
     case NIB__TYPE_BYTE: {
-        int32_t byte = hex_byte(text);
+        int32_t byte = nib__hex_byte(text);
         if (byte >= 0) {
             *out = (char)byte;
             return 1;
@@ -86,7 +86,7 @@ static size_t decode(const nib__tokenizer *t, uint32_t id, char *out)
     case NIB__TYPE_CONTROL:
     case NIB__TYPE_UNKNOWN:
     case NIB__TYPE_USER: break;
-    default: return t->byte_level ? decode_byte_level(text, out) : decode_spaces(text, out);
+    default: return t->byte_level ? nib__decode_byte_level(text, out) : decode_spaces(text, out);
     }
     memcpy(out, text.data, text.len);
     return text.len;

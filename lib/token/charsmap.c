@@ -1,35 +1,38 @@
 /* SPDX-License-Identifier: MIT
- * The normalization rules of SentencePiece, compiled into the model as tokenizer.ggml.
- * precompiled_charsmap: a little-endian u32 size, a double array trie of that many bytes (Darts
+ * The normalization rules of SentencePiece, compiled into the model as a precompiled_charsmap: a
+ * little-endian u32 size, a double array trie of that many bytes (Darts
  * clone: Yata 2007), and the replacement strings, NUL terminated, that its values point to. */
 #include <string.h>
 
 #include "base/bytes.h"
 #include "token/vocab.h"
 
-nib_status nib__charsmap_read(const nib_allocator *mem, const nib__source *source, nib__charsmap *c,
-                              nib_error *err)
+nib_status nib__charsmap_make(const nib_allocator *mem, const char *what, const uint8_t *data,
+                              size_t size, nib__charsmap *c, nib_error *err)
 {
-    nib__array blob;
-    int32_t got =
-        nib__meta_array(source, "tokenizer.ggml.precompiled_charsmap", NIB__META_U8, &blob, err);
-    if (got < 0) return got;
-    if (got == NIB__ABSENT || blob.count == 0) return NIB_OK;
-    size_t size = (size_t)blob.count;
-    uint32_t trie = size >= 4 ? nib__le32(blob.data) : 0;
-    if (size < 9 || trie % 4 != 0 || trie == 0 || trie > size - 5 || blob.data[size - 1] != 0)
-        return nib__fail(err, NIB_ERR_FORMAT,
-                         "tokenizer.ggml.precompiled_charsmap: %zu bytes with a trie of %u", size,
-                         trie);
+    uint32_t trie = size >= 4 ? nib__le32(data) : 0;
+    if (size < 9 || trie % 4 != 0 || trie == 0 || trie > size - 5 || data[size - 1] != 0)
+        return nib__fail(err, NIB_ERR_FORMAT, "%s: %zu bytes with a trie of %u", what, size, trie);
     c->n_units = trie / 4;
     c->n_replacements = size - 4 - trie;
     c->units = nib__alloc_raw(mem, c->n_units, sizeof *c->units);
     c->replacements = nib__alloc_raw(mem, c->n_replacements, 1);
     if (c->units == NULL || c->replacements == NULL)
         return nib__fail(err, NIB_ERR_MEMORY, "out of memory for the character map");
-    for (size_t i = 0; i < c->n_units; i++) c->units[i] = nib__le32(blob.data + 4 + 4 * i);
-    memcpy(c->replacements, blob.data + 4 + trie, c->n_replacements);
+    for (size_t i = 0; i < c->n_units; i++) c->units[i] = nib__le32(data + 4 + 4 * i);
+    memcpy(c->replacements, data + 4 + trie, c->n_replacements);
     return NIB_OK;
+}
+
+nib_status nib__charsmap_read(const nib_allocator *mem, const nib__source *source, nib__charsmap *c,
+                              nib_error *err)
+{
+    static const char KEY[] = "tokenizer.ggml.precompiled_charsmap";
+    nib__array blob;
+    int32_t got = nib__meta_array(source, KEY, NIB__META_U8, &blob, err);
+    if (got < 0) return got;
+    if (got == NIB__ABSENT || blob.count == 0) return NIB_OK;
+    return nib__charsmap_make(mem, KEY, blob.data, (size_t)blob.count, c, err);
 }
 
 void nib__charsmap_free(const nib_allocator *mem, nib__charsmap *c)

@@ -3,8 +3,8 @@
  * nothing is cleaned up or replaced. */
 #include <string.h>
 
+#include "token/pipeline.h"
 #include "token/unicode.h"
-#include "token/vocab.h"
 
 nib__str nib__token_bytes(const nib__tokenizer *t, int32_t id, uint32_t flags)
 {
@@ -29,8 +29,12 @@ static nib_status check_id(const nib__tokenizer *t, int32_t id, nib_error *err)
 static nib__str text_bytes(const nib__tokenizer *t, int32_t id, uint32_t flags, bool first)
 {
     nib__str bytes = nib__token_bytes(t, id, flags);
+    if (first && t->pipe != NULL && t->pipe->first.at != NULL && bytes.len != 0) {
+        const nib__texts *texts = &t->pipe->first;
+        bytes = (nib__str){texts->data + texts->at[id], texts->at[id + 1] - texts->at[id]};
+    }
     if (first && t->drop_space && bytes.len != 0 && bytes.data[0] == ' ' &&
-        t->vocab.type[id] != NIB__TYPE_USER) {
+        (t->vocab.type[id] != NIB__TYPE_USER || t->pipe != NULL)) {
         bytes.data++;
         bytes.len--;
     }
@@ -48,7 +52,8 @@ nib_status nib__detokenize(const nib__tokenizer *t, const int32_t *ids, size_t n
     bool first = true;
     for (size_t i = 0; i < n; i++) {
         nib__str bytes = text_bytes(t, ids[i], flags, first);
-        if (!nib__tokenizer_is_control(t, ids[i])) first = false;
+        bool shown = t->pipe != NULL && (flags & NIB_TOKENIZE_SPECIAL);
+        if (shown || !nib__tokenizer_is_control(t, ids[i])) first = false;
         if (bytes.len != 0 && total <= cap && bytes.len <= cap - total)
             memcpy(text + total, bytes.data, bytes.len);
         if (!nib__add(total, bytes.len, &total))

@@ -18,15 +18,32 @@ const nib__merge_pair *nib__merges_find(const nib__merges *m, uint32_t left, uin
     }
 }
 
-/* The first of two equal pairs counts, as in llama.cpp. */
-static void insert(nib__merges *m, nib__merge_pair pair)
+/* In GGUF files the first of two equal pairs counts, as in llama.cpp. */
+void nib__merges_add(nib__merges *m, nib__merge_pair pair, bool last_counts)
 {
     uint32_t i = slot_of(m, pair.left, pair.right);
     while (m->slots[i].rank != NIB__NO_RANK) {
-        if (m->slots[i].left == pair.left && m->slots[i].right == pair.right) return;
+        if (m->slots[i].left == pair.left && m->slots[i].right == pair.right) {
+            if (last_counts) m->slots[i] = pair;
+            return;
+        }
         i = (i + 1) & m->mask;
     }
     m->slots[i] = pair;
+}
+
+nib_status nib__merges_make(const nib_allocator *mem, nib__merges *m, uint64_t count, uint64_t seed,
+                            nib_error *err)
+{
+    if (count >= INT32_MAX / 2) return nib__fail(err, NIB_ERR_LIMIT, "merges: too many");
+    size_t size = 16;
+    while (size / 4 * 3 < count) size *= 2;
+    m->slots = nib__alloc_raw(mem, size, sizeof *m->slots);
+    if (m->slots == NULL) return nib__fail(err, NIB_ERR_MEMORY, "out of memory for the merges");
+    m->mask = (uint32_t)(size - 1);
+    m->seed = seed;
+    for (size_t i = 0; i < size; i++) m->slots[i].rank = NIB__NO_RANK;
+    return NIB_OK;
 }
 
 static nib_status bad_merge(nib_error *err, uint32_t rank, nib__str line)
@@ -50,7 +67,9 @@ static nib_status add_merge(nib__tokenizer *t, uint32_t rank, nib__str line, cha
     int32_t right = nib__vocab_find(&t->vocab, joined + n_left, n_right);
     int32_t result = nib__vocab_find(&t->vocab, joined, n_left + n_right);
     if (left < 0 || right < 0 || result < 0) return bad_merge(err, rank, line);
-    insert(&t->merges, (nib__merge_pair){(uint32_t)left, (uint32_t)right, rank, (uint32_t)result});
+    nib__merges_add(&t->merges,
+                    (nib__merge_pair){(uint32_t)left, (uint32_t)right, rank, (uint32_t)result},
+                    false);
     return NIB_OK;
 }
 
@@ -61,20 +80,11 @@ nib_status nib__merges_read(nib__tokenizer *t, const nib__source *source, nib_er
     if (got < 0) return got;
     if (got == NIB__ABSENT)
         return nib__fail(err, NIB_ERR_FORMAT, "tokenizer.ggml.merges is missing");
-    if (lines.count >= INT32_MAX / 2)
-        return nib__fail(err, NIB_ERR_LIMIT, "tokenizer.ggml.merges: too many");
-    size_t size = 16;
-    while (size / 4 * 3 < lines.count) size *= 2;
-    t->merges.slots = nib__alloc_raw(&t->mem, size, sizeof *t->merges.slots);
+    nib_status status = nib__merges_make(&t->mem, &t->merges, lines.count, t->vocab.seed, err);
+    if (status != NIB_OK) return status;
     char *joined = nib__alloc_raw(&t->mem, t->vocab.max_text + 1, 1);
-    nib_status status = NIB_OK;
-    if (t->merges.slots == NULL || joined == NULL) {
-        status = nib__fail(err, NIB_ERR_MEMORY, "out of memory for tokenizer.ggml.merges");
-        goto done;
-    }
-    t->merges.mask = (uint32_t)(size - 1);
-    t->merges.seed = t->vocab.seed;
-    for (size_t i = 0; i < size; i++) t->merges.slots[i].rank = NIB__NO_RANK;
+    if (joined == NULL)
+        return nib__fail(err, NIB_ERR_MEMORY, "out of memory for tokenizer.ggml.merges");
     size_t at = 0;
     for (uint32_t rank = 0; rank < lines.count && status == NIB_OK; rank++) {
         nib__str line = {NULL, 0};
@@ -83,7 +93,6 @@ nib_status nib__merges_read(nib__tokenizer *t, const nib__source *source, nib_er
         else
             status = add_merge(t, rank, line, joined, err);
     }
-done:
     nib__free(&t->mem, joined);
     return status;
 }

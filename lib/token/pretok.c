@@ -10,10 +10,10 @@
 
 /* ---- rules ---- */
 
-static const nib__rule GPT2 = {nib__find_gpt2, NULL, 0};
+static const nib__rule GPT2 = {.find = nib__find_gpt2};
 
 static const nib__run_set NUMBERS = {.classes = NIB__S_NUMBER};
-static const nib__rule ONE_DIGIT = {nib__find_run, &NUMBERS, 1}; /* \p{N} */
+static const nib__rule ONE_DIGIT = {.find = nib__find_run, .param = &NUMBERS, .max = 1}; /* \p{N} */
 
 static const nib__words CL100K = {
     .letters = NIB__S_LETTER,
@@ -21,8 +21,8 @@ static const nib__words CL100K = {
     .contraction = NIB__CONTRACT_BEFORE,
     .symbol_tail = "\r\n",
 };
-static const nib__rule QWEN2 = {nib__find_words, &CL100K, 1};
-static const nib__rule LLAMA3 = {nib__find_words, &CL100K, 3};
+static const nib__rule QWEN2 = {.find = nib__find_words, .param = &CL100K, .max = 1};
+static const nib__rule LLAMA3 = {.find = nib__find_words, .param = &CL100K, .max = 3};
 
 static const nib__words CL100K_MARKS = {
     .letters = NIB__S_LETTER | NIB__S_MARK,
@@ -30,7 +30,7 @@ static const nib__words CL100K_MARKS = {
     .contraction = NIB__CONTRACT_BEFORE,
     .symbol_tail = "\r\n",
 };
-static const nib__rule QWEN35 = {nib__find_words, &CL100K_MARKS, 1};
+static const nib__rule QWEN35 = {.find = nib__find_words, .param = &CL100K_MARKS, .max = 1};
 
 static const nib__words SEED = {
     .letters = NIB__S_LETTER,
@@ -38,7 +38,7 @@ static const nib__words SEED = {
     .contraction = NIB__CONTRACT_BEFORE,
     .symbol_tail = "",
 };
-static const nib__rule SEED_CODER = {nib__find_words, &SEED, 1};
+static const nib__rule SEED_CODER = {.find = nib__find_words, .param = &SEED, .max = 1};
 
 static const nib__words O200K = {
     .not_symbol = NIB__S_LETTER | NIB__S_NUMBER,
@@ -46,10 +46,10 @@ static const nib__words O200K = {
     .cased = true,
     .symbol_tail = "\r\n/",
 };
-static const nib__rule GPT4O = {nib__find_words, &O200K, 3};
+static const nib__rule GPT4O = {.find = nib__find_words, .param = &O200K, .max = 3};
 static const nib__words TEKKEN_WORDS = {
     .not_symbol = NIB__S_LETTER | NIB__S_NUMBER, .cased = true, .symbol_tail = "\r\n/"};
-static const nib__rule TEKKEN = {nib__find_words, &TEKKEN_WORDS, 1};
+static const nib__rule TEKKEN = {.find = nib__find_words, .param = &TEKKEN_WORDS, .max = 1};
 
 /* DeepSeek. CJK as in its tokenizer.json; U+0800 to U+4E00 is what the file says. */
 static const nib__range NEWLINE_RANGES[] = {{'\n', '\n'}, {'\r', '\r'}};
@@ -63,41 +63,41 @@ static const nib__run_set SPACE_PUNCT = {.classes = NIB__S_PUNCT, .space = true}
 static const nib__run_set SPACE_SYMBOLS = {.ranges = SYMBOL_RANGES, .n_ranges = 6, .space = true};
 static const nib__run_set SPACE_CASED = {
     .ranges = nib__cased_letters, .n_ranges = NIB__N_CASED_LETTERS, .space = true};
-static const nib__rule EACH_NEWLINE = {nib__find_run, &NEWLINES, 1};
-static const nib__rule CJK_RUN = {nib__find_run, &CJK, 0};
-static const nib__rule LETTER_RUN = {nib__find_run, &SPACE_LETTERS, 0};
-static const nib__rule PUNCT_RUN = {nib__find_run, &SPACE_PUNCT, 0};
-static const nib__rule SYMBOL_RUN = {nib__find_run, &SPACE_SYMBOLS, 0};
-static const nib__rule CASED_RUN = {nib__find_run, &SPACE_CASED, 0};
-static const nib__rule FINAL_SPACE = {nib__find_final_space, NULL, 0};
-static const nib__rule NUMBER_RUN = {nib__find_run, &NUMBERS, 0};
+static const nib__rule EACH_NEWLINE = {.find = nib__find_run, .param = &NEWLINES, .max = 1};
+static const nib__rule CJK_RUN = {.find = nib__find_run, .param = &CJK};
+static const nib__rule LETTER_RUN = {.find = nib__find_run, .param = &SPACE_LETTERS};
+static const nib__rule PUNCT_RUN = {.find = nib__find_run, .param = &SPACE_PUNCT};
+static const nib__rule SYMBOL_RUN = {.find = nib__find_run, .param = &SPACE_SYMBOLS};
+static const nib__rule CASED_RUN = {.find = nib__find_run, .param = &SPACE_CASED};
+static const nib__rule FINAL_SPACE = {.find = nib__find_final_space};
+static const nib__rule NUMBER_RUN = {.find = nib__find_run, .param = &NUMBERS};
 
 /* DeepSeek V3 */
 static const nib__range KANA_RANGES[] = {{0x3040, 0x30FF}, {0x4E00, 0x9FA5}};
 static const nib__run_set KANA = {.ranges = KANA_RANGES, .n_ranges = 2};
-static const nib__rule KANA_RUN = {nib__find_run, &KANA, 0};
-static const nib__rule THREE_NUMBERS = {nib__find_run, &NUMBERS, 3};
-static const nib__rule DEEPSEEK3 = {nib__find_deepseek3, NULL, 0};
+static const nib__rule KANA_RUN = {.find = nib__find_run, .param = &KANA};
+static const nib__rule THREE_NUMBERS = {.find = nib__find_run, .param = &NUMBERS, .max = 3};
+static const nib__rule DEEPSEEK3 = {.find = nib__find_deepseek3};
 
 /* Falcon: Punctuation, ByteLevel, Digits, Split. Its digits are looked for after every byte has
  * become a character, so bytes such as 0xB2, written as superscript two, count among them. */
 static const nib__range ASCII_PUNCT[] = {{'!', '/'}, {':', '@'}, {'[', '`'}, {'{', '~'}};
 static const nib__run_set FALCON_PUNCT = {.punct = true, .ranges = ASCII_PUNCT, .n_ranges = 4};
-static const nib__rule FALCON_PUNCT_RUN = {nib__find_run, &FALCON_PUNCT, 0};
-static const nib__rule NUMERIC_BYTES = {nib__find_numeric_bytes, NULL, 0};
-static const nib__rule THREE_DIGITS = {nib__find_three_digits, NULL, 0};
+static const nib__rule FALCON_PUNCT_RUN = {.find = nib__find_run, .param = &FALCON_PUNCT};
+static const nib__rule NUMERIC_BYTES = {.find = nib__find_numeric_bytes};
+static const nib__rule THREE_DIGITS = {.find = nib__find_three_digits};
 
 /* What llama.cpp calls "default", for files that name it: [\p{P}$+<=>^~|]+ */
 static const nib__range SOME_PUNCT[] = {{'$', '$'}, {'+', '+'}, {'<', '>'},
                                         {'^', '^'}, {'|', '|'}, {'~', '~'}};
 static const nib__run_set DEFAULT_PUNCT = {
     .classes = NIB__S_PUNCT, .ranges = SOME_PUNCT, .n_ranges = 6};
-static const nib__rule DEFAULT_PUNCT_RUN = {nib__find_run, &DEFAULT_PUNCT, 0};
+static const nib__rule DEFAULT_PUNCT_RUN = {.find = nib__find_run, .param = &DEFAULT_PUNCT};
 
 /* Gemma 4: no token spans a newline and something else. */
 static const nib__range LINE_FEED[] = {{'\n', '\n'}};
 static const nib__run_set LINE_FEEDS = {.ranges = LINE_FEED, .n_ranges = 1};
-static const nib__rule LINE_FEED_RUN = {nib__find_run, &LINE_FEEDS, 0};
+static const nib__rule LINE_FEED_RUN = {.find = nib__find_run, .param = &LINE_FEEDS};
 
 /* ---- names ---- */
 
@@ -156,43 +156,202 @@ const nib__pretok *nib__pretok_find(const char *name, size_t len)
     return NULL;
 }
 
-/* ---- pieces ---- */
+/* ---- regular expressions of tokenizer.json ---- */
 
-void nib__split_start(nib__splitter *s, const nib__pretok *pretok, const char *text, size_t len)
+static const nib__run_set DIGITS = {.classes = 1 << NIB__C_DIGIT};
+static const nib__rule ONE_DECIMAL = {.find = nib__find_run, .param = &DIGITS, .max = 1};
+static const nib__rule THREE_DECIMALS = {.find = nib__find_run, .param = &DIGITS, .max = 3};
+static const nib__rule DECIMALS = {.find = nib__find_run, .param = &DIGITS};
+static const nib__rule NEWLINE_RUN = {.find = nib__find_run, .param = &NEWLINES};
+static const nib__run_set ANY_SPACE = {.classes = NIB__S_SPACE};
+static const nib__rule SPACE_RUN = {.find = nib__find_run, .param = &ANY_SPACE};
+
+#define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
+#define GAPS "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define CL100K_TAIL(digits)                                                                        \
+    "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*" GAPS
+#define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
+#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
+#define O200K_TEXT(end, digits)                                                                    \
+    "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" end "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER     \
+    "*" end "|\\p{N}" digits "| ?[^\\s\\p{L}\\p{N}]+[\\r\\n/]*" GAPS
+
+/* As the files spell them; each rule finds exactly what the expression matches. */
+static const struct {
+    const char *regex;
+    const nib__rule *rule;
+} PATTERNS[] = {
+    {"'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+", &GPT2},
+    {CONTRACTIONS CL100K_TAIL(""), &QWEN2},
+    {CONTRACTIONS CL100K_TAIL("{1,3}"), &LLAMA3},
+    {CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}| "
+                  "?[^\\s\\p{L}\\p{M}\\p{N}]+[\\r\\n]*" GAPS,
+     &QWEN35},
+    {CONTRACTIONS "|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\\r\\n]+" GAPS,
+     &SEED_CODER},
+    {O200K_TEXT(CONTRACTIONS "?", "{1,3}"), &GPT4O},
+    {O200K_TEXT("", ""), &TEKKEN},
+    {"\\p{N}", &ONE_DIGIT},
+    {"\\p{N}+", &NUMBER_RUN},
+    {"\\p{N}{1,3}", &THREE_NUMBERS},
+    {"\\d", &ONE_DECIMAL},
+    {"\\d+", &DECIMALS},
+    {"\\d{1,3}", &THREE_DECIMALS},
+    {"[0-9][0-9][0-9]", &THREE_DIGITS},
+    {"[0-9]{3}", &THREE_DIGITS},
+    {"[\\r\\n]", &EACH_NEWLINE},
+    {"[\\r\\n]+", &NEWLINE_RUN},
+    {"\\s+", &SPACE_RUN},
+    {"\\s?\\p{L}+", &LETTER_RUN},
+    {"\\s?\\p{P}+", &PUNCT_RUN},
+    {"\\s+$", &FINAL_SPACE},
+    {"[\u4e00-\u9fa5\u0800-\u4e00\uac00-\ud7ff]+", &CJK_RUN},
+    {"[\u4e00-\u9fa5\u3040-\u309f\u30a0-\u30ff]+", &KANA_RUN},
+    {"\\s?[!-/:-~\uff01-\uff0f\uff1a-\uff5e\u2018-\u201f\u3000-\u3002]+", &SYMBOL_RUN},
+    {"[!\"#$%&'()*+,\\-./"
+     ":;<=>?@\\[\\\\\\]^_`{|}~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| "
+     "?[\\p{P}\\p{S}]+[\\r\\n]*" GAPS,
+     &DEEPSEEK3},
+};
+
+const nib__rule *nib__pattern_find(const char *regex, size_t len)
 {
-    *s = (nib__splitter){.pretok = pretok, .text = text};
-    while (s->n_rules < NIB__MAX_RULES && pretok->rules[s->n_rules] != NULL) s->n_rules++;
-    s->level[0].end = len;
+    for (size_t i = 0; i < sizeof PATTERNS / sizeof *PATTERNS; i++)
+        if (strlen(PATTERNS[i].regex) == len && memcmp(PATTERNS[i].regex, regex, len) == 0)
+            return PATTERNS[i].rule;
+    return NULL;
 }
 
-bool nib__split_next(nib__splitter *s, size_t *begin, size_t *end)
+/* ---- pieces ---- */
+
+/* The next match, or text between two; false at the end of the level. */
+static bool next_part(struct nib__split_level *l, const nib__rule *rule, size_t *begin, size_t *end,
+                      bool *match)
 {
-    for (;;) {
+    if (l->at == l->end) return false;
+    if (l->stop == 0) {
+        size_t from = l->end, stop = l->end;
+        if (rule->find == NULL || !rule->find(rule, l->text, l->at, l->end, &from, &stop))
+            from = stop = l->end;
+        l->begin = from;
+        l->stop = stop;
+    }
+    *begin = l->at;
+    *match = l->at == l->begin;
+    *end = *match ? l->stop : l->begin;
+    if (*match) l->stop = 0;
+    l->at = *end;
+    *match ^= rule->invert;
+    return true;
+}
+
+/* Takes the next part too if it is a match or not, as asked. */
+static bool take_part(struct nib__split_level *l, const nib__rule *rule, bool wanted, size_t *end)
+{
+    size_t at = l->at, begin, stop;
+    bool match;
+    if (!next_part(l, rule, &begin, &stop, &match)) return false;
+    if (match == wanted) {
+        *end = stop;
+        return true;
+    }
+    l->at = at; /* back; what was found stays found */
+    if (l->stop == 0) {
+        l->begin = begin;
+        l->stop = stop;
+    }
+    return false;
+}
+
+static bool next_piece(struct nib__split_level *l, const nib__rule *rule, size_t *begin,
+                       size_t *end)
+{
+    bool match;
+    while (next_part(l, rule, begin, end, &match)) {
+        switch (rule->behavior) {
+        case NIB__ISOLATED: return true;
+        case NIB__REMOVED:
+            if (match) continue;
+            return true;
+        case NIB__CONTIGUOUS:
+            while (take_part(l, rule, match, end)) continue;
+            return true;
+        case NIB__WITH_PREVIOUS:
+            if (!match) take_part(l, rule, true, end);
+            return true;
+        case NIB__WITH_NEXT:
+            if (match) take_part(l, rule, false, end);
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The text of a level: text[0..len), or a copy with a prefix and escaped spaces. */
+static bool enter(nib__splitter *s, uint32_t depth, const char *text, size_t len, nib__place place)
+{
+    struct nib__split_level *l = &s->level[depth];
+    nib__prefix kind = s->pretok->rules[depth]->prefix;
+    l->text = text;
+    l->at = l->stop = 0;
+    l->end = len;
+    l->place = place;
+    if (kind == NIB__PREFIX_NONE || len == 0) return true;
+    bool meta = kind != NIB__PREFIX_SPACE;
+    bool starts = text[0] == ' ' || (meta && len >= 3 && memcmp(text, "\xe2\x96\x81", 3) == 0);
+    bool add = !starts && place != NIB__CONTINUED && kind != NIB__PREFIX_META_NEVER &&
+               (kind != NIB__PREFIX_META_FIRST || place == NIB__AT_START);
+    size_t spaces = add, need, n = 0;
+    for (size_t i = 0; meta && i < len; i++) spaces += text[i] == ' ';
+    if (spaces == 0) return true;
+    if (!nib__mul(spaces, 3, &need) || !nib__add(need, len, &need) ||
+        !nib__grow(s->mem, (void **)&l->owned, &l->cap, need, 1)) {
+        s->failed = true;
+        return false;
+    }
+    for (size_t i = add ? SIZE_MAX : 0; i != len; i++) {
+        char c = i == SIZE_MAX ? ' ' : text[i];
+        if (meta && c == ' ') {
+            memcpy(l->owned + n, "\xe2\x96\x81", 3);
+            n += 3;
+        } else {
+            l->owned[n++] = c;
+        }
+    }
+    l->text = l->owned;
+    l->end = n;
+    return true;
+}
+
+void nib__split_start(nib__splitter *s, const nib__pretok *pretok, const nib_allocator *mem,
+                      const char *text, size_t len, nib__place place)
+{
+    *s = (nib__splitter){.pretok = pretok, .mem = mem};
+    while (s->n_rules < NIB__MAX_RULES && pretok->rules[s->n_rules] != NULL) s->n_rules++;
+    enter(s, 0, text, len, place);
+}
+
+bool nib__split_next(nib__splitter *s, const char **piece, size_t *len)
+{
+    while (!s->failed) {
         uint32_t d = s->depth;
-        if (s->level[d].at == s->level[d].end) {
+        struct nib__split_level *l = &s->level[d];
+        size_t begin, end;
+        if (!next_piece(l, s->pretok->rules[d], &begin, &end)) {
             if (d == 0) return false;
             s->depth--;
             continue;
         }
-        if (s->level[d].stop == 0) {
-            const nib__rule *rule = s->pretok->rules[d];
-            size_t from, stop;
-            if (!rule->find(rule, s->text, s->level[d].at, s->level[d].end, &from, &stop))
-                from = stop = s->level[d].end;
-            s->level[d].begin = from;
-            s->level[d].stop = stop;
-        }
-        *begin = s->level[d].at;
-        *end = s->level[d].begin;
-        if (*begin == *end) { /* the match itself; else the text before it */
-            *end = s->level[d].stop;
-            s->level[d].stop = 0;
-        }
-        s->level[d].at = *end;
+        *piece = l->text + begin;
+        *len = end - begin;
         if (d + 1 == s->n_rules) return true;
         s->depth++;
-        s->level[d + 1].at = *begin;
-        s->level[d + 1].end = *end;
-        s->level[d + 1].stop = 0;
+        enter(s, d + 1, *piece, *len, begin == 0 ? l->place : NIB__INSIDE);
     }
+    return false;
+}
+
+void nib__split_end(nib__splitter *s)
+{
+    for (uint32_t i = 0; i < s->n_rules; i++) nib__free(s->mem, s->level[i].owned);
 }

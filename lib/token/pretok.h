@@ -5,11 +5,9 @@
 #ifndef NIB_TOKEN_PRETOK_H
 #define NIB_TOKEN_PRETOK_H
 
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "base/mem.h"
 
-enum { NIB__MAX_RULES = 6 };
+enum { NIB__MAX_RULES = 12 };
 
 typedef struct nib__rule nib__rule;
 
@@ -18,10 +16,31 @@ typedef struct nib__rule nib__rule;
 typedef bool nib__find_fn(const nib__rule *rule, const char *text, size_t at, size_t end,
                           size_t *begin, size_t *stop);
 
+/* What becomes of matches and of the text between them. */
+typedef enum nib__behavior {
+    NIB__ISOLATED,     /* both are pieces */
+    NIB__REMOVED,      /* matches are dropped */
+    NIB__CONTIGUOUS,   /* matches that touch are one piece */
+    NIB__WITH_PREVIOUS, /* a match ends the text before it */
+    NIB__WITH_NEXT     /* a match starts the text behind it */
+} nib__behavior;
+
+/* What a rule does to a piece before it cuts it. */
+typedef enum nib__prefix {
+    NIB__PREFIX_NONE,
+    NIB__PREFIX_SPACE,       /* a space before it, unless it starts with one */
+    NIB__PREFIX_META_ALWAYS, /* spaces become U+2581, and one before it unless it starts so */
+    NIB__PREFIX_META_FIRST,  /* the same, only at the start of the text */
+    NIB__PREFIX_META_NEVER   /* spaces become U+2581 */
+} nib__prefix;
+
 struct nib__rule {
-    nib__find_fn *find;
+    nib__find_fn *find; /* NULL: the piece stays whole */
     const void *param;
     uint32_t max; /* longest match in characters, where the rule has one */
+    nib__behavior behavior;
+    bool invert; /* what does not match counts as matches */
+    nib__prefix prefix;
 };
 
 typedef struct nib__pretok {
@@ -39,21 +58,34 @@ enum {
 /* NULL: unknown. */
 const nib__pretok *nib__pretok_find(const char *name, size_t len);
 
-/* Walks over the pieces of text[len]. */
+/* Where a text or a piece stands in what the caller tokenizes. */
+typedef enum nib__place {
+    NIB__AT_START,
+    NIB__INSIDE,
+    NIB__CONTINUED /* at the start, but it goes on from other text: no prefix */
+} nib__place;
+
+/* Walks over the pieces of a text. */
 typedef struct nib__splitter {
     const nib__pretok *pretok;
-    const char *text;
-    uint32_t n_rules;
-    struct {
+    const nib_allocator *mem;
+    uint32_t n_rules, depth;
+    bool failed; /* out of memory */
+    struct nib__split_level {
+        const char *text;
         size_t at, end;     /* of the piece of the level above that is still to cut */
         size_t begin, stop; /* match found but not yet handed out; stop = 0: none */
+        nib__place place;
+        char *owned;        /* text with a prefix, or NULL */
+        size_t cap;
     } level[NIB__MAX_RULES];
-    uint32_t depth;
 } nib__splitter;
 
-void nib__split_start(nib__splitter *s, const nib__pretok *pretok, const char *text, size_t len);
-/* false: no piece is left. Pieces are never empty and cover the text. */
-bool nib__split_next(nib__splitter *s, size_t *begin, size_t *end);
+void nib__split_start(nib__splitter *s, const nib__pretok *pretok, const nib_allocator *mem,
+                      const char *text, size_t len, nib__place place);
+/* false: no piece is left, or s->failed. Pieces are not empty; *piece is valid until the next call. */
+bool nib__split_next(nib__splitter *s, const char **piece, size_t *len);
+void nib__split_end(nib__splitter *s);
 
 /* ---- rules (pretok_word.c, pretok_run.c) ---- */
 
@@ -91,5 +123,15 @@ nib__find_fn nib__find_run;
 nib__find_fn nib__find_final_space;  /* \s+$ */
 nib__find_fn nib__find_three_digits; /* [0-9][0-9][0-9] */
 nib__find_fn nib__find_numeric_bytes;
+nib__find_fn nib__find_text;    /* a nib__literal */
+nib__find_fn nib__find_word;    /* \w+|[^\w\s]+ of Rust's regex */
+
+typedef struct nib__literal {
+    const char *text;
+    size_t len;
+} nib__literal;
+
+/* The rule of a regular expression of a tokenizer.json, known by its exact text; NULL: unknown. */
+const nib__rule *nib__pattern_find(const char *regex, size_t len);
 
 #endif

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Rules that cut out runs of one kind of character, leaving the text between them as pieces. */
+#include <string.h>
+
 #include "token/pretok.h"
 #include "token/unicode.h"
 
@@ -97,6 +99,48 @@ bool nib__find_numeric_bytes(const nib__rule *rule, const char *text, size_t at,
     while (at < end && !is_numeric((uint8_t)text[at])) at++;
     *begin = at;
     while (at < end && is_numeric((uint8_t)text[at])) at++;
+    *stop = at;
+    return *begin < at;
+}
+
+bool nib__find_text(const nib__rule *rule, const char *text, size_t at, size_t end, size_t *begin,
+                    size_t *stop)
+{
+    const nib__literal *l = rule->param;
+    while (end - at >= l->len) {
+        const char *hit = memchr(text + at, l->text[0], end - at - l->len + 1);
+        if (hit == NULL) return false;
+        at = (size_t)(hit - text);
+        if (memcmp(hit, l->text, l->len) == 0) {
+            *begin = at;
+            *stop = at + l->len;
+            return true;
+        }
+        at++;
+    }
+    return false;
+}
+
+/* 0: white space; 1: \w; 2: others. */
+static uint32_t kind_at(const char *text, size_t at, size_t end, size_t *len)
+{
+    uint32_t code;
+    *len = nib__utf8_next(text + at, end - at, &code);
+    uint32_t class = nib__class_of(code);
+    if (nib__is_word(code, class)) return 1;
+    return class & NIB__S_SPACE ? 0 : 2;
+}
+
+bool nib__find_word(const nib__rule *rule, const char *text, size_t at, size_t end, size_t *begin,
+                    size_t *stop)
+{
+    (void)rule;
+    size_t len;
+    uint32_t kind = 0;
+    for (; at < end; at += len)
+        if ((kind = kind_at(text, at, end, &len)) != 0) break;
+    *begin = at;
+    while (at < end && kind_at(text, at, end, &len) == kind) at += len;
     *stop = at;
     return *begin < at;
 }

@@ -105,6 +105,13 @@ static int32_t read_id(const nib__tokenizer *t, const nib__source *source, const
     return NIB_OK;
 }
 
+static void look_up(nib__tokenizer *t, const special_name *name)
+{
+    int32_t *id = &t->ids[name->which];
+    for (uint32_t i = 0; i < 12 && name->texts[i] != NULL && *id < 0; i++)
+        *id = find(t, name->texts[i]);
+}
+
 static nib_status read_special(nib__tokenizer *t, const nib__source *source,
                                const special_name *name, nib_error *err)
 {
@@ -113,14 +120,13 @@ static nib_status read_special(nib__tokenizer *t, const nib__source *source,
     if (got == NIB__ABSENT && name->old_key != NULL)
         got = read_id(t, source, name->old_key, id, err);
     if (got != NIB__ABSENT) return got;
-    for (uint32_t i = 0; i < 12 && name->texts[i] != NULL && *id < 0; i++)
-        *id = find(t, name->texts[i]);
+    look_up(t, name);
     return NIB_OK;
 }
 
 /* Control tokens never come from text unless the caller asks. A file may call a marker "user
  * defined" or even "normal": what a prompt is built of is a control token here all the same. */
-static void make_control(nib__tokenizer *t, int32_t id, bool end)
+void nib__special_mark(nib__tokenizer *t, int32_t id, bool end)
 {
     if (id < 0) return;
     t->vocab.type[id] = NIB__TYPE_CONTROL;
@@ -130,7 +136,7 @@ static void make_control(nib__tokenizer *t, int32_t id, bool end)
 static void find_ends(nib__tokenizer *t)
 {
     for (size_t i = 0; i < sizeof END_TEXTS / sizeof *END_TEXTS; i++)
-        make_control(t, find(t, END_TEXTS[i]), true);
+        nib__special_mark(t, find(t, END_TEXTS[i]), true);
     int32_t s = find(t, "</s>"); /* in some vocabularies a HTML tag like any other */
     if (s >= 0 && t->vocab.type[s] == NIB__TYPE_CONTROL) t->vocab.end[s] = 1;
     int32_t end = find(t, "<|end|>"); /* in the harmony format it ends a message, not a turn */
@@ -140,7 +146,13 @@ static void find_ends(nib__tokenizer *t)
     static const uint8_t END[] = {NIB_TOKEN_EOS,        NIB_TOKEN_EOT,        NIB_TOKEN_FIM_PREFIX,
                                   NIB_TOKEN_FIM_SUFFIX, NIB_TOKEN_FIM_MIDDLE, NIB_TOKEN_FIM_PAD,
                                   NIB_TOKEN_REPO,       NIB_TOKEN_FILE};
-    for (size_t i = 0; i < sizeof END; i++) make_control(t, t->ids[END[i]], true);
+    for (size_t i = 0; i < sizeof END; i++) nib__special_mark(t, t->ids[END[i]], true);
+}
+
+void nib__special_find(nib__tokenizer *t)
+{
+    for (size_t i = 0; i < sizeof NAMES / sizeof *NAMES; i++) look_up(t, &NAMES[i]);
+    find_ends(t);
 }
 
 static nib_status make_tries(nib__tokenizer *t, nib_error *err)
@@ -206,8 +218,8 @@ nib_status nib__special_read(nib__tokenizer *t, const nib__source *source, nib_e
     if (got < 0) return got;
     nib_status status = read_flags(t, source, err);
     if (status != NIB_OK) return status;
-    make_control(t, eom, true);
-    make_control(t, t->ids[NIB_TOKEN_BOS], false);
+    nib__special_mark(t, eom, true);
+    nib__special_mark(t, t->ids[NIB_TOKEN_BOS], false);
     find_ends(t);
     return make_tries(t, err);
 }

@@ -8,10 +8,22 @@
 
 typedef struct nib__tokenizer nib__tokenizer;
 
-/* Reads tokenizer.ggml.* ; an unknown model or pre-tokenizer is NIB_ERR_UNSUPPORTED and named.
- * Copies all it needs: the source may be closed afterwards. */
+/* Reads tokenizer.ggml.* of a GGUF file, or the tokenizer files of a directory; what is not known is
+ * NIB_ERR_UNSUPPORTED and named. Copies all it needs: the source may be closed afterwards.
+ * A directory without tokenizer files gives a tokenizer that refuses text and has no special ids. The
+ * size is at least the vocab_size of a directory's config.json: the ids above have no text. */
 nib_status nib__tokenizer_new(const nib_allocator *mem, const nib__source *source,
                               nib__tokenizer **tokenizer, nib_error *err);
+
+/* The files of a Hugging Face directory by name, wherever they are. */
+typedef struct nib__token_files {
+    /* NIB_OK, NIB__ABSENT or an error; the bytes stay until the tokenizer is made. */
+    int32_t (*get)(const void *ctx, const char *name, nib__str *bytes, nib_error *err);
+    const void *ctx;
+    const char *where; /* for messages */
+} nib__token_files;
+nib_status nib__tokenizer_from_files(const nib_allocator *mem, const nib__token_files *files,
+                                     nib__tokenizer **tokenizer, nib_error *err);
 void nib__tokenizer_free(nib__tokenizer *tokenizer);
 
 const char *nib__tokenizer_name(const nib__tokenizer *t); /* "bpe/qwen2", "spm", "unigram", "wpm" */

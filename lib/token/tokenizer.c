@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-#include "token/vocab.h"
+#include "token/pipeline.h"
 
 static bool is(nib__str name, const char *text)
 {
@@ -114,6 +114,7 @@ static nib_status prepare(nib__tokenizer *t, const nib__source *source, nib_erro
         if (status == NIB_OK) status = nib__charsmap_read(&t->mem, source, &t->charsmap, err);
         if (status == NIB_OK) status = nib__unigram_prepare(t, err);
         return status;
+    default: break;
     }
     return NIB_ERR_UNSUPPORTED;
 }
@@ -130,9 +131,18 @@ static nib_status build(nib__tokenizer *t, const nib__source *source, nib_error 
     return status;
 }
 
+static int32_t source_file(const void *source, const char *name, nib__str *bytes, nib_error *err)
+{
+    return nib__source_file(source, name, bytes, err);
+}
+
 nib_status nib__tokenizer_new(const nib_allocator *mem, const nib__source *source,
                               nib__tokenizer **tokenizer, nib_error *err)
 {
+    if (nib__source_naming(source) == NIB__NAMING_HF) {
+        nib__token_files files = {source_file, source, nib__source_path(source)};
+        return nib__tokenizer_from_files(mem, &files, tokenizer, err);
+    }
     nib_allocator allocator = nib__allocator(mem);
     nib__tokenizer *t = nib__alloc(&allocator, 1, sizeof *t);
     if (t == NULL) return nib__fail(err, NIB_ERR_MEMORY, "out of memory for the tokenizer");
@@ -156,6 +166,7 @@ void nib__tokenizer_free(nib__tokenizer *t)
     nib__trie_free(&mem, &t->trie);
     nib__trie_free(&mem, &t->user);
     nib__trie_free(&mem, &t->special);
+    nib__pipeline_free(&mem, t->pipe);
     nib__free(&mem, t);
 }
 
@@ -198,6 +209,7 @@ static nib_status encode(const nib__tokenizer *t, const char *text, size_t len, 
     case NIB__SPM: return nib__spm_encode(t, text, len, lead, ids, err);
     case NIB__UNIGRAM: return nib__unigram_encode(t, text, len, lead, ids, err);
     case NIB__WORDPIECE: return nib__wordpiece_encode(t, text, len, ids, err);
+    default: break;
     }
     return NIB_ERR_UNSUPPORTED;
 }
@@ -236,6 +248,12 @@ static nib_status encode_around(const nib__tokenizer *t, const nib__trie *specia
 static nib_status tokenize(const nib__tokenizer *t, const char *text, size_t len, uint32_t flags,
                            bool lead, nib__ids *ids, nib_error *err)
 {
+    if (t->model == NIB__NO_MODEL)
+        return nib__fail(
+            err, NIB_ERR_UNSUPPORTED,
+            "no tokenizer beside the model: looked for tokenizer.json, vocab.json with "
+            "merges.txt, tokenizer.model, spiece.model, sentencepiece.bpe.model");
+    if (t->pipe != NULL) return nib__pipeline_encode(t, text, len, flags, lead, ids, err);
     size_t before = ids->count;
     bool frame = (flags & NIB_TOKENIZE_BOS) != 0;
     const nib__trie *special = flags & NIB_TOKENIZE_SPECIAL ? &t->special : &t->user;

@@ -47,6 +47,14 @@ extern const uint8_t nib__class_block[][NIB__CLASS_BLOCK];
 extern const uint32_t nib__strip_count, nib__strip_table[][2], nib__strip_pool[];
 extern const uint32_t nib__lower_count, nib__lower_table[][2], nib__lower_pool[];
 
+/* Decompositions, by {code point, count << 24 | index into the pool}, ascending, full, without
+ * Hangul: canonical and, where it is another, compatibility. Combining classes other than 0 by
+ * {code point, class}, ascending. Pairs that compose, {first, second, composite}, ascending. */
+extern const uint32_t nib__canon_count, nib__canon_table[][2], nib__canon_pool[];
+extern const uint32_t nib__compat_count, nib__compat_table[][2], nib__compat_pool[];
+extern const uint32_t nib__ccc_count, nib__ccc_table[][2];
+extern const uint32_t nib__compose_count, nib__compose_table[][3];
+
 /* Ranges in which Punctuation and BertPreTokenizer of Hugging Face tokenizers, which rest on older
  * tables than its regular expressions, disagree with class P; ascending. */
 extern const uint32_t nib__odd_punct_count, nib__odd_punct[][2];
@@ -74,6 +82,46 @@ static inline bool nib__is_punct(uint32_t code, uint32_t class)
             return !punct;
     }
     return punct;
+}
+
+/* \w of Rust's regular expressions: alphabetic, marks, decimal digits, connectors, joiners. */
+extern const uint32_t nib__odd_word_count, nib__odd_word[][2]; /* where the classes say otherwise */
+static inline bool nib__is_word(uint32_t code, uint32_t class)
+{
+    bool word = (class & (NIB__S_LETTER | NIB__S_MARK | 1u << NIB__C_DIGIT)) != 0;
+    if (code < 0x80) return word || code == '_';
+    uint32_t low = 0, high = nib__odd_word_count;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (code < nib__odd_word[mid][0])
+            high = mid;
+        else if (code > nib__odd_word[mid][1])
+            low = mid + 1;
+        else
+            return !word;
+    }
+    return word;
+}
+
+/* Chinese characters by the ranges of BertNormalizer, its slip at U+2B920 included. */
+static inline bool nib__is_chinese(uint32_t c)
+{
+    return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) ||
+           (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B73F) ||
+           (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
+           (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
+}
+
+/* Characters that BertNormalizer removes: U+0000, U+FFFD, controls, formats, private use. */
+static inline bool nib__is_bert_removed(uint32_t code)
+{
+    if (code == 0 || code == NIB__INVALID) return true;
+    if (code == '\t' || code == '\n' || code == '\r') return false;
+    if (code < 0xA0) return code < ' ' || code >= 0x7F;
+    if ((code >= 0xE000 && code <= 0xF8FF) || (code >= 0xF0000 && code <= 0xFFFFD) ||
+        (code >= 0x100000 && code <= 0x10FFFD))
+        return true;
+    return (nib__class_of(code) & (1u << NIB__C_CONTROL | 1u << NIB__C_FORMAT)) != 0;
 }
 
 /* Length of the well-formed sequence at text[0..left), left >= 1, or 0; sets *code (Unicode, table

@@ -5,29 +5,13 @@
 #include <float.h>
 #include <string.h>
 
+#include "token/pipeline.h"
 #include "token/unicode.h"
-#include "token/vocab.h"
-
-typedef struct buffer {
-    const nib_allocator *mem;
-    char *data;
-    size_t len, cap;
-} buffer;
-
-static bool append(buffer *b, const char *text, size_t len)
-{
-    size_t need;
-    if (!nib__add(b->len, len, &need) || !nib__grow(b->mem, (void **)&b->data, &b->cap, need, 1))
-        return false;
-    memcpy(b->data + b->len, text, len);
-    b->len = need;
-    return true;
-}
 
 /* The state of white space handling between characters. */
 typedef struct normalizer {
     const nib__tokenizer *t;
-    buffer *out;
+    nib__buffer *out;
     bool lead; /* the text starts a sentence: a space goes before its first word */
     bool in_word;
 } normalizer;
@@ -37,21 +21,22 @@ static bool put_bytes(normalizer *n, const char *text, size_t len)
     for (size_t i = 0; i < len; i++) {
         if (text[i] == ' ') {
             n->in_word = false;
-            if (!n->t->merge_spaces && !append(n->out, NIB__SPM_SPACE, 3)) return false;
+            if (!n->t->merge_spaces && !nib__buffer_add(n->out, NIB__SPM_SPACE, 3)) return false;
             continue;
         }
         if (!n->in_word) {
             bool first = n->out->len == 0;
             bool space = first ? n->lead && n->t->add_space : n->t->merge_spaces;
-            if (space && !append(n->out, NIB__SPM_SPACE, 3)) return false;
+            if (space && !nib__buffer_add(n->out, NIB__SPM_SPACE, 3)) return false;
             n->in_word = true;
         }
-        if (!append(n->out, text + i, 1)) return false;
+        if (!nib__buffer_add(n->out, text + i, 1)) return false;
     }
     return true;
 }
 
-static bool normalize(const nib__tokenizer *t, const char *text, size_t len, bool lead, buffer *out)
+static bool normalize(const nib__tokenizer *t, const char *text, size_t len, bool lead,
+                      nib__buffer *out)
 {
     normalizer n = {t, out, lead, false};
     for (size_t at = 0; at < len;) {
@@ -79,19 +64,34 @@ static bool normalize(const nib__tokenizer *t, const char *text, size_t len, boo
 typedef struct best_end { /* the best segmentation of text[0..here) ends in token `id` */
     double score;
     uint32_t from;
+    uint32_t to; /* of the token that starts here, once the path is known */
     int32_t id;
 } best_end;
 
-static void challenge(best_end *end, double score, uint32_t from, int32_t id)
+static void challenge(const nib__tokenizer *t, best_end *end, double score, uint32_t from,
+                      int32_t id)
 {
-    if (score > end->score) *end = (best_end){score, from, id};
+    if (score <= end->score) return;
+    end->score = t->pipe != NULL && t->pipe->float_scores ? (double)(float)score : score;
+    end->from = from;
+    end->id = id;
+}
+
+static double score_of(const nib__tokenizer *t, int32_t id, size_t len)
+{
+    bool user = t->vocab.type[id] == NIB__TYPE_USER;
+    if (t->pipe == NULL) return user ? 0.0 : (double)t->vocab.scores[id];
+    /* SentencePiece: a user-defined symbol beats every other way to spell it. */
+    if (user && t->pipe->float_scores) return (double)((float)len * t->pipe->max_score) - 0.1;
+    return t->pipe->scores[id];
 }
 
 /* Viterbi: positions in order, every token that starts there. */
 static void segment(const nib__tokenizer *t, const char *text, uint32_t len, best_end *best)
 {
-    for (uint32_t i = 1; i <= len; i++) best[i] = (best_end){-DBL_MAX, 0, -1};
-    best[0] = (best_end){0, 0, -1};
+    int32_t unknown = t->pipe != NULL ? t->pipe->unknown : t->ids[NIB_TOKEN_UNK];
+    for (uint32_t i = 1; i <= len; i++) best[i] = (best_end){-DBL_MAX, 0, 0, -1};
+    best[0] = (best_end){0, 0, 0, -1};
     for (uint32_t at = 0; at < len;) {
         uint32_t code, node = 0;
         uint32_t width = (uint32_t)nib__utf8_next(text + at, len - at, &code);
@@ -102,76 +102,106 @@ static void segment(const nib__tokenizer *t, const char *text, uint32_t len, bes
             int32_t id = t->trie.values[node];
             if (id < 0) continue;
             if (i + 1 - at == width) known = true;
-            bool user = t->vocab.type[id] == NIB__TYPE_USER;
-            double score = user ? 0.0 : (double)t->vocab.scores[id];
-            challenge(&best[i + 1], best[at].score + score, at, id);
+            double score = best[at].score + score_of(t, id, i + 1 - at);
+            challenge(t, &best[i + 1], score, at, id);
         }
-        if (!known)
-            challenge(&best[at + width], best[at].score + t->unknown_score, at,
-                      t->ids[NIB_TOKEN_UNK]);
+        if (!known) challenge(t, &best[at + width], best[at].score + t->unknown_score, at, unknown);
         at += width;
     }
 }
 
-/* The path, last token first; runs of unknown tokens become one. */
-static bool push_path(const nib__tokenizer *t, const best_end *best, uint32_t len, nib__ids *ids)
+/* An unknown stretch: its bytes, if the model can spell them, or one unknown token. */
+static bool push_unknown(const nib__tokenizer *t, const char *text, size_t len, nib__ids *ids)
 {
-    size_t start = ids->count;
-    int32_t unknown = t->ids[NIB_TOKEN_UNK], last = -1;
-    for (uint32_t at = len; at > 0; at = best[at].from) {
-        int32_t id = best[at].id;
-        if (id >= 0 && !(id == unknown && last == unknown) && !nib__ids_push(ids, id)) return false;
-        last = id;
-    }
-    for (size_t a = start, b = ids->count; a + 1 < b; a++) {
-        int32_t swap = ids->items[a];
-        ids->items[a] = ids->items[--b];
-        ids->items[b] = swap;
+    const nib__pipeline *p = t->pipe;
+    int32_t unknown = p != NULL ? p->unknown : t->ids[NIB_TOKEN_UNK];
+    bool bytes = p != NULL && p->byte_fallback;
+    for (size_t i = 0; i < len && bytes; i++) bytes = t->vocab.byte_id[(uint8_t)text[i]] >= 0;
+    for (size_t i = 0; i < len && bytes; i++)
+        if (!nib__ids_push(ids, t->vocab.byte_id[(uint8_t)text[i]])) return false;
+    return bytes || unknown < 0 || nib__ids_push(ids, unknown);
+}
+
+/* The path; unknown characters that touch are one stretch. */
+static bool push_path(const nib__tokenizer *t, const char *text, best_end *best, uint32_t len,
+                      nib__ids *ids)
+{
+    int32_t unknown = t->pipe != NULL ? t->pipe->unknown : t->ids[NIB_TOKEN_UNK];
+    for (uint32_t at = len; at > 0; at = best[at].from) best[best[at].from].to = at;
+    for (uint32_t at = 0, end; at < len; at = end) {
+        end = best[at].to;
+        if (best[end].id != unknown) {
+            if (!nib__ids_push(ids, best[end].id)) return false;
+            continue;
+        }
+        while (end < len && best[best[end].to].id == unknown) end = best[end].to;
+        if (!push_unknown(t, text + at, end - at, ids)) return false;
     }
     return true;
+}
+
+nib_status nib__unigram_piece(const nib__tokenizer *t, const char *text, size_t len,
+                              nib__scratch *scratch, nib__ids *ids, nib_error *err)
+{
+    if (len >= INT32_MAX) return nib__fail(err, NIB_ERR_LIMIT, "text of %zu bytes", len);
+    if (!nib__grow(scratch->mem, &scratch->best, &scratch->cap, len + 1, sizeof(best_end)))
+        return nib__fail(err, NIB_ERR_MEMORY, "out of memory while tokenizing");
+    segment(t, text, (uint32_t)len, scratch->best);
+    if (push_path(t, text, scratch->best, (uint32_t)len, ids)) return NIB_OK;
+    return nib__fail(err, NIB_ERR_MEMORY, "out of memory while tokenizing");
 }
 
 nib_status nib__unigram_encode(const nib__tokenizer *t, const char *text, size_t len, bool lead,
                                nib__ids *ids, nib_error *err)
 {
-    buffer normal = {.mem = &ids->mem};
-    best_end *best = NULL;
+    nib__buffer normal = {.mem = &ids->mem};
+    nib__scratch scratch = {&ids->mem, NULL, 0};
     nib_status status = NIB_OK;
-    if (!normalize(t, text, len, lead, &normal)) goto no_memory;
-    if (normal.len >= INT32_MAX) {
-        status = nib__fail(err, NIB_ERR_LIMIT, "text of %zu bytes", normal.len);
-        goto done;
-    }
-    if (normal.len == 0) goto done;
-    best = nib__alloc_raw(&ids->mem, normal.len + 1, sizeof *best);
-    if (best == NULL) goto no_memory;
-    segment(t, normal.data, (uint32_t)normal.len, best);
-    if (push_path(t, best, (uint32_t)normal.len, ids)) goto done;
-no_memory:
-    status = nib__fail(err, NIB_ERR_MEMORY, "out of memory while tokenizing");
-done:
-    nib__free(&ids->mem, best);
+    if (!normalize(t, text, len, lead, &normal))
+        status = nib__fail(err, NIB_ERR_MEMORY, "out of memory while tokenizing");
+    else if (normal.len != 0)
+        status = nib__unigram_piece(t, normal.data, normal.len, &scratch, ids, err);
+    nib__free(&ids->mem, scratch.best);
     nib__free(&ids->mem, normal.data);
     return status;
 }
 
+static double stored_score(const nib__tokenizer *t, uint32_t id)
+{
+    return t->pipe != NULL ? t->pipe->scores[id] : (double)t->vocab.scores[id];
+}
+
+/* What text may become. `tokenizers` matches every token but those that are added; SentencePiece
+ * neither controls nor byte tokens. */
+static bool in_trie(const nib__tokenizer *t, uint8_t type)
+{
+    if (type == NIB__TYPE_BYTE) return false;
+    return type == NIB__TYPE_NORMAL || type == NIB__TYPE_USER ||
+           (type == NIB__TYPE_UNUSED && t->pipe == NULL);
+}
+
 nib_status nib__unigram_prepare(nib__tokenizer *t, nib_error *err)
 {
-    double low = 0;
+    double low = 0, high = 0;
     bool any = false;
+    bool all = t->pipe != NULL && !t->pipe->float_scores; /* as `tokenizers` */
     for (uint32_t id = 0; id < t->vocab.n; id++) {
         uint8_t type = t->vocab.type[id];
         nib__str text = nib__vocab_text(&t->vocab, id);
-        if (type == NIB__TYPE_NORMAL && (!any || t->vocab.scores[id] < low)) {
-            low = t->vocab.scores[id];
+        if (type == NIB__TYPE_NORMAL || (all && text.len != 0 && type != NIB__TYPE_ADDED)) {
+            double score = stored_score(t, id);
+            if (!any || score < low) low = score;
+            if (!any || score > high) high = score;
             any = true;
         }
-        if (type != NIB__TYPE_NORMAL && type != NIB__TYPE_USER && type != NIB__TYPE_UNUSED)
-            continue;
-        if (text.len <= NIB__MAX_MATCH &&
+        if (in_trie(t, type) && text.len <= NIB__MAX_MATCH &&
             !nib__trie_add(&t->mem, &t->trie, text.data, text.len, (int32_t)id))
             return nib__fail(err, NIB_ERR_MEMORY, "out of memory for the vocabulary");
     }
     t->unknown_score = low - 10.0; /* the penalty of SentencePiece */
+    if (t->pipe != NULL && t->pipe->float_scores) {
+        t->pipe->max_score = (float)high;
+        t->unknown_score = (double)((float)low - 10.0f);
+    }
     return NIB_OK;
 }

@@ -93,6 +93,32 @@ static nib_status read_texts(const nib_allocator *mem, const nib__source *source
     return NIB_OK;
 }
 
+nib_status nib__vocab_make(const nib_allocator *mem, nib__vocab *v, const nib__str *texts,
+                           uint32_t n, nib_error *err)
+{
+    size_t used = 0;
+    for (uint32_t id = 0; id < n; id++)
+        if (!nib__add(used, texts[id].len, &used)) used = SIZE_MAX;
+    if (used >= UINT32_MAX) return nib__fail(err, NIB_ERR_LIMIT, "vocabulary: too large");
+    v->n = n;
+    v->text.at = nib__alloc_raw(mem, (size_t)n + 1, sizeof *v->text.at);
+    v->text.data = nib__alloc_raw(mem, used + 1, 1);
+    v->type = nib__alloc_raw(mem, (size_t)n + 1, 1);
+    v->end = nib__alloc(mem, (size_t)n + 1, 1);
+    if (v->text.at == NULL || v->text.data == NULL || v->type == NULL || v->end == NULL)
+        return no_memory(err);
+    used = 0;
+    for (uint32_t id = 0; id < n; id++) {
+        v->text.at[id] = (uint32_t)used;
+        v->type[id] = texts[id].data == NULL ? NIB__TYPE_UNUSED : NIB__TYPE_NORMAL;
+        if (texts[id].len != 0) memcpy(v->text.data + used, texts[id].data, texts[id].len);
+        used += texts[id].len;
+        if (texts[id].len > v->max_text) v->max_text = texts[id].len;
+    }
+    v->text.at[n] = (uint32_t)used;
+    return index_texts(mem, v, err);
+}
+
 static nib_status read_types(const nib_allocator *mem, const nib__source *source, nib__vocab *v,
                              nib_error *err)
 {

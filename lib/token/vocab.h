@@ -15,7 +15,8 @@ enum { /* tokenizer.ggml.token_type, as numbered by llama.cpp */
        NIB__TYPE_CONTROL = 3,
        NIB__TYPE_USER = 4,
        NIB__TYPE_UNUSED = 5,
-       NIB__TYPE_BYTE = 6
+       NIB__TYPE_BYTE = 6,
+       NIB__TYPE_ADDED = 7 /* of ours: user-defined beside the vocabulary that text is spelled in */
 };
 
 enum {
@@ -65,7 +66,17 @@ typedef struct nib__charsmap { /* SentencePiece normalization rules, see charsma
     size_t n_replacements;
 } nib__charsmap;
 
-typedef enum nib__token_model { NIB__BPE, NIB__SPM, NIB__UNIGRAM, NIB__WORDPIECE } nib__token_model;
+typedef enum nib__token_model {
+    NIB__BPE,
+    NIB__SPM,
+    NIB__UNIGRAM,
+    NIB__WORDPIECE,
+    NIB__WORDLEVEL, /* a piece is a token */
+    NIB__BYTES,     /* ByT5: a byte is a token */
+    NIB__NO_MODEL   /* the model came without a tokenizer */
+} nib__token_model;
+
+typedef struct nib__pipeline nib__pipeline;
 
 struct nib__tokenizer {
     nib_allocator mem;
@@ -83,6 +94,7 @@ struct nib__tokenizer {
     bool add_bos, add_eos, add_sep;
     bool add_space, drop_space; /* before the first word: when encoding, when decoding */
     bool merge_spaces, byte_level, lowercase, strip_accents;
+    nib__pipeline *pipe; /* tokenizers of Hugging Face directories (pipeline.h); NULL: GGUF */
 };
 
 uint64_t nib__hash(const char *text, size_t len, uint64_t seed);
@@ -91,6 +103,9 @@ uint64_t nib__hash_mix(uint64_t a, uint64_t b); /* of two words */
 /* vocab.c */
 nib_status nib__vocab_read(const nib_allocator *mem, const nib__source *source, nib__vocab *v,
                            nib_error *err);
+/* The same from texts[n]; data == NULL: an id that nothing stands for. */
+nib_status nib__vocab_make(const nib_allocator *mem, nib__vocab *v, const nib__str *texts,
+                           uint32_t n, nib_error *err);
 void nib__vocab_free(const nib_allocator *mem, nib__vocab *v);
 int32_t nib__vocab_find(const nib__vocab *v, const char *text, size_t len);
 static inline nib__str nib__vocab_text(const nib__vocab *v, uint32_t id)
@@ -100,10 +115,19 @@ static inline nib__str nib__vocab_text(const nib__vocab *v, uint32_t id)
 
 /* special.c */
 nib_status nib__special_read(nib__tokenizer *t, const nib__source *source, nib_error *err);
+/* The ids that are still -1 by the texts that models give them; what ends a generation; which
+ * tokens are markers. */
+void nib__special_find(nib__tokenizer *t);
+void nib__special_mark(nib__tokenizer *t, int32_t id, bool end); /* a control token */
 
 /* merges.c */
 nib_status nib__merges_read(nib__tokenizer *t, const nib__source *source, nib_error *err);
 void nib__merges_free(const nib_allocator *mem, nib__merges *m);
+/* An empty table for `count` pairs, and one more pair in it; if it is there already, the first or
+ * the last of them counts. */
+nib_status nib__merges_make(const nib_allocator *mem, nib__merges *m, uint64_t count, uint64_t seed,
+                            nib_error *err);
+void nib__merges_add(nib__merges *m, nib__merge_pair pair, bool last_counts);
 /* NULL: they do not merge. */
 const nib__merge_pair *nib__merges_find(const nib__merges *m, uint32_t left, uint32_t right);
 
@@ -112,7 +136,14 @@ nib_status nib__token_bytes_make(nib__tokenizer *t, nib_error *err);
 /* The character that stands for a byte in byte-level BPE vocabularies; 1 or 2 bytes of UTF-8. */
 uint32_t nib__byte_char(uint8_t byte);
 
+/* Bytes of one token as each kind of vocabulary spells them; `out` has room for text.len. */
+size_t nib__decode_byte_level(nib__str text, char *out);
+int32_t nib__hex_byte(nib__str text); /* "<0x0A>", or -1 */
+
 /* charsmap.c */
+/* `what` names it in messages. */
+nib_status nib__charsmap_make(const nib_allocator *mem, const char *what, const uint8_t *data,
+                              size_t size, nib__charsmap *c, nib_error *err);
 nib_status nib__charsmap_read(const nib_allocator *mem, const nib__source *source, nib__charsmap *c,
                               nib_error *err);
 void nib__charsmap_free(const nib_allocator *mem, nib__charsmap *c);
@@ -128,6 +159,8 @@ nib_status nib__wordpiece_prepare(nib__tokenizer *t, nib_error *err);
  * SentencePiece models. On failure `ids` may have grown: the caller cuts it back. */
 nib_status nib__bpe_encode(const nib__tokenizer *t, const char *text, size_t len, nib__ids *ids,
                            nib_error *err);
+nib_status nib__bpe_piece(const nib__tokenizer *t, const char *text, size_t len, nib__ids *ids,
+                          nib_error *err);
 nib_status nib__spm_encode(const nib__tokenizer *t, const char *text, size_t len, bool lead,
                            nib__ids *ids, nib_error *err);
 nib_status nib__unigram_encode(const nib__tokenizer *t, const char *text, size_t len, bool lead,

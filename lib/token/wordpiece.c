@@ -6,8 +6,8 @@
  * cannot be restored from the ids. */
 #include <string.h>
 
+#include "token/pipeline.h"
 #include "token/unicode.h"
-#include "token/vocab.h"
 
 enum { MAX_WORD = 100 }; /* characters; a longer word is unknown */
 
@@ -72,14 +72,6 @@ static void end_word(word_encoder *e)
     e->len = e->chars = 0;
 }
 
-static bool is_chinese(uint32_t c) /* the ranges of BertNormalizer, its slip at U+2B920 included */
-{
-    return (c >= 0x4E00 && c <= 0x9FFF) || (c >= 0x3400 && c <= 0x4DBF) ||
-           (c >= 0x20000 && c <= 0x2A6DF) || (c >= 0x2A700 && c <= 0x2B73F) ||
-           (c >= 0x2B740 && c <= 0x2B81F) || (c >= 0x2B920 && c <= 0x2CEAF) ||
-           (c >= 0xF900 && c <= 0xFAFF) || (c >= 0x2F800 && c <= 0x2FA1F);
-}
-
 static void add_char(word_encoder *e, uint32_t code)
 {
     uint32_t class = nib__class_of(code);
@@ -139,18 +131,6 @@ static void add_stripped(word_encoder *e, uint32_t code)
     for (uint32_t i = 0; i < (row[1] >> 24 & 0x7F); i++) add_lower(e, pool[i]);
 }
 
-/* Characters that BertNormalizer removes: U+0000, U+FFFD, controls, formats, private use. */
-static bool is_removed(uint32_t code)
-{
-    if (code == 0 || code == NIB__INVALID) return true;
-    if (code == '\t' || code == '\n' || code == '\r') return false;
-    if (code < 0xA0) return code < ' ' || code >= 0x7F;
-    if ((code >= 0xE000 && code <= 0xF8FF) || (code >= 0xF0000 && code <= 0xFFFFD) ||
-        (code >= 0x100000 && code <= 0x10FFFD))
-        return true;
-    return (nib__class_of(code) & (1u << NIB__C_CONTROL | 1u << NIB__C_FORMAT)) != 0;
-}
-
 nib_status nib__wordpiece_encode(const nib__tokenizer *t, const char *text, size_t len,
                                  nib__ids *ids, nib_error *err)
 {
@@ -158,8 +138,8 @@ nib_status nib__wordpiece_encode(const nib__tokenizer *t, const char *text, size
     for (size_t at = 0; at < len && !e.failed;) {
         uint32_t code;
         at += nib__utf8_next(text + at, len - at, &code);
-        if (is_removed(code)) continue;
-        bool alone = is_chinese(code);
+        if (nib__is_bert_removed(code)) continue;
+        bool alone = nib__is_chinese(code);
         if (alone) end_word(&e);
         if (t->strip_accents)
             add_stripped(&e, code);
@@ -171,11 +151,45 @@ nib_status nib__wordpiece_encode(const nib__tokenizer *t, const char *text, size
     return e.failed ? nib__fail(err, NIB_ERR_MEMORY, "out of memory while tokenizing") : NIB_OK;
 }
 
+/* The piece of a Hugging Face pre-tokenizer: it is normalized already, and what follows the start
+ * of a word is spelled with a prefix. */
+nib_status nib__word_piece(const nib__tokenizer *t, const char *text, size_t len, nib__ids *ids,
+                           nib_error *err)
+{
+    const nib__pipeline *p = t->pipe;
+    size_t start = ids->count, chars = 0;
+    int32_t whole = t->model == NIB__WORDLEVEL ? nib__model_find(t, text, len) : -1;
+    bool known = whole >= 0, ok = !known || nib__ids_push(ids, whole);
+    if (t->model == NIB__WORDPIECE) {
+        uint32_t node = 0, code;
+        for (size_t at = 0; at < len && chars <= p->max_word; chars++)
+            at += nib__utf8_next(text + at, len - at, &code);
+        known = chars <= p->max_word;
+        for (size_t at = 0, n; at < len && known && ok; at += n) {
+            int32_t id = -1;
+            for (size_t i = 0; at > 0 && i < p->prefix.len; i++) {
+                node = nib__trie_step(&t->trie, node, (uint8_t)p->prefix.text[i]);
+                known = known && node != 0;
+            }
+            n = known ? longest(&t->trie, node, text + at, len - at, &id) : 0;
+            known = n != 0;
+            ok = !known || nib__ids_push(ids, id);
+            node = 0;
+        }
+    }
+    if (!known) {
+        ids->count = start;
+        ok = nib__ids_push(ids, p->unknown);
+    }
+    return ok ? NIB_OK : nib__fail(err, NIB_ERR_MEMORY, "out of memory while tokenizing");
+}
+
 nib_status nib__wordpiece_prepare(nib__tokenizer *t, nib_error *err)
 {
     for (uint32_t id = 0; id < t->vocab.n; id++) {
         nib__str text = nib__vocab_text(&t->vocab, id);
-        if (t->vocab.type[id] != NIB__TYPE_NORMAL || text.len > NIB__MAX_MATCH) continue;
+        bool user = t->pipe != NULL && t->vocab.type[id] == NIB__TYPE_USER;
+        if ((t->vocab.type[id] != NIB__TYPE_NORMAL && !user) || text.len > NIB__MAX_MATCH) continue;
         if (!nib__trie_add(&t->mem, &t->trie, text.data, text.len, (int32_t)id))
             return nib__fail(err, NIB_ERR_MEMORY, "out of memory for the vocabulary");
     }

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ * The steps of a normalizer, one after the other over the whole text. Bytes that are no UTF-8 pass
+ * through all of them unchanged. */
+#include "token/pipeline.h"
+#include "token/unicode.h"
+
+typedef struct run {
+    const nib__tokenizer *t;
+    nib__str in;
+    nib__buffer *out;
+    bool moved; /* something in front of the text was dropped */
+    bool failed;
+} run;
+
+static void put(run *r, const char *text, size_t len)
+{
+    if (!nib__buffer_add(r->out, text, len)) r->failed = true;
+}
+
+static void put_code(run *r, uint32_t code)
+{
+    char text[4];
+    put(r, text, nib__utf8_put(code, text));
+}
+
+static void drop(run *r)
+{
+    if (r->out->len == 0) r->moved = true;
+}
+
+static void replace(run *r, const nib__step *step)
+{
+    const char *text = r->in.data, *end = text + r->in.len;
+    while (text < end) {
+        const char *hit = memchr(text, step->from[0], (size_t)(end - text));
+        while (hit != NULL &&
+               ((size_t)(end - hit) < step->n_from || memcmp(hit, step->from, step->n_from) != 0))
+            hit = memchr(hit + 1, step->from[0], (size_t)(end - hit - 1));
+        put(r, text, (size_t)((hit == NULL ? end : hit) - text));
+        if (hit == NULL) return;
+        if (step->n_to == 0) drop(r);
+        put(r, step->to, step->n_to);
+        text = hit + step->n_from;
+    }
+}
+
+static void squeeze(run *r, const nib__step *step)
+{
+    for (size_t at = 0, end; at < r->in.len; at = end) {
+        end = at;
+        while (end < r->in.len && r->in.data[end] == ' ') end++;
+        if (end - at >= 2) {
+            put(r, step->to, step->n_to);
+            continue;
+        }
+        while (end < r->in.len && (r->in.data[end] != ' ' || end == at)) end++;
+        put(r, r->in.data + at, end - at);
+    }
+}
+
+static bool is_space(const char *text, size_t left, size_t *len)
+{
+    uint32_t code;
+    *len = nib__utf8_next(text, left, &code);
+    return (nib__class_of(code) & NIB__S_SPACE) != 0;
+}
+
+static void strip(run *r, const nib__step *step)
+{
+    size_t begin = 0, end = 0, n;
+    while (step->left && begin < r->in.len && is_space(r->in.data + begin, r->in.len - begin, &n))
+        begin += n;
+    end = step->right ? begin : r->in.len;
+    for (size_t at = begin; step->right && at < r->in.len; at += n)
+        if (!is_space(r->in.data + at, r->in.len - at, &n)) end = at + n;
+    if (begin > 0) r->moved = true;
+    put(r, r->in.data + begin, end - begin);
+}
+
+static const uint32_t *mapped(const uint32_t table[][2], uint32_t count, uint32_t code)
+{
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (table[mid][0] < code)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < count && table[low][0] == code ? table[low] : NULL;
+}
+
+static void lower(run *r, uint32_t code)
+{
+    const uint32_t *row = mapped(nib__lower_table, nib__lower_count, code);
+    if (row == NULL || !(row[1] >> 31)) {
+        put_code(r, row == NULL ? code : row[1]);
+        return;
+    }
+    const uint32_t *pool = nib__lower_pool + (row[1] & 0xFFFFFF);
+    for (uint32_t i = 0; i < (row[1] >> 24 & 0x7F); i++) put_code(r, pool[i]);
+}
+
+/* The characters that SentencePiece's nmt rules drop, and those that become a space. */
+static void nmt(run *r, uint32_t c)
+{
+    if ((c >= 1 && c <= 8) || c == 0xB || (c >= 0xE && c <= 0x1F) || c == 0x7F || c == 0x8F ||
+        c == 0x9F)
+        drop(r);
+    else if (c == 9 || c == 0xA || c == 0xC || c == 0xD || c == 0x1680 ||
+             (c >= 0x200B && c <= 0x200F) || c == 0x2028 || c == 0x2029 || c == 0x2581 ||
+             c == 0xFEFF || c == NIB__INVALID)
+        put_code(r, ' ');
+    else
+        put_code(r, c);
+}
+
+static void clean(run *r, uint32_t code)
+{
+    if (nib__is_bert_removed(code))
+        drop(r);
+    else
+        put_code(r, nib__class_of(code) & NIB__S_SPACE ? ' ' : code);
+}
+
+static void chinese(run *r, uint32_t code)
+{
+    bool alone = nib__is_chinese(code);
+    if (alone) put_code(r, ' ');
+    put_code(r, code);
+    if (alone) put_code(r, ' ');
+}
+
+static void each(run *r, nib__step_kind kind)
+{
+    for (size_t at = 0; at < r->in.len && !r->failed;) {
+        uint32_t code;
+        size_t n = nib__utf8_valid(r->in.data + at, r->in.len - at, &code);
+        uint32_t class = n != 0 ? nib__class_of(code) : 0;
+        if (n == 0)
+            put(r, r->in.data + at, n = 1);
+        else if (kind == NIB__STEP_LOWERCASE)
+            lower(r, code);
+        else if (kind == NIB__STEP_NMT)
+            nmt(r, code);
+        else if (kind == NIB__STEP_BERT_CLEAN)
+            clean(r, code);
+        else if (kind == NIB__STEP_BERT_CHINESE)
+            chinese(r, code);
+        else if (class &
+                 (kind == NIB__STEP_STRIP_ACCENTS ? (uint32_t)NIB__S_MARK : 1u << NIB__C_MARK_NS))
+            drop(r);
+        else
+            put(r, r->in.data + at, n);
+        at += n;
+    }
+}
+
+static void charsmap(run *r)
+{
+    for (size_t at = 0; at < r->in.len && !r->failed;) {
+        const char *to;
+        uint32_t code;
+        size_t n = nib__charsmap_longest(&r->t->charsmap, r->in.data + at, r->in.len - at, &to);
+        if (n != 0) {
+            size_t n_to = strlen(to);
+            if (n_to == 0) drop(r);
+            put(r, to, n_to);
+        } else {
+            n = nib__utf8_next(r->in.data + at, r->in.len - at, &code);
+            put(r, r->in.data + at, n);
+        }
+        at += n;
+    }
+}
+
+static void run_step(run *r, const nib__step *step, bool lead)
+{
+    switch (step->kind) {
+    case NIB__STEP_PREPEND:
+        if (lead && r->in.len != 0) put(r, step->to, step->n_to);
+        put(r, r->in.data, r->in.len);
+        break;
+    case NIB__STEP_REPLACE: replace(r, step); break;
+    case NIB__STEP_SQUEEZE: squeeze(r, step); break;
+    case NIB__STEP_NFC:
+    case NIB__STEP_NFD:
+    case NIB__STEP_NFKC:
+    case NIB__STEP_NFKD:
+        if (!nib__unicode_normalize(step->kind, r->in.data, r->in.len, r->out)) r->failed = true;
+        break;
+    case NIB__STEP_STRIP: strip(r, step); break;
+    case NIB__STEP_CHARSMAP: charsmap(r); break;
+    case NIB__STEP_SENTENCEPIECE: break;
+    case NIB__STEP_LOWERCASE:
+    case NIB__STEP_STRIP_ACCENTS:
+    case NIB__STEP_STRIP_NONSPACING:
+    case NIB__STEP_NMT:
+    case NIB__STEP_BERT_CLEAN:
+    case NIB__STEP_BERT_CHINESE: each(r, step->kind); break;
+    }
+}
+
+bool nib__normalize(const nib__tokenizer *t, const char *text, size_t len, bool lead,
+                    nib__buffer scratch[2], nib__str *out, bool *moved)
+{
+    run r = {.t = t, .in = {text, len}};
+    for (uint32_t i = 0; i < t->pipe->n_steps && !r.failed; i++) {
+        r.out = &scratch[i % 2];
+        r.out->len = 0;
+        run_step(&r, &t->pipe->steps[i], lead);
+        r.in = (nib__str){r.out->len != 0 ? r.out->data : "", r.out->len};
+    }
+    *out = r.in;
+    *moved = r.moved;
+    return !r.failed;
+}
