@@ -114,6 +114,14 @@ enum { /* nib_model_options.precision: how activations are rounded on their way 
 
 enum { NIB_OPEN_INSPECT = 1 }; /* nib_model_options.flags: read metadata and tokenizer, no weights */
 
+enum { /* nib_model_options.load */
+    NIB_LOAD_AS_STORED = 0,    /* as in the file, losing nothing */
+    NIB_LOAD_F32 = 1,
+    NIB_LOAD_F16 = 2,
+    NIB_LOAD_BF16 = 3,
+    NIB_LOAD_INT8 = 4          /* 8-bit codes with one scale per output row */
+};
+
 typedef struct nib_model_options {
     uint32_t struct_size;
     uint32_t flags;            /* NIB_OPEN_* */
@@ -124,6 +132,8 @@ typedef struct nib_model_options {
     const nib_allocator *allocator; /* NULL: aligned malloc */
     int32_t (*progress)(void *user, double fraction); /* non-zero return cancels the load */
     void *progress_user;
+    uint32_t load;             /* NIB_LOAD_*: numbers of linear maps in memory */
+    uint32_t reserved;         /* 0 */
 } nib_model_options;
 
 NIB_API void nib_model_options_init(nib_model_options *options, size_t size);

@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: MIT
  * The transformer, as in the papers (Vaswani et al. 2017, Touvron et al. 2023):
  *
- *     x = embedding[ids]
+ *     x = embedding[ids] (+ positions)
  *     for each layer:
  *         h = norm(x);  q, k, v = Wq h, Wk h, Wv h;  rotate q, k;  store k, v
  *         x = x + Wo attention(q, all k, all v)
- *         h = norm(x);  x = x + Wdown (silu(Wgate h) * Wup h)
+ *         h = norm(x);  x = x + Wdown (f(Wgate h) * Wup h)    or x + Wdown f(Wup h)
  *     logits = Whead norm(x)
  *
- * Every line is one or a few steps, and every step is one parallel region over pieces of work. */
+ * with biases wherever a model has them. Blocks in parallel (GPT-J, GPT-NeoX) take both norms of
+ * the x before either block; post-norm models norm the sum instead (nib__norm_order). What a model
+ * needs is in its configuration and in which of its weights are there; no step knows an
+ * architecture.
+ *
+ * Every line is one or a few steps, and every step is one parallel region over pieces of work. A
+ * decoder that also looks at an encoder gets its steps (norm, q, attention over the encoder's keys,
+ * output) between OUT and FFN_NORM. */
 #include "decode/forward.h"
 
 #include <string.h>
@@ -25,7 +32,7 @@ enum layer_step {
     OUT,        /* delta = Wo attn */
     FFN_NORM,   /* x += delta; h = norm(x), rounded */
     GATE_UP,    /* gate, up = linear(h) */
-    ACTIVATE,   /* silu(gate) * up, rounded */
+    ACTIVATE,   /* f(gate) * up, or f(up), rounded */
     DOWN,       /* delta = Wdown of it */
     LAYER_STEPS
 };
@@ -61,6 +68,9 @@ size_t nib__activations_carve(nib__arena *arena, const nib_model *model, uint32_
     a->x = nib__arena_take(arena, n, c->n_embd * sizeof(float));
     a->delta = nib__arena_take(arena, n, c->n_embd * sizeof(float));
     a->cos_sin = nib__arena_take(arena, n, c->n_rot * sizeof(float));
+    a->cos_sin_local = a->cos_sin;
+    if (c->rope_base_local != 0)
+        a->cos_sin_local = nib__arena_take(arena, n, c->n_rot * sizeof(float));
     for (uint32_t kind = 0; kind < NIB__WEIGHT_KINDS; kind++) {
         a->rounded[kind] = nib__arena_take(arena, n, rounded[kind]);
     }
@@ -86,7 +96,7 @@ nib_status nib__pass_begin(nib__pass *pass, const nib_model *model, nib__activat
         return nib__fail(err, NIB_ERR_ARGUMENT, "rows of a pass: expected 1..%u, got %u",
                          a->n_batch, pass->n);
     }
-    return nib__model_check_ids(model, pass->ids, pass->n, err);
+    return nib__model_check_ids(model, pass->ids, pass->n, pass->pos0, err);
 }
 
 /* ---- steps ---- */
@@ -106,21 +116,68 @@ static float *from_row(const forward *f, float *buffer, size_t width)
     return buffer + f->row * width;
 }
 
-static nib_status norm_step(const forward *f, const float *weight, bool add_delta,
-                            const nib__output *outputs, uint32_t n_outputs)
+/* `delta_norm` and `norm` as in nib__norm_rows; `outputs` are the maps that read the result. */
+static nib_status norm_step(const forward *f, nib__affine delta_norm, nib__affine norm,
+                            nib__norm_order order, const nib__output *outputs, uint32_t n_outputs)
 {
-    size_t n = f->model->config.n_embd;
-    nib__input input = input_of(f, n);
+    const nib__config *c = &f->model->config;
+    bool first = f->pass->layer == 0 && f->pass->step == ATTN_NORM; /* nothing to add yet */
+    nib__input input = input_of(f, c->n_embd);
     nib__norm_rows job = {
-        .x = from_row(f, f->a->x, n),
-        .delta = add_delta ? from_row(f, f->a->delta, n) : NULL,
-        .weight = weight,
-        .eps = f->model->config.norm_eps,
+        .x = from_row(f, f->a->x, c->n_embd),
+        .delta = first ? NULL : from_row(f, f->a->delta, c->n_embd),
+        .delta_norm = delta_norm,
+        .norm = norm,
+        .order = order,
+        .kind = c->norm,
+        .eps = c->norm_eps,
         .input = &input,
         .outputs = outputs,
         .n_outputs = n_outputs,
     };
     return nib__norm_run(f->exec, &job);
+}
+
+/* Before a layer's attention, or before the head: the MLP of the layer before is added. */
+static nib_status first_norm(const forward *f, nib__affine norm, const nib__output *outputs,
+                             uint32_t n_outputs)
+{
+    const nib_model *m = f->model;
+    const nib__layer *before = f->pass->layer > 0 ? &m->layers[f->pass->layer - 1] : NULL;
+    nib__affine delta_norm = before != NULL ? before->ffn_post_norm : (nib__affine){NULL, NULL};
+    if (m->config.residual != NIB__RESIDUAL_POST)
+        return norm_step(f, delta_norm, norm, NIB__NORM_OF_SUM, outputs, n_outputs);
+    norm = before != NULL ? before->ffn_norm : m->embd_norm;
+    return norm_step(f, delta_norm, norm, NIB__NORM_INTO_STREAM, outputs, n_outputs);
+}
+
+/* Before a layer's MLP: attention is added. */
+static nib_status second_norm(const forward *f, const nib__layer *l, const nib__output *outputs,
+                              uint32_t n_outputs)
+{
+    nib__residual residual = f->model->config.residual;
+    nib__affine norm = l->ffn_norm.w != NULL ? l->ffn_norm : l->attn_norm;
+    nib__norm_order order = NIB__NORM_OF_SUM;
+    if (residual == NIB__RESIDUAL_PARALLEL) order = NIB__NORM_BEFORE_SUM;
+    if (residual == NIB__RESIDUAL_POST) {
+        order = NIB__NORM_INTO_STREAM;
+        norm = l->attn_norm;
+    }
+    return norm_step(f, l->attn_post_norm, norm, order, outputs, n_outputs);
+}
+
+static nib_status embed_step(const forward *f)
+{
+    const nib__embed_rows embed = {
+        .model = f->model,
+        .ids = f->pass->ids,
+        .m = f->m,
+        .pos0 = f->pass->pos0,
+        .x = f->a->x,
+        .cos_sin = f->a->cos_sin,
+        .cos_sin_local = f->a->cos_sin_local,
+    };
+    return nib__embed_run(f->exec, &embed);
 }
 
 static nib_status layer_step(const forward *f)
@@ -137,10 +194,13 @@ static nib_status layer_step(const forward *f)
         {&l->v, from_row(f, a->v, n_kv), n_kv},
     };
     const nib__output out = {&l->o, from_row(f, a->delta, n_embd), n_embd};
-    const nib__output gate_up[] = {
-        {&l->gate, from_row(f, a->gate, n_ff), n_ff},
+    const nib__output up_gate[] = {
         {&l->up, from_row(f, a->up, n_ff), n_ff},
+        {&l->gate, from_row(f, a->gate, n_ff), n_ff},
     };
+    bool gated = l->gate.w.layout != NULL;
+    float *inner = up_gate[gated].y;
+    const float *factor = gated ? up_gate[0].y : NULL;
     const nib__output down = {&l->down, from_row(f, a->delta, n_embd), n_embd};
     const nib__attention_rows attention = {
         .config = c,
@@ -148,35 +208,31 @@ static nib_status layer_step(const forward *f)
         .layer = f->pass->layer,
         .m = f->m,
         .pos0 = f->pass->pos0 + f->row,
+        .window = l->window,
+        .scale = l->attn_scale,
+        .eps = c->norm_eps,
+        .q_norm = l->q_norm,
+        .k_norm = l->k_norm,
         .q = from_row(f, a->q, n_q),
         .k = from_row(f, a->k, n_kv),
         .v = from_row(f, a->v, n_kv),
-        .cos_sin = from_row(f, a->cos_sin, c->n_rot),
+        .cos_sin = from_row(f, l->rope_local ? a->cos_sin_local : a->cos_sin, c->n_rot),
         .out = from_row(f, a->attn, n_q),
     };
-    nib__input wide = input_of(f, n_embd), heads = input_of(f, n_q), inner = input_of(f, n_ff);
-
-    const nib__embed_rows embed = {
-        .model = f->model,
-        .ids = f->pass->ids,
-        .m = f->m,
-        .pos0 = f->pass->pos0,
-        .x = a->x,
-        .cos_sin = a->cos_sin,
-    };
+    nib__input wide = input_of(f, n_embd), heads = input_of(f, n_q), narrow = input_of(f, n_ff);
 
     switch ((enum layer_step)f->pass->step) {
-    case EMBED: return nib__embed_run(f->exec, &embed);
-    case ATTN_NORM: return norm_step(f, l->attn_norm, f->pass->layer > 0, qkv, 3);
+    case EMBED: return embed_step(f);
+    case ATTN_NORM: return first_norm(f, l->attn_norm, qkv, 3);
     case QKV: return nib__linear_run(f->exec, &wide, qkv, 3);
     case STORE: return nib__attention_store(f->exec, &attention);
     case ATTEND: return nib__attention_run(f->exec, &attention);
     case ATTN_ROUND: return nib__round_run(f->exec, attention.out, &heads, &out, 1);
     case OUT: return nib__linear_run(f->exec, &heads, &out, 1);
-    case FFN_NORM: return norm_step(f, l->ffn_norm, true, gate_up, 2);
-    case GATE_UP: return nib__linear_run(f->exec, &wide, gate_up, 2);
-    case ACTIVATE: return nib__swiglu_run(f->exec, gate_up[0].y, gate_up[1].y, &inner, &down);
-    case DOWN: return nib__linear_run(f->exec, &inner, &down, 1);
+    case FFN_NORM: return second_norm(f, l, up_gate, 1 + gated);
+    case GATE_UP: return nib__linear_run(f->exec, &wide, up_gate, 1 + gated);
+    case ACTIVATE: return nib__activate_run(f->exec, c->act, inner, factor, &narrow, &down);
+    case DOWN: return nib__linear_run(f->exec, &narrow, &down, 1);
     case LAYER_STEPS: break;
     }
     return NIB_OK;
@@ -187,7 +243,7 @@ static nib_status head_step(const forward *f)
     const nib_model *m = f->model;
     const nib__output head = {&m->head, f->pass->logits, m->config.n_vocab};
     nib__input wide = input_of(f, m->config.n_embd);
-    if (f->pass->step == HEAD_NORM) return norm_step(f, m->out_norm, true, &head, 1);
+    if (f->pass->step == HEAD_NORM) return first_norm(f, m->out_norm, &head, 1);
     return nib__linear_run(f->exec, &wide, &head, 1);
 }
 

@@ -18,6 +18,7 @@ typedef struct nib__activations {
     float *attn;             /* [n_batch][n_head * head_dim] */
     float *gate, *up;        /* [n_batch][n_ff] */
     float *cos_sin;          /* [n_batch][n_rot/2][2] */
+    float *cos_sin_local;    /* the same for layers with a window of models with two bases */
     uint8_t *rounded[NIB__WEIGHT_KINDS]; /* rounded rows of the widest input, per kind of weights */
 } nib__activations;
 

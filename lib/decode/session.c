@@ -28,11 +28,12 @@ nib_status nib__session_resolve(const nib_model *model, const nib_session_option
 {
     nib_session_options o = {.struct_size = sizeof o};
     if (options != NULL) o = *options;
-    uint32_t trained = model->config.n_ctx_train;
+    uint32_t trained = model->config.n_ctx_train, most = nib__model_max_positions(model);
     if (o.n_ctx == 0) o.n_ctx = trained == 0 ? DEFAULT_CTX : smaller(trained, DEFAULT_CTX);
-    if (o.n_ctx > INT32_MAX) {
-        return nib__fail(err, NIB_ERR_ARGUMENT, "n_ctx: expected at most %d, got %u",
-                         (int)INT32_MAX, o.n_ctx);
+    if (o.n_ctx > most) {
+        return nib__fail(err, NIB_ERR_ARGUMENT,
+                         "n_ctx: expected at most %u, the positions of the model, got %u", most,
+                         o.n_ctx);
     }
     if (o.kv_type != NIB_KV_F16 && o.kv_type != NIB_KV_Q8) {
         return nib__fail(err, NIB_ERR_ARGUMENT, "kv_type: expected 0 (f16) or 1 (q8), got %u",

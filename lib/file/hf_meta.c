@@ -293,8 +293,8 @@ static bool encode_arrays(const nib__hf *hf, nib__hf_config *c)
 
 /* ---- reading the file ---- */
 
-nib_status nib__hf_config_parse(const nib__hf *hf, nib__hf_config *c, const char *text,
-                                size_t size, nib_error *err)
+nib_status nib__hf_config_parse(const nib__hf *hf, nib__hf_config *c, const char *text, size_t size,
+                                nib_error *err)
 {
     nib__path path = nib__path_tail(c->path);
     if (size > NIB__HF_MAX_CONFIG) {

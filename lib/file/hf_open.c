@@ -274,9 +274,8 @@ nib_status nib__hf_open(nib__source *source, const char *path, nib_error *err)
     if (status == NIB_OK) status = nib__hf_config_open(hf, "config.json", &hf->config, err);
     if (status == NIB__ABSENT) {
         nib__path shown = nib__path_tail(hf->config.path);
-        return nib__fail(err, NIB_ERR_IO,
-                         "%s%s: no such file, but a model directory needs one", shown.dots,
-                         shown.tail);
+        return nib__fail(err, NIB_ERR_IO, "%s%s: no such file, but a model directory needs one",
+                         shown.dots, shown.tail);
     }
     if (status == NIB_OK)
         status = nib__hf_config_open(hf, "generation_config.json", &hf->generation, err);

@@ -184,6 +184,15 @@ typedef struct nib__attention {
 
 /* ---- the table ------------------------------------------------------------------------------- */
 
+/* Activations of an MLP. GELU with the error function, or with the tanh that approximates it. */
+typedef enum nib__act {
+    NIB__ACT_SILU,
+    NIB__ACT_GELU,
+    NIB__ACT_GELU_TANH,
+    NIB__ACT_RELU,
+    NIB__ACTS
+} nib__act;
+
 typedef struct nib__kernels {
     nib__isa isa;
     nib__matmul decode_coded, decode_float, decode_int8;
@@ -192,8 +201,12 @@ typedef struct nib__kernels {
     nib__matmul fast_int8;   /* takes the place of prefill_int8 with NIB_PRECISION_FAST */
     /* out[n] = x[n] / sqrt(mean(x^2) + eps) * w[n]; out may be x */
     void (*rmsnorm)(const float *x, const float *w, uint32_t n, float eps, float *out);
-    /* out[n] = gate / (1 + exp(-gate)) * up; out may be gate */
-    void (*swiglu)(const float *gate, const float *up, uint32_t n, float *out);
+    /* out[n] = (x - mean(x)) / sqrt(var(x) + eps) * w[n] + b[n]; b may be NULL: 0; out may be x */
+    void (*layernorm)(const float *x, const float *w, const float *b, uint32_t n, float eps,
+                      float *out);
+    /* out[n] = f(x) * up[n]; up may be NULL: 1; out may be x. Within 1e-6 |x * up| of the exact value
+     * on every level; NaN stays NaN. */
+    void (*activate[NIB__ACTS])(const float *x, const float *up, uint32_t n, float *out);
     void (*add)(const float *x, uint32_t n, float *y); /* y += x */
     /* Rotates pairs of one head in place; cos_sin is [n_rot/2][2]. interleaved: pairs (2i, 2i+1),
      * else (i, i + n_rot/2). */

@@ -1,25 +1,67 @@
 /* SPDX-License-Identifier: MIT
  * Embedding rows, read where they lie in the file: a pass needs a few of them, and packing all
- * would double the memory they take. */
+ * would double the memory they take. Positions that are added to them. */
+#include <math.h>
+
 #include "model/model.h"
 
-nib_status nib__model_check_ids(const nib_model *model, const int32_t *ids, size_t n,
+uint32_t nib__model_max_positions(const nib_model *model)
+{
+    const nib__config *c = &model->config;
+    return c->positions == NIB__POS_LEARNED ? c->n_pos - c->pos_offset : INT32_MAX;
+}
+
+nib_status nib__model_check_ids(const nib_model *model, const int32_t *ids, size_t n, size_t pos0,
                                 nib_error *err)
 {
+    uint32_t most = nib__model_max_positions(model);
     for (size_t i = 0; i < n; i++) {
         if (ids[i] >= 0 && (uint32_t)ids[i] < model->config.n_vocab) continue;
         return nib__fail(err, NIB_ERR_ARGUMENT, "token %zu: expected an id in 0..%u, got %d", i,
                          model->config.n_vocab - 1, ids[i]);
     }
+    if (pos0 > most || n > most - pos0) {
+        return nib__fail(err, NIB_ERR_LIMIT, "position %zu: the model has %u positions",
+                         pos0 + n - 1, most);
+    }
     return nib__source_check(model->source, err);
 }
 
-void nib__model_embed(const nib_model *model, const int32_t *ids, size_t n, float *out)
+static void read_row(const nib__tensor *t, size_t row, size_t width, float *out)
 {
-    const nib__tensor *t = model->embedding;
-    size_t width = model->config.n_embd;
     size_t row_bytes = width / t->format->block * t->format->block_bytes;
-    for (size_t i = 0; i < n; i++) {
-        t->format->decode(t->data + (size_t)ids[i] * row_bytes, out + i * width, width);
+    t->format->decode(t->data + row * row_bytes, out, width);
+}
+
+/* Vaswani et al. 2017, section 3.5, in the arrangement of tensor2tensor and fairseq: dimension i of
+ * the first half has the sine, of the second the cosine of pos / 10000^(i / (half - 1)). */
+static void add_sinusoid(double pos, uint32_t n, float *x)
+{
+    uint32_t half = n / 2;
+    double step = half > 1 ? log(10000.0) / (half - 1) : 0;
+    for (uint32_t i = 0; i < half; i++) {
+        double angle = pos * exp(-step * i);
+        x[i] += (float)sin(angle);
+        x[half + i] += (float)cos(angle);
+    }
+}
+
+void nib__model_embed(const nib_model *model, const int32_t *ids, size_t n, size_t pos0,
+                      float *scratch, float *out)
+{
+    const nib__config *c = &model->config;
+    for (size_t row = 0; row < n; row++) {
+        float *x = out + row * c->n_embd;
+        size_t pos = pos0 + row + c->pos_offset;
+        read_row(model->embedding, (size_t)ids[row], c->n_embd, x);
+        if (c->embd_scale != 1) {
+            for (uint32_t i = 0; i < c->n_embd; i++) x[i] *= c->embd_scale;
+        }
+        if (c->positions == NIB__POS_LEARNED) {
+            read_row(model->positions, pos, c->n_embd, scratch);
+            for (uint32_t i = 0; i < c->n_embd; i++) x[i] += scratch[i];
+        } else if (c->positions == NIB__POS_SINUSOIDAL) {
+            add_sinusoid((double)pos, c->n_embd, x);
+        }
     }
 }

@@ -26,13 +26,33 @@ static double yarn_keep(const nib__config *c, uint32_t pair)
     return 1 - (ramp < 0 ? 0 : ramp > 1 ? 1 : ramp);
 }
 
+/* Llama 3.1: waves shorter than the original context divided by high_freq are kept, longer ones
+ * than it divided by low_freq are stretched, between them the share changes evenly with the turns.
+ */
+static double llama3_keep(const nib__config *c, double frequency)
+{
+    double turns = (double)c->rope_ctx_orig * frequency / 6.283185307179586;
+    double low = (double)c->rope_low_freq, high = (double)c->rope_high_freq;
+    double ramp = (turns - low) / (high - low);
+    return ramp < 0 ? 0 : ramp > 1 ? 1 : ramp;
+}
+
 void nib__rope_frequencies(const nib__config *c, const float *divisors, float *inv)
 {
     for (uint32_t i = 0; i < c->n_rot / 2; i++) {
         double plain = pow((double)c->rope_base, -2.0 * i / c->n_rot);
         if (divisors != NULL) plain /= (double)divisors[i]; /* llama3: factors come with the file */
         double stretched = plain / (double)c->rope_factor;
-        double keep = c->rope_scaling == NIB__ROPE_YARN ? yarn_keep(c, i) : 0;
+        double keep = 0;
+        if (c->rope_scaling == NIB__ROPE_YARN) keep = yarn_keep(c, i);
+        if (c->rope_scaling == NIB__ROPE_LLAMA3) keep = llama3_keep(c, plain);
         inv[i] = (float)(stretched * (1 - keep) + plain * keep);
+    }
+}
+
+void nib__rope_plain(uint32_t n_rot, float base, float *inv)
+{
+    for (uint32_t i = 0; i < n_rot / 2; i++) {
+        inv[i] = (float)pow((double)base, -2.0 * i / n_rot);
     }
 }

@@ -65,13 +65,19 @@ static uint64_t mix_number(uint64_t hash, uint64_t number)
 static uint64_t mix_config(uint64_t hash, const nib__config *c)
 {
     const uint32_t counts[] = {
-        c->n_layer, c->n_embd,       c->n_head,        c->n_head_kv, c->head_dim,
-        c->n_ff,    c->n_vocab,      c->n_rot,         c->norm,      c->act,
-        c->rope,    c->rope_scaling, c->rope_ctx_orig, c->window,
+        c->n_layer,       c->n_embd,        c->n_head,
+        c->n_head_kv,     c->head_dim,      c->n_ff,
+        c->n_vocab,       c->n_rot,         c->norm,
+        c->act,           c->rope,          c->rope_scaling,
+        c->rope_ctx_orig, c->window,        c->residual,
+        c->positions,     c->pos_offset,    c->n_pos,
+        c->window_first,  c->window_period, c->attn_scale_by_layer,
+        c->tied,
     };
     const float reals[] = {
-        c->norm_eps,       c->rope_base,      c->rope_factor, c->rope_attn_factor,
-        c->rope_beta_fast, c->rope_beta_slow, c->attn_scale,
+        c->norm_eps,        c->rope_base,      c->rope_factor,    c->rope_attn_factor,
+        c->rope_beta_fast,  c->rope_beta_slow, c->attn_scale,     c->embd_scale,
+        c->rope_base_local, c->rope_low_freq,  c->rope_high_freq,
     };
     hash = mix(hash, c->arch, strlen(c->arch));
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
@@ -116,12 +122,17 @@ static nib_status make_frequencies(nib_model *m, nib_error *err)
                          "got another at %u",
                          nib__source_path(m->source), i);
     }
-    m->rope_inv = nib__alloc(&m->mem, m->config.n_rot / 2, sizeof *m->rope_inv);
-    if (m->rope_inv == NULL) {
+    uint32_t half = m->config.n_rot / 2;
+    bool local = m->config.rope_base_local != 0;
+    if (half == 0) return NIB_OK;
+    m->rope_inv = nib__alloc(&m->mem, half, sizeof *m->rope_inv);
+    if (local) m->rope_inv_local = nib__alloc(&m->mem, half, sizeof *m->rope_inv_local);
+    if (m->rope_inv == NULL || (local && m->rope_inv_local == NULL)) {
         return nib__fail(err, NIB_ERR_MEMORY, "%s: out of memory for rotary frequencies",
                          nib__source_path(m->source));
     }
     nib__rope_frequencies(&m->config, divisors, m->rope_inv);
+    if (local) nib__rope_plain(m->config.n_rot, m->config.rope_base_local, m->rope_inv_local);
     return NIB_OK;
 }
 
@@ -133,17 +144,44 @@ static void release_parts(nib_model *m)
     nib__free(&mem, m->layers);
     nib__free(&mem, m->weights);
     nib__free(&mem, m->rope_inv);
+    nib__free(&mem, m->rope_inv_local);
     nib__free(&mem, m);
+}
+
+static nib_status check_load(const nib_model_options *options, nib_error *err)
+{
+    if (options->reserved != 0)
+        return nib__fail(err, NIB_ERR_ARGUMENT, "option reserved: expected 0, got %u",
+                         options->reserved);
+    if (options->load <= NIB_LOAD_INT8) return NIB_OK;
+    return nib__fail(err, NIB_ERR_ARGUMENT, "option load: expected 0..%d, got %u",
+                     (int)NIB_LOAD_INT8, options->load);
+}
+
+/* A directory without tokenizer files is a model for those who have ids. */
+static nib_status make_tokenizer(nib_model *m, nib_error *err)
+{
+    static const char *const files[] = {"tokenizer.json", "vocab.json", "tokenizer.model",
+                                        "spiece.model", "sentencepiece.bpe.model"};
+    bool there = nib__source_naming(m->source) == NIB__NAMING_GGUF;
+    for (size_t i = 0; i < sizeof files / sizeof files[0] && !there; i++) {
+        nib__str bytes;
+        int32_t got = nib__source_file(m->source, files[i], &bytes, err);
+        if (got < 0) return got;
+        there = got == NIB_OK;
+    }
+    return there ? nib__tokenizer_new(&m->mem, m->source, &m->tokenizer, err) : NIB_OK;
 }
 
 static nib_status fill(nib_model *m, const nib_model_options *options, nib_error *err)
 {
     const nib__arch *arch = NULL;
     nib_status status = choose_kernels(m, options, err);
+    if (status == NIB_OK) status = check_load(options, err);
+    if (status == NIB_OK) status = make_tokenizer(m, err);
     if (status != NIB_OK) return status;
-    status = nib__tokenizer_new(&m->mem, m->source, &m->tokenizer, err);
-    if (status != NIB_OK) return status;
-    status = nib__config_read(m->source, nib__tokenizer_size(m->tokenizer), &m->config, &arch, err);
+    uint32_t n_tokens = m->tokenizer != NULL ? nib__tokenizer_size(m->tokenizer) : 0;
+    status = nib__config_read(m->source, n_tokens, &m->config, &arch, err);
     if (status != NIB_OK) return status;
     status = nib__weights_load(m, arch, options, err);
     if (status != NIB_OK) return status;

@@ -22,28 +22,57 @@ typedef enum nib__rope_style {
 typedef enum nib__rope_scaling {
     NIB__ROPE_PLAIN,
     NIB__ROPE_LINEAR,
-    NIB__ROPE_YARN
+    NIB__ROPE_YARN,
+    NIB__ROPE_LLAMA3
 } nib__rope_scaling;
-typedef enum nib__act { NIB__ACT_SILU, NIB__ACT_GELU, NIB__ACT_GELU_TANH } nib__act;
+
+/* How a position enters the model, besides rotation: added to the embedding of a token. */
+typedef enum nib__positions {
+    NIB__POS_NONE,
+    NIB__POS_LEARNED,   /* row pos + pos_offset of a table */
+    NIB__POS_SINUSOIDAL /* all sines of position pos + pos_offset, then all cosines */
+} nib__positions;
+
+/* How a layer's two blocks meet the residual stream x. */
+typedef enum nib__residual {
+    NIB__RESIDUAL_SEQUENTIAL, /* x += attention(norm(x)); x += mlp(norm(x)) */
+    NIB__RESIDUAL_PARALLEL,   /* x += attention(norm(x)) + mlp(norm(x)), with one norm or two */
+    NIB__RESIDUAL_POST        /* x = norm(x + attention(x)); x = norm(x + mlp(x)) */
+} nib__residual;
 
 /* Every field was range-checked against the others and the tensors. */
 typedef struct nib__config {
     char arch[32];
     uint32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab, n_ctx_train;
-    uint32_t n_rot; /* rotated dimensions of a head */
+    uint32_t n_rot; /* rotated dimensions of a head; 0: none */
     float norm_eps;
     nib__norm norm;
     nib__act act;
+    nib__residual residual;
+    nib__positions positions;
+    uint32_t pos_offset, n_pos; /* learned: rows of the table, of which the first are not used */
+    float embd_scale;           /* multiplies embedding rows */
     nib__rope_style rope;
     nib__rope_scaling rope_scaling;
     float rope_base, rope_factor;
-    uint32_t rope_ctx_orig; /* yarn: context before scaling */
+    float rope_base_local;  /* of layers with a window, never scaled; 0: as the others */
+    uint32_t rope_ctx_orig; /* yarn, llama3: context before scaling */
     float rope_attn_factor; /* multiplies cos and sin; 1 but for yarn */
     float rope_beta_fast,
         rope_beta_slow; /* yarn: turns in the original context, ends of the ramp */
-    float attn_scale;   /* multiplies q.k */
-    uint32_t window;    /* sliding window, 0: none */
+    float rope_low_freq, rope_high_freq; /* llama3: turns in the original context, likewise */
+    float attn_scale;                    /* multiplies q.k */
+    bool attn_scale_by_layer;            /* and is divided by 1, 2, 3 ... in layers 0, 1, 2 ... */
+    uint32_t window;                     /* sliding window, 0: none */
+    uint32_t window_first;               /* the first layer that has it */
+    uint32_t window_period;              /* of so many layers the last has none; 0: all have it */
+    bool tied;                           /* the head is the embedding, whatever else is there */
 } nib__config;
+
+/* y = norm(x) * w + b. b may be NULL; w is NULL where there is no norm at all. */
+typedef struct nib__affine {
+    const float *w, *b; /* [n] */
+} nib__affine;
 
 /* One linear map y = x W^T + bias. */
 typedef struct nib__linear {
@@ -52,9 +81,14 @@ typedef struct nib__linear {
 } nib__linear;
 
 typedef struct nib__layer {
-    const float *attn_norm, *ffn_norm; /* [n_embd] */
+    nib__affine attn_norm, ffn_norm;           /* [n_embd]; ffn_norm.w NULL: attn_norm serves both */
+    nib__affine attn_post_norm, ffn_post_norm; /* [n_embd] of what a block adds (Gemma 3) */
+    const float *q_norm, *k_norm;              /* [head_dim] RMS norm of each head, or NULL */
     nib__linear q, k, v, o;
-    nib__linear gate, up, down;
+    nib__linear gate, up, down; /* gate.w.layout NULL: down(f(up x)), not down(f(gate x) * up x) */
+    uint32_t window;            /* of this layer; 0: none */
+    float attn_scale;
+    bool rope_local; /* rotates by rope_inv_local */
 } nib__layer;
 
 struct nib_model {
@@ -62,14 +96,17 @@ struct nib_model {
     atomic_uint refs;
     nib__config config;
     nib__kernels kernels;
-    nib__tokenizer *tokenizer;
+    nib__tokenizer *tokenizer;    /* NULL: the directory has no files for one */
     nib__source *source;          /* kept for embedding rows, which are read where they lie */
     const nib__tensor *embedding; /* [n_vocab][n_embd] */
+    const nib__tensor *positions; /* [n_pos][n_embd], or NULL */
     nib__layer *layers;           /* [n_layer]; NULL if opened for inspection only */
-    const float *out_norm;        /* [n_embd] */
+    nib__affine embd_norm;        /* [n_embd] of the embeddings, only with NIB__RESIDUAL_POST */
+    nib__affine out_norm;         /* [n_embd] */
     nib__linear head;             /* [n_vocab][n_embd]; packed from the embedding when tied */
     const float *rope_freqs;      /* [n_rot/2] divisors of the frequencies (llama3), or NULL */
     float *rope_inv;              /* [n_rot/2] final inverse frequencies, scaling applied */
+    float *rope_inv_local;        /* [n_rot/2] of layers with a window, or NULL: the same */
     uint8_t *weights;             /* one block: packed panels, norms, biases */
     uint64_t weight_bytes, file_bytes, n_params;
     uint64_t identity; /* hash of configuration and tensor directory, for saved sessions */
@@ -87,10 +124,16 @@ void nib__model_release(nib_model *model); /* NULL is a no-op */
 /* Fills every field but struct_size. */
 void nib__model_info(const nib_model *model, nib_model_info *info);
 
-/* ARGUMENT if one of ids[n] is none of the vocabulary; IO if the file has changed. */
-nib_status nib__model_check_ids(const nib_model *model, const int32_t *ids, size_t n,
+/* Most positions a stream can have: learned ones end with their table. */
+uint32_t nib__model_max_positions(const nib_model *model);
+
+/* ARGUMENT if one of ids[n] is none of the vocabulary; LIMIT if one of the positions from pos0 on is
+ * beyond nib__model_max_positions; IO if the file has changed. */
+nib_status nib__model_check_ids(const nib_model *model, const int32_t *ids, size_t n, size_t pos0,
                                 nib_error *err);
-/* Embedding rows of ids[n], which were checked, to out[n][n_embd]. */
-void nib__model_embed(const nib_model *model, const int32_t *ids, size_t n, float *out);
+/* What the layers begin with: embedding rows of ids[n], which were checked, scaled, plus positions
+ * pos0 .. where they are added, to out[n][n_embd]. `scratch` holds n_embd numbers. */
+void nib__model_embed(const nib_model *model, const int32_t *ids, size_t n, size_t pos0,
+                      float *scratch, float *out);
 
 #endif

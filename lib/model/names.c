@@ -1,44 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * The tables of architectures and of tensor names (those of the GGUF specification). */
+ * From the roles of an architecture to tensors of a file and back, through a table of names; which
+ * rows of a fused tensor belong to a role; which shape each role must have. */
 #include <string.h>
 
 #include "model/arch.h"
-
-#define ROLE(name) (1u << NIB__ROLE_##name)
-
-/* What every decoder-only transformer with a gated MLP has. */
-enum {
-    LAYER_LINEARS = ROLE(Q) | ROLE(K) | ROLE(V) | ROLE(O) | ROLE(GATE) | ROLE(UP) | ROLE(DOWN),
-    QKV_BIASES = ROLE(Q_BIAS) | ROLE(K_BIAS) | ROLE(V_BIAS),
-    DECODER = LAYER_LINEARS | ROLE(ATTN_NORM) | ROLE(FFN_NORM) | ROLE(EMBEDDING) | ROLE(OUT_NORM)
-};
-
-static const nib__arch archs[] = {
-    /* The converter permuted the rows of q and k, so that the pairs of RoPE are neighbours. */
-    {"llama", NIB__NORM_RMS, NIB__ACT_SILU, NIB__ROPE_INTERLEAVED, DECODER,
-     QKV_BIASES | ROLE(O_BIAS) | ROLE(HEAD) | ROLE(ROPE_FREQS)},
-    {"qwen2", NIB__NORM_RMS, NIB__ACT_SILU, NIB__ROPE_HALF, DECODER | QKV_BIASES,
-     ROLE(HEAD) | ROLE(ROPE_FREQS)},
-};
-
-enum { N_ARCHS = sizeof archs / sizeof archs[0] };
-
-const nib__arch *nib__arch_find(const char *name, size_t len)
-{
-    for (size_t i = 0; i < N_ARCHS; i++) {
-        if (strlen(archs[i].name) == len && memcmp(archs[i].name, name, len) == 0) return &archs[i];
-    }
-    return NULL;
-}
-
-size_t nib__arch_list(char *text, size_t cap)
-{
-    size_t len = 0;
-    for (size_t i = 0; i < N_ARCHS; i++) {
-        len += nib__text(text + len, cap - len, "%s%s", i == 0 ? "" : ", ", archs[i].name);
-    }
-    return len;
-}
 
 /* ---- shapes ---- */
 
@@ -57,6 +22,11 @@ static size_t keys(const nib__config *c)
     return (size_t)c->n_head_kv * c->head_dim;
 }
 
+static size_t head(const nib__config *c)
+{
+    return c->head_dim;
+}
+
 static size_t ff(const nib__config *c)
 {
     return c->n_ff;
@@ -65,6 +35,11 @@ static size_t ff(const nib__config *c)
 static size_t vocab(const nib__config *c)
 {
     return c->n_vocab;
+}
+
+static size_t positions(const nib__config *c)
+{
+    return c->n_pos;
 }
 
 static size_t rotations(const nib__config *c)
@@ -76,24 +51,37 @@ static size_t rotations(const nib__config *c)
 #define IN_MODEL(field) offsetof(nib_model, field)
 
 static const nib__role_info roles[NIB__ROLE_COUNT] = {
-    [NIB__ROLE_ATTN_NORM] = {"attn_norm.weight", NIB__KIND_VECTOR, IN_LAYER(attn_norm), embd, NULL},
-    [NIB__ROLE_Q] = {"attn_q.weight", NIB__KIND_LINEAR, IN_LAYER(q), queries, embd},
-    [NIB__ROLE_K] = {"attn_k.weight", NIB__KIND_LINEAR, IN_LAYER(k), keys, embd},
-    [NIB__ROLE_V] = {"attn_v.weight", NIB__KIND_LINEAR, IN_LAYER(v), keys, embd},
-    [NIB__ROLE_O] = {"attn_output.weight", NIB__KIND_LINEAR, IN_LAYER(o), embd, queries},
-    [NIB__ROLE_Q_BIAS] = {"attn_q.bias", NIB__KIND_VECTOR, IN_LAYER(q.bias), queries, NULL},
-    [NIB__ROLE_K_BIAS] = {"attn_k.bias", NIB__KIND_VECTOR, IN_LAYER(k.bias), keys, NULL},
-    [NIB__ROLE_V_BIAS] = {"attn_v.bias", NIB__KIND_VECTOR, IN_LAYER(v.bias), keys, NULL},
-    [NIB__ROLE_O_BIAS] = {"attn_output.bias", NIB__KIND_VECTOR, IN_LAYER(o.bias), embd, NULL},
-    [NIB__ROLE_FFN_NORM] = {"ffn_norm.weight", NIB__KIND_VECTOR, IN_LAYER(ffn_norm), embd, NULL},
-    [NIB__ROLE_GATE] = {"ffn_gate.weight", NIB__KIND_LINEAR, IN_LAYER(gate), ff, embd},
-    [NIB__ROLE_UP] = {"ffn_up.weight", NIB__KIND_LINEAR, IN_LAYER(up), ff, embd},
-    [NIB__ROLE_DOWN] = {"ffn_down.weight", NIB__KIND_LINEAR, IN_LAYER(down), embd, ff},
-    [NIB__ROLE_EMBEDDING] = {"token_embd.weight", NIB__KIND_ROWS, IN_MODEL(embedding), vocab, embd},
-    [NIB__ROLE_OUT_NORM] = {"output_norm.weight", NIB__KIND_VECTOR, IN_MODEL(out_norm), embd, NULL},
-    [NIB__ROLE_HEAD] = {"output.weight", NIB__KIND_LINEAR, IN_MODEL(head), vocab, embd},
-    [NIB__ROLE_ROPE_FREQS] = {"rope_freqs.weight", NIB__KIND_VECTOR, IN_MODEL(rope_freqs),
-                              rotations, NULL},
+    [NIB__ROLE_ATTN_NORM] = {NIB__KIND_VECTOR, IN_LAYER(attn_norm.w), embd, NULL},
+    [NIB__ROLE_ATTN_NORM_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(attn_norm.b), embd, NULL},
+    [NIB__ROLE_Q] = {NIB__KIND_LINEAR, IN_LAYER(q), queries, embd},
+    [NIB__ROLE_K] = {NIB__KIND_LINEAR, IN_LAYER(k), keys, embd},
+    [NIB__ROLE_V] = {NIB__KIND_LINEAR, IN_LAYER(v), keys, embd},
+    [NIB__ROLE_O] = {NIB__KIND_LINEAR, IN_LAYER(o), embd, queries},
+    [NIB__ROLE_Q_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(q.bias), queries, NULL},
+    [NIB__ROLE_K_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(k.bias), keys, NULL},
+    [NIB__ROLE_V_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(v.bias), keys, NULL},
+    [NIB__ROLE_O_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(o.bias), embd, NULL},
+    [NIB__ROLE_Q_NORM] = {NIB__KIND_VECTOR, IN_LAYER(q_norm), head, NULL},
+    [NIB__ROLE_K_NORM] = {NIB__KIND_VECTOR, IN_LAYER(k_norm), head, NULL},
+    [NIB__ROLE_ATTN_POST_NORM] = {NIB__KIND_VECTOR, IN_LAYER(attn_post_norm.w), embd, NULL},
+    [NIB__ROLE_FFN_NORM] = {NIB__KIND_VECTOR, IN_LAYER(ffn_norm.w), embd, NULL},
+    [NIB__ROLE_FFN_NORM_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(ffn_norm.b), embd, NULL},
+    [NIB__ROLE_GATE] = {NIB__KIND_LINEAR, IN_LAYER(gate), ff, embd},
+    [NIB__ROLE_UP] = {NIB__KIND_LINEAR, IN_LAYER(up), ff, embd},
+    [NIB__ROLE_DOWN] = {NIB__KIND_LINEAR, IN_LAYER(down), embd, ff},
+    [NIB__ROLE_GATE_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(gate.bias), ff, NULL},
+    [NIB__ROLE_UP_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(up.bias), ff, NULL},
+    [NIB__ROLE_DOWN_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(down.bias), embd, NULL},
+    [NIB__ROLE_FFN_POST_NORM] = {NIB__KIND_VECTOR, IN_LAYER(ffn_post_norm.w), embd, NULL},
+    [NIB__ROLE_EMBEDDING] = {NIB__KIND_ROWS, IN_MODEL(embedding), vocab, embd},
+    [NIB__ROLE_POSITIONS] = {NIB__KIND_ROWS, IN_MODEL(positions), positions, embd},
+    [NIB__ROLE_EMBD_NORM] = {NIB__KIND_VECTOR, IN_MODEL(embd_norm.w), embd, NULL},
+    [NIB__ROLE_EMBD_NORM_BIAS] = {NIB__KIND_VECTOR, IN_MODEL(embd_norm.b), embd, NULL},
+    [NIB__ROLE_OUT_NORM] = {NIB__KIND_VECTOR, IN_MODEL(out_norm.w), embd, NULL},
+    [NIB__ROLE_OUT_NORM_BIAS] = {NIB__KIND_VECTOR, IN_MODEL(out_norm.b), embd, NULL},
+    [NIB__ROLE_HEAD] = {NIB__KIND_LINEAR, IN_MODEL(head), vocab, embd},
+    [NIB__ROLE_HEAD_BIAS] = {NIB__KIND_VECTOR, IN_MODEL(head.bias), vocab, NULL},
+    [NIB__ROLE_ROPE_FREQS] = {NIB__KIND_VECTOR, IN_MODEL(rope_freqs), rotations, NULL},
 };
 
 const nib__role_info *nib__role_of(nib__role role)
@@ -101,42 +89,131 @@ const nib__role_info *nib__role_of(nib__role role)
     return &roles[role];
 }
 
-void nib__role_name(nib__role role, uint32_t layer, char *text, size_t cap)
+/* ---- fused tensors ---- */
+
+static uint32_t part_of(nib__role role)
 {
-    if (role < NIB__LAYER_ROLES)
-        nib__text(text, cap, "blk.%u.%s", layer, roles[role].name);
-    else
-        nib__text(text, cap, "%s", roles[role].name);
+    switch ((int)role) {
+    case NIB__ROLE_K:
+    case NIB__ROLE_K_BIAS: return 1;
+    case NIB__ROLE_V:
+    case NIB__ROLE_V_BIAS: return 2;
+    default: return 0;
+    }
 }
 
-/* "blk.12.attn_q.weight" -> 12 and the rest of the name; NULL if it does not start that way. */
-static const char *skip_layer(const char *name, uint32_t *layer)
+/* false: a model of this shape does not use this arrangement. */
+static bool map_rows(const nib__name *name, const nib__config *c, nib__row_map *map)
 {
-    if (strncmp(name, "blk.", 4) != 0) return NULL;
-    const char *p = name + 4;
+    enum { SHARDS = 4 };
+    size_t n = roles[name->role].rows(c), q = queries(c), k = keys(c);
+    uint32_t part = part_of(name->role);
+    *map = (nib__row_map){.run = n, .file_rows = n};
+    switch (name->fusion) {
+    case NIB__ALONE: return true;
+    case NIB__TURNED: map->turned = true; return true;
+    case NIB__ONE_LESS: map->one_less = true; return true;
+    case NIB__QKV_TURNED:
+    case NIB__QKV:
+        map->turned = name->fusion == NIB__QKV_TURNED;
+        map->base = part == 0 ? 0 : part == 1 ? q : q + k;
+        map->file_rows = q + 2 * k;
+        return true;
+    case NIB__QKV_PER_HEAD:
+        map->run = c->head_dim;
+        map->stride = 3 * (size_t)c->head_dim;
+        map->base = part * map->run;
+        map->file_rows = 3 * q;
+        return c->n_head == c->n_head_kv;
+    case NIB__QVK_SHARDS:
+        map->run = q / SHARDS;
+        map->stride = 3 * map->run;
+        map->base = (part == 0 ? 0 : part == 2 ? 1 : 2) * map->run;
+        map->file_rows = 3 * q;
+        return c->n_head % SHARDS == 0;
+    }
+    return false;
+}
+
+/* ---- names ---- */
+
+void nib__name_text(const nib__names *names, const char *prefix, const nib__name *name,
+                    uint32_t layer, char *text, size_t cap)
+{
+    if (name->role < NIB__LAYER_ROLES)
+        nib__text(text, cap, "%s%s%u.%s", prefix, names->layer, layer, name->text);
+    else
+        nib__text(text, cap, "%s%s", prefix, name->text);
+}
+
+const nib__tensor *nib__name_find(const nib__names *names, const nib__source *source,
+                                  const nib__config *config, nib__role role, uint32_t layer,
+                                  nib__row_map *map)
+{
+    char text[96];
+    for (const nib__name *name = names->list; name->role != NIB__ROLE_COUNT; name++) {
+        if (name->role != role || !map_rows(name, config, map)) continue;
+        for (const char *const *prefix = names->prefixes; *prefix != NULL; prefix++) {
+            nib__name_text(names, *prefix, name, layer, text, sizeof text);
+            const nib__tensor *t = nib__source_tensor(source, text);
+            if (t != NULL) return t;
+        }
+    }
+    return NULL;
+}
+
+/* "12.attn_q.weight" -> 12 and the rest of the name; NULL if it does not start that way. */
+static const char *skip_number(const char *text, uint32_t *layer)
+{
+    const char *p = text;
     uint32_t value = 0;
-    if (*p == '0' && p[1] != '.') return NULL; /* "blk.01." would be a second name of layer 1 */
+    if (*p == '0' && p[1] != '.') return NULL; /* "01." would be a second name of layer 1 */
     for (; *p >= '0' && *p <= '9' && value < NIB__MAX_LAYERS; p++) {
         value = value * 10 + (uint32_t)(*p - '0');
     }
-    if (p == name + 4 || *p != '.') return NULL;
+    if (p == text || *p != '.') return NULL;
     *layer = value;
     return p + 1;
 }
 
-bool nib__role_parse(const char *name, nib__role *role, uint32_t *layer)
+/* The name behind prefix and layer; *in_layer says whether there is a layer. */
+static const char *strip(const nib__names *names, const char *prefix, const char *text,
+                         uint32_t *layer, bool *in_layer)
 {
-    const char *rest = skip_layer(name, layer);
-    int first = rest != NULL ? 0 : NIB__LAYER_ROLES;
-    int last = rest != NULL ? NIB__LAYER_ROLES : NIB__ROLE_COUNT;
-    if (rest == NULL) {
-        rest = name;
-        *layer = 0;
+    size_t len = strlen(prefix), layer_len = strlen(names->layer);
+    if (strncmp(text, prefix, len) != 0) return NULL;
+    text += len;
+    *layer = 0;
+    *in_layer = strncmp(text, names->layer, layer_len) == 0;
+    return *in_layer ? skip_number(text + layer_len, layer) : text;
+}
+
+nib__roles nib__name_parse(const nib__names *names, const char *text, uint32_t *layer)
+{
+    for (const char *const *prefix = names->prefixes; *prefix != NULL; prefix++) {
+        bool in_layer = false;
+        const char *rest = strip(names, *prefix, text, layer, &in_layer);
+        nib__roles found = 0;
+        if (rest == NULL) continue;
+        for (const nib__name *name = names->list; name->role != NIB__ROLE_COUNT; name++) {
+            if ((name->role < NIB__LAYER_ROLES) == in_layer && strcmp(rest, name->text) == 0)
+                found |= (nib__roles)1 << name->role;
+        }
+        if (found != 0) return found;
     }
-    for (int i = first; i < last; i++) {
-        if (strcmp(rest, roles[i].name) != 0) continue;
-        *role = (nib__role)i;
-        return true;
+    return 0;
+}
+
+bool nib__name_ignored(const nib__names *names, const char *text)
+{
+    for (const char *const *prefix = names->prefixes; *prefix != NULL; prefix++) {
+        bool in_layer = false;
+        uint32_t layer = 0;
+        const char *rest = strip(names, *prefix, text, &layer, &in_layer);
+        if (rest == NULL) continue;
+        for (const char *const *name = names->ignored; *name != NULL; name++) {
+            if (strcmp(rest, *name) == 0) return true;
+        }
     }
     return false;
 }

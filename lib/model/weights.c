@@ -4,49 +4,61 @@
  */
 #include <string.h>
 
-#include "model/arch.h"
+#include "model/gather.h"
 
 enum { BATCH_BYTES = 16 << 20 }; /* packed between two calls of the progress callback */
 
 /* One tensor on its way into the block. */
 typedef struct load_job {
-    const nib__tensor *tensor;
+    nib__gather from;
     nib__linear *linear;  /* packed, or */
-    const float **vector; /* decoded to float32 */
+    const float **vector; /* decoded to float32: */
+    size_t count;         /* so many numbers */
     uint8_t *data;        /* where in the block */
 } load_job;
 
 typedef struct loader {
     nib_model *model;
     const nib__source *source;
+    const nib__arch *arch;
+    uint32_t load; /* NIB_LOAD_* */
     nib_error *err;
     load_job *jobs; /* [n_jobs] */
     size_t n_jobs, cap;
     uint64_t bytes; /* of the tensors in jobs, in the file */
 } loader;
 
-static nib_status wrong_shape(loader *l, const nib__tensor *t, size_t rows, size_t columns)
+static nib_status wrong_shape(loader *l, const nib__tensor *t, size_t ne0, size_t ne1)
 {
     const char *path = nib__source_path(l->source);
-    if (columns == 0) {
+    if (ne1 == 0) {
         return nib__fail(l->err, NIB_ERR_FORMAT,
                          "%s: tensor %s: expected %zu numbers, got %zu x %zu x %zu x %zu", path,
-                         t->name, rows, t->ne[0], t->ne[1], t->ne[2], t->ne[3]);
+                         t->name, ne0, t->ne[0], t->ne[1], t->ne[2], t->ne[3]);
     }
     return nib__fail(l->err, NIB_ERR_FORMAT,
                      "%s: tensor %s: expected %zu x %zu, got %zu x %zu x %zu x %zu", path, t->name,
-                     columns, rows, t->ne[0], t->ne[1], t->ne[2], t->ne[3]);
+                     ne0, ne1, t->ne[0], t->ne[1], t->ne[2], t->ne[3]);
 }
 
-static nib_status check_shape(loader *l, const nib__tensor *t, const nib__role_info *info)
+static nib_status refuse_format(loader *l, const nib__tensor *t, const char *expected)
 {
-    const nib__config *c = &l->model->config;
-    size_t rows = info->rows(c);
-    size_t columns = info->columns != NULL ? info->columns(c) : 0;
-    bool fits =
-        columns == 0 ? t->ne[0] == rows && t->ne[1] == 1 : t->ne[0] == columns && t->ne[1] == rows;
-    if (!fits || t->ne[2] != 1 || t->ne[3] != 1) return wrong_shape(l, t, rows, columns);
-    return NIB_OK;
+    return nib__fail(l->err, NIB_ERR_UNSUPPORTED, "%s: tensor %s: expected %s, got type %s",
+                     nib__source_path(l->source), t->name, expected, t->format->name);
+}
+
+static nib_status check_shape(loader *l, const nib__tensor *t, const nib__role_info *info,
+                              const nib__row_map *map)
+{
+    size_t columns = info->columns != NULL ? info->columns(&l->model->config) : 0;
+    size_t ne0 = columns, ne1 = map->file_rows;
+    if (columns == 0 || map->turned) ne0 = map->file_rows, ne1 = columns;
+    bool fits = t->ne[0] == ne0 && t->ne[1] == (ne1 == 0 ? 1 : ne1);
+    if (!fits || t->ne[2] != 1 || t->ne[3] != 1) return wrong_shape(l, t, ne0, ne1);
+    if (t->format->decode == NULL) return refuse_format(l, t, "numbers to compute with");
+    bool numbers = map->turned || (columns == 0 && map->file_rows != map->run) || map->one_less;
+    if (!numbers || t->format->block == 1) return NIB_OK;
+    return refuse_format(l, t, "plain numbers");
 }
 
 static nib_status add_job(loader *l, load_job job)
@@ -56,86 +68,126 @@ static nib_status add_job(loader *l, load_job job)
                          nib__source_path(l->source));
     }
     l->jobs[l->n_jobs++] = job;
-    l->bytes += job.tensor->size;
+    l->bytes += job.from.tensor->size;
     return NIB_OK;
 }
 
-static nib_status add_linear(loader *l, const nib__tensor *t, nib__linear *linear)
+/* The format that the weights of a linear map have in memory. */
+static nib__format packed_format(const loader *l, const nib__tensor *t)
 {
+    static const nib__format formats[] = {NIB__F32, NIB__F32, NIB__F16, NIB__BF16, NIB__I8R};
+    return l->load == NIB_LOAD_AS_STORED ? t->format->format : formats[l->load];
+}
+
+static nib_status add_linear(loader *l, const nib__tensor *t, nib__role role,
+                             const nib__row_map *map, nib__linear *linear)
+{
+    const nib__role_info *info = nib__role_of(role);
+    size_t n = info->rows(&l->model->config), k = info->columns(&l->model->config);
+    nib__format format = packed_format(l, t);
     nib_error why;
-    nib_status status = nib__packed_init(&linear->w, t->format->format, t->ne[1], t->ne[0], &why);
+    nib_status status = nib__packed_init(&linear->w, format, n, k, &why);
     if (status != NIB_OK) {
         return nib__fail(l->err, status, "%s: tensor %s: %s", nib__source_path(l->source), t->name,
                          why.text);
     }
     l->model->kinds |= 1u << nib__weight_kind_of(linear->w.layout);
-    return add_job(l, (load_job){.tensor = t, .linear = linear});
+    const nib__format_info *to = t->format;
+    if (format != NIB__I8R) to = nib__format_find((uint32_t)format);
+    return add_job(l, (load_job){.from = {t, *map, (uint32_t)k, to}, .linear = linear});
+}
+
+static nib_status missing(loader *l, nib__role role, uint32_t layer)
+{
+    const nib__names *names = l->arch->names;
+    const nib__name *name = names->list;
+    while (name->role != role && name->role != NIB__ROLE_COUNT) name++;
+    char text[96] = "";
+    if (name->role != NIB__ROLE_COUNT)
+        nib__name_text(names, names->prefixes[0], name, layer, text, sizeof text);
+    return nib__fail(l->err, NIB_ERR_FORMAT,
+                     "%s: tensor %s: architecture %s needs it, got no such tensor",
+                     nib__source_path(l->source), text, l->model->config.arch);
 }
 
 /* Finds the tensor of a role and notes what is to be done with it. `base` is the layer or the model
  * that the role's field lies in. */
-static nib_status plan_role(loader *l, nib__role role, uint32_t layer, bool required, void *base)
+static nib_status plan_role(loader *l, nib__role role, uint32_t layer, void *base)
 {
+    const nib__arch *arch = l->arch;
     const nib__role_info *info = nib__role_of(role);
-    char name[64];
-    nib__role_name(role, layer, name, sizeof name);
-    const nib__tensor *t = nib__source_tensor(l->source, name);
-    if (t == NULL) {
-        if (!required) return NIB_OK;
-        return nib__fail(l->err, NIB_ERR_FORMAT,
-                         "%s: tensor %s: architecture %s needs it, got no such tensor",
-                         nib__source_path(l->source), name, l->model->config.arch);
-    }
-    nib_status status = check_shape(l, t, info);
+    const nib__config *c = &l->model->config;
+    nib__row_map map = {0};
+    if (((arch->required | arch->optional) >> role & 1u) == 0) return NIB_OK;
+    const nib__tensor *t = nib__name_find(arch->names, l->source, c, role, layer, &map);
+    if (t == NULL) return (arch->required >> role & 1u) == 0 ? NIB_OK : missing(l, role, layer);
+    nib_status status = check_shape(l, t, info, &map);
     if (status != NIB_OK) return status;
     void *field = (uint8_t *)base + info->place;
     switch (info->kind) {
-    case NIB__KIND_LINEAR: return add_linear(l, t, field);
-    case NIB__KIND_VECTOR: return add_job(l, (load_job){.tensor = t, .vector = field});
+    case NIB__KIND_LINEAR: return add_linear(l, t, role, &map, field);
     case NIB__KIND_ROWS: *(const nib__tensor **)field = t; return NIB_OK;
+    case NIB__KIND_VECTOR: break;
     }
-    return NIB_OK;
+    load_job job = {.from = {.tensor = t, .map = map}, .vector = field, .count = info->rows(c)};
+    return add_job(l, job);
+}
+
+/* A head of its own, or the embedding. GGUF: whichever is there. */
+static nib_status plan_head(loader *l)
+{
+    nib_model *m = l->model;
+    nib_status status = NIB_OK;
+    nib__row_map map = {.run = m->config.n_vocab, .file_rows = m->config.n_vocab};
+    if (!m->config.tied) status = plan_role(l, NIB__ROLE_HEAD, 0, m);
+    if (status != NIB_OK || m->head.w.layout != NULL) return status;
+    if (!m->config.tied && l->arch->naming == NIB__NAMING_HF) return missing(l, NIB__ROLE_HEAD, 0);
+    return add_linear(l, m->embedding, NIB__ROLE_HEAD, &map, &m->head);
 }
 
 /* The head comes first: it is the largest, and what is packed first costs the least on top of what
  * is already there. */
-static nib_status plan(loader *l, const nib__arch *arch)
+static nib_status plan(loader *l)
 {
     nib_model *m = l->model;
-    nib_status status = NIB_OK;
+    nib_status status = plan_role(l, NIB__ROLE_EMBEDDING, 0, m);
+    if (status == NIB_OK) status = plan_head(l);
     for (int role = NIB__LAYER_ROLES; role < NIB__ROLE_COUNT && status == NIB_OK; role++) {
-        bool required = (arch->required >> role & 1u) != 0;
-        if (((arch->required | arch->optional) >> role & 1u) == 0) continue;
-        status = plan_role(l, (nib__role)role, 0, required, m);
-    }
-    if (status == NIB_OK && m->head.w.layout == NULL) { /* tied to the embedding */
-        status = add_linear(l, m->embedding, &m->head);
+        if (role == NIB__ROLE_EMBEDDING || role == NIB__ROLE_HEAD) continue;
+        status = plan_role(l, (nib__role)role, 0, m);
     }
     for (uint32_t i = 0; i < m->config.n_layer && status == NIB_OK; i++) {
+        nib__layer *layer = &m->layers[i];
+        bool windowed = nib__config_windowed(&m->config, i);
+        layer->window = windowed ? m->config.window : 0;
+        layer->rope_local = windowed && m->config.rope_base_local != 0;
+        layer->attn_scale = m->config.attn_scale;
+        if (m->config.attn_scale_by_layer) layer->attn_scale /= (float)(i + 1);
         for (int role = 0; role < NIB__LAYER_ROLES && status == NIB_OK; role++) {
-            bool required = (arch->required >> role & 1u) != 0;
-            if (((arch->required | arch->optional) >> role & 1u) == 0) continue;
-            status = plan_role(l, (nib__role)role, i, required, &m->layers[i]);
+            status = plan_role(l, (nib__role)role, i, layer);
         }
     }
     return status;
 }
 
 /* A tensor without a role is a feature that we would silently leave out. */
-static nib_status check_claims(loader *l, const nib__arch *arch)
+static nib_status check_claims(loader *l)
 {
+    const nib__arch *arch = l->arch;
+    nib_model *m = l->model;
     size_t n = nib__source_tensor_count(l->source);
     for (size_t i = 0; i < n; i++) {
         const nib__tensor *t = nib__source_tensor_at(l->source, i);
-        nib__role role = NIB__ROLE_COUNT;
         uint32_t layer = 0;
-        if (nib__role_parse(t->name, &role, &layer) && layer < l->model->config.n_layer &&
-            ((arch->required | arch->optional) >> role & 1u) != 0)
-            continue;
-        return nib__fail(l->err, NIB_ERR_UNSUPPORTED,
-                         "%s: tensor %s: not part of architecture %s with %u layers",
-                         nib__source_path(l->source), t->name, arch->name,
-                         l->model->config.n_layer);
+        nib__roles claimed = nib__name_parse(arch->names, t->name, &layer);
+        if ((claimed & (arch->required | arch->optional)) != 0 && layer < m->config.n_layer) {
+            m->file_bytes += t->size;
+            m->n_params += (uint64_t)(t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]);
+        } else if (!nib__name_ignored(arch->names, t->name)) {
+            return nib__fail(l->err, NIB_ERR_UNSUPPORTED,
+                             "%s: tensor %s: not part of architecture %s with %u layers",
+                             nib__source_path(l->source), t->name, arch->name, m->config.n_layer);
+        }
     }
     return NIB_OK;
 }
@@ -148,7 +200,7 @@ static void carve(loader *l, nib__arena *arena)
         if (job->linear != NULL)
             job->data = nib__arena_take(arena, job->linear->w.n_panels, job->linear->w.panel_bytes);
         else
-            job->data = nib__arena_take(arena, job->tensor->ne[0], sizeof(float));
+            job->data = nib__arena_take(arena, job->count, sizeof(float));
     }
 }
 
@@ -157,14 +209,32 @@ static void carve(loader *l, nib__arena *arena)
 typedef struct pack_batch {
     const load_job *job;
     uint32_t first, last, step; /* panels, and panels per piece */
+    uint8_t *buffers;           /* one per piece, unless rows are packed where they lie */
+    size_t buffer_bytes;
 } pack_batch;
 
 static void pack_piece(void *arg, uint32_t i)
 {
     const pack_batch *b = arg;
+    const nib__gather *from = &b->job->from;
+    const nib__packed *w = &b->job->linear->w;
     uint32_t first = b->first + i * b->step;
     uint32_t count = b->last - first < b->step ? b->last - first : b->step;
-    nib__pack_panels(&b->job->linear->w, b->job->tensor->data, first, count, b->job->data);
+    bool int8 = w->layout->format == NIB__I8R, direct = nib__gather_direct(from);
+    const uint8_t *rows = from->tensor->data;
+    if (direct && int8) nib__pack_int8(w, from->to, rows, first, count, b->job->data);
+    if (direct && !int8) nib__pack_panels(w, rows, first, count, b->job->data);
+    for (uint32_t p = first; !direct && p < first + count; p++) {
+        nib__packed one = *w; /* a matrix of one panel */
+        uint8_t *data = b->job->data + p * w->panel_bytes;
+        one.n = w->n - p * NIB__PANEL < NIB__PANEL ? w->n - p * NIB__PANEL : NIB__PANEL;
+        one.n_panels = 1;
+        rows = nib__gather_rows(from, p * NIB__PANEL, one.n, b->buffers + i * b->buffer_bytes);
+        if (int8)
+            nib__pack_int8(&one, from->to, rows, 0, 1, data);
+        else
+            nib__pack_panels(&one, rows, 0, 1, data);
+    }
 }
 
 static uint32_t at_least_1(size_t n)
@@ -187,18 +257,40 @@ static nib_status pack_linear(loader *l, const load_job *job, nib__pool *pool,
     const nib__packed *w = &job->linear->w;
     uint32_t per_batch = at_least_1(BATCH_BYTES / w->panel_bytes);
     uint32_t pieces = nib__pool_threads(pool) * 4;
-    for (uint32_t first = 0; first < w->n_panels;) {
-        uint32_t count = w->n_panels - first < per_batch ? w->n_panels - first : per_batch;
-        uint32_t step = (count + pieces - 1) / pieces;
-        pack_batch batch = {job, first, first + count, step};
-        nib__pool_run(pool, (count + step - 1) / step, pack_piece, &batch);
-        first += count;
-        nib_status status =
-            report(l, options, done + job->tensor->size * (uint64_t)first / w->n_panels);
-        if (status != NIB_OK) return status;
+    pack_batch batch = {.job = job};
+    nib_status status = NIB_OK;
+    if (!nib__gather_direct(&job->from)) {
+        batch.buffer_bytes = nib__align_up(nib__gather_bytes(&job->from, NIB__PANEL), NIB_ALIGN);
+        batch.buffers = nib__alloc_raw(&l->model->mem, pieces, batch.buffer_bytes);
+        if (batch.buffers == NULL) {
+            return nib__fail(l->err, NIB_ERR_MEMORY, "%s: out of memory for rows of tensor %s",
+                             nib__source_path(l->source), job->from.tensor->name);
+        }
     }
+    for (uint32_t first = 0; first < w->n_panels && status == NIB_OK;) {
+        uint32_t count = w->n_panels - first < per_batch ? w->n_panels - first : per_batch;
+        batch.first = first;
+        batch.last = first + count;
+        batch.step = (count + pieces - 1) / pieces;
+        nib__pool_run(pool, (count + batch.step - 1) / batch.step, pack_piece, &batch);
+        first += count;
+        status = report(l, options, done + job->from.tensor->size * (uint64_t)first / w->n_panels);
+    }
+    nib__free(&l->model->mem, batch.buffers);
     job->linear->w.data = job->data;
-    return NIB_OK;
+    return status;
+}
+
+static void fill_vector(const load_job *job)
+{
+    const nib__tensor *t = job->from.tensor;
+    const nib__row_map *map = &job->from.map;
+    float *numbers = (float *)(void *)job->data;
+    if (map->run == map->file_rows && !map->one_less)
+        t->format->decode(t->data, numbers, job->count);
+    else
+        for (size_t i = 0; i < job->count; i++) numbers[i] = nib__gather_number(t, map, i);
+    *job->vector = numbers;
 }
 
 static nib_status pack_all(loader *l, nib__pool *pool, const nib_model_options *options)
@@ -206,13 +298,12 @@ static nib_status pack_all(loader *l, nib__pool *pool, const nib_model_options *
     uint64_t done = 0;
     for (size_t i = 0; i < l->n_jobs; i++) {
         const load_job *job = &l->jobs[i];
-        const nib__tensor *t = job->tensor;
+        const nib__tensor *t = job->from.tensor;
         nib_status status = nib__source_check(l->source, l->err);
         if (status == NIB_OK && job->linear != NULL) {
             status = pack_linear(l, job, pool, options, done);
         } else if (status == NIB_OK) {
-            t->format->decode(t->data, (float *)(void *)job->data, t->ne[0]);
-            *job->vector = (const float *)(const void *)job->data;
+            fill_vector(job);
         }
         if (status != NIB_OK) return status;
         done += t->size;
@@ -243,28 +334,19 @@ static nib_status load(loader *l, const nib_model_options *options, size_t size)
     return status;
 }
 
-static void count_tensors(nib_model *m)
-{
-    size_t n = nib__source_tensor_count(m->source);
-    for (size_t i = 0; i < n; i++) {
-        const nib__tensor *t = nib__source_tensor_at(m->source, i);
-        m->file_bytes += t->size;
-        m->n_params += (uint64_t)(t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]);
-    }
-}
-
 nib_status nib__weights_load(nib_model *model, const nib__arch *arch,
                              const nib_model_options *options, nib_error *err)
 {
-    loader l = {.model = model, .source = model->source, .err = err};
+    loader l = {
+        .model = model, .source = model->source, .arch = arch, .load = options->load, .err = err};
     nib__arena arena = {.base = NULL};
     model->layers = nib__alloc(&model->mem, model->config.n_layer, sizeof *model->layers);
     if (model->layers == NULL) {
         return nib__fail(err, NIB_ERR_MEMORY, "%s: out of memory for %u layers",
                          nib__source_path(model->source), model->config.n_layer);
     }
-    nib_status status = plan(&l, arch);
-    if (status == NIB_OK) status = check_claims(&l, arch);
+    nib_status status = plan(&l);
+    if (status == NIB_OK) status = check_claims(&l);
     if (status != NIB_OK) goto done;
     carve(&l, &arena);
     if (arena.overflow) {
@@ -273,7 +355,6 @@ nib_status nib__weights_load(nib_model *model, const nib__arch *arch,
         goto done;
     }
     model->weight_bytes = arena.used;
-    count_tensors(model);
     if ((options->flags & NIB_OPEN_INSPECT) == 0) {
         status = load(&l, options, arena.used);
     } else {

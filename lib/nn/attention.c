@@ -21,13 +21,17 @@ typedef struct store_job {
     uint32_t step;
 } store_job;
 
-static void rotate(const store_job *job, float *heads, uint32_t n_heads, const float *cos_sin)
+/* Heads of q or k of one row, as they are compared: normed (Qwen 3, Gemma 3) and rotated. */
+static void prepare(const store_job *job, float *heads, uint32_t n_heads, const float *norm,
+                    const float *cos_sin)
 {
     const nib__config *c = job->rows->config;
-    if (c->rope == NIB__ROPE_NONE) return;
+    const nib__kernels *kernels = job->exec->kernels;
     for (uint32_t h = 0; h < n_heads; h++) {
-        job->exec->kernels->rope(heads + (size_t)h * c->head_dim, cos_sin, c->n_rot,
-                                 c->rope == NIB__ROPE_INTERLEAVED);
+        float *head = heads + (size_t)h * c->head_dim;
+        if (norm != NULL) kernels->rmsnorm(head, norm, c->head_dim, job->rows->eps, head);
+        if (c->rope == NIB__ROPE_NONE) continue;
+        kernels->rope(head, cos_sin, c->n_rot, c->rope == NIB__ROPE_INTERLEAVED);
     }
 }
 
@@ -43,8 +47,8 @@ static void store_piece(void *arg, uint32_t i, void *scratch)
         const float *cos_sin = r->cos_sin + (size_t)row * c->n_rot;
         float *k = r->k + (size_t)row * c->n_head_kv * c->head_dim;
         const float *v = r->v + (size_t)row * c->n_head_kv * c->head_dim;
-        rotate(job, r->q + (size_t)row * c->n_head * c->head_dim, c->n_head, cos_sin);
-        rotate(job, k, c->n_head_kv, cos_sin);
+        prepare(job, r->q + (size_t)row * c->n_head * c->head_dim, c->n_head, r->q_norm, cos_sin);
+        prepare(job, k, c->n_head_kv, r->k_norm, cos_sin);
         for (uint32_t h = 0; h < c->n_head_kv; h++) {
             nib__kv_head head = nib__kv_view(r->kv, r->layer, h);
             job->exec->kernels->kv_store(&head, r->pos0 + row, k + (size_t)h * c->head_dim,
@@ -94,8 +98,8 @@ static void attend_unit(const attend_job *job, uint32_t i, void *scratch)
         .n_rows = r->m - first < job->step ? r->m - first : job->step,
         .n_group = per_split,
         .pos0 = r->pos0 + first,
-        .window = c->window,
-        .scale = c->attn_scale,
+        .window = r->window,
+        .scale = r->scale,
         .scratch = scratch,
     };
     job->exec->kernels->attention(&a);
@@ -148,7 +152,7 @@ nib_status nib__attention_run(nib__exec *exec, const nib__attention_rows *rows)
     uint32_t kind = rows->m == 1 ? RATE_DECODE : RATE_PREFILL;
     double rate = (double)exec->ns_per_mac[kind];
     double seen = (double)rows->pos0 + (double)rows->m / 2 + 1;
-    if (c->window != 0 && seen > c->window) seen = c->window;
+    if (rows->window != 0 && seen > rows->window) seen = rows->window;
     job.row_macs = 2.0 * seen * c->head_dim * job.group; /* scores and weighted values */
     cut(&job, rate == 0 ? 1.0 : rate);
     uint32_t pieces = (job.units + job.per_piece - 1) / job.per_piece;

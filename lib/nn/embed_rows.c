@@ -11,12 +11,12 @@ typedef struct embed_job {
     uint32_t step; /* rows per piece */
 } embed_job;
 
-static void angles(const nib_model *model, uint32_t pos, float *cos_sin)
+static void angles(const nib__config *c, const float *inv, uint32_t pos, float *cos_sin)
 {
-    double magnitude = (double)model->config.rope_attn_factor;
-    for (uint32_t i = 0; i < model->config.n_rot / 2; i++) {
+    double magnitude = (double)c->rope_attn_factor;
+    for (uint32_t i = 0; i < c->n_rot / 2; i++) {
         /* double: in float32 an angle of 10,000 would be off by 1/2000 */
-        double angle = (double)pos * (double)model->rope_inv[i];
+        double angle = (double)pos * (double)inv[i];
         cos_sin[2 * i] = (float)(cos(angle) * magnitude);
         cos_sin[2 * i + 1] = (float)(sin(angle) * magnitude);
     }
@@ -29,10 +29,13 @@ static void embed_piece(void *arg, uint32_t i, void *scratch)
     const nib__config *c = &r->model->config;
     uint32_t first = i * job->step;
     uint32_t end = r->m - first < job->step ? r->m : first + job->step;
-    (void)scratch;
-    nib__model_embed(r->model, r->ids + first, end - first, r->x + (size_t)first * c->n_embd);
+    nib__model_embed(r->model, r->ids + first, end - first, r->pos0 + first, scratch,
+                     r->x + (size_t)first * c->n_embd);
     for (uint32_t row = first; row < end; row++) {
-        angles(r->model, r->pos0 + row, r->cos_sin + (size_t)row * c->n_rot);
+        size_t at = (size_t)row * c->n_rot;
+        angles(c, r->model->rope_inv, r->pos0 + row, r->cos_sin + at);
+        if (r->model->rope_inv_local == NULL) continue;
+        angles(c, r->model->rope_inv_local, r->pos0 + row, r->cos_sin_local + at);
     }
 }
 

@@ -78,11 +78,20 @@ size_t nib__input_row_bytes(const nib__kernels *kernels, uint32_t kind, uint32_t
 
 /* ---- rows: what happens between two linear maps ---------------------------------------------- */
 
-/* x[m][n] += delta[m][n] (unless NULL), then norm(x) is rounded for the maps that follow. */
+/* What a norm is between two blocks, and what becomes of the residual stream x. */
+typedef enum nib__norm_order {
+    NIB__NORM_OF_SUM,      /* x += delta; h = norm(x) */
+    NIB__NORM_BEFORE_SUM,  /* h = norm(x); x += delta: blocks in parallel */
+    NIB__NORM_INTO_STREAM  /* x = h = norm(x + delta): post-norm */
+} nib__norm_order;
+
+/* h[m][n] as above, rounded for the maps that follow. */
 typedef struct nib__norm_rows {
-    float *x;
-    const float *delta;
-    const float *weight; /* [n] */
+    float *x, *delta;       /* [m][n]; delta NULL: zero */
+    nib__affine delta_norm; /* applied to delta first, unless its w is NULL */
+    nib__affine norm;       /* w NULL: h = x */
+    nib__norm_order order;
+    nib__norm kind;
     float eps;
     const nib__input *input;
     const nib__output *outputs;
@@ -94,9 +103,9 @@ nib_status nib__norm_run(nib__exec *exec, const nib__norm_rows *job);
 nib_status nib__round_run(nib__exec *exec, const float *x, const nib__input *input,
                           const nib__output *outputs, uint32_t n_outputs);
 
-/* silu(gate) * up is rounded for the map that follows; gate is overwritten. */
-nib_status nib__swiglu_run(nib__exec *exec, float *gate, const float *up, const nib__input *input,
-                           const nib__output *output);
+/* act(x) * up is rounded for the map that follows; x is overwritten; up may be NULL: 1. */
+nib_status nib__activate_run(nib__exec *exec, nib__act act, float *x, const float *up,
+                             const nib__input *input, const nib__output *output);
 
 /* Where a pass starts: embeddings and rotation angles of m rows from position pos0 on. */
 typedef struct nib__embed_rows {
@@ -104,7 +113,7 @@ typedef struct nib__embed_rows {
     const int32_t *ids; /* [m], checked */
     uint32_t m, pos0;
     float *x;       /* [m][n_embd] */
-    float *cos_sin; /* [m][n_rot/2][2] */
+    float *cos_sin, *cos_sin_local; /* [m][n_rot/2][2]; the second of layers with a window */
 } nib__embed_rows;
 nib_status nib__embed_run(nib__exec *exec, const nib__embed_rows *job);
 
@@ -133,13 +142,16 @@ typedef struct nib__attention_rows {
     const nib__config *config;
     const nib__kv *kv;
     uint32_t layer, m, pos0;
+    uint32_t window;              /* a row sees so many positions up to its own; 0: all */
+    float scale, eps;             /* of q.k; of the norms */
+    const float *q_norm, *k_norm; /* [head_dim] RMS norm of each head before it is rotated, or NULL */
     float *q;             /* [m][n_head * head_dim] */
     float *k, *v;         /* [m][n_head_kv * head_dim] */
     const float *cos_sin; /* [m][n_rot/2][2] */
     float *out;           /* [m][n_head * head_dim] */
 } nib__attention_rows;
 
-/* Rotates q and k and stores k and v of all rows. */
+/* Norms and rotates q and k and stores k and v of all rows. */
 nib_status nib__attention_store(nib__exec *exec, const nib__attention_rows *job);
 
 /* out = attention(q) over everything stored up to each row's own position. */

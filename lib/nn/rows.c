@@ -12,7 +12,8 @@ typedef struct rows_job {
     const nib__output *outputs;
     uint32_t n_outputs, step; /* rows per piece */
     const float *x;           /* to be rounded */
-    float *gate;
+    nib__act act;
+    float *inner; /* overwritten by act(inner) * up */
     const float *up;
 } rows_job;
 
@@ -31,6 +32,18 @@ static nib_status run_rows(nib__exec *exec, rows_job *job, size_t cost,
     return nib__exec_run(exec, (m + job->step - 1) / job->step, task, job);
 }
 
+static void apply_norm(const rows_job *job, const nib__affine *norm, const float *x, float *out)
+{
+    const nib__kernels *kernels = job->exec->kernels;
+    uint32_t n = job->input->k;
+    if (norm->w == NULL)
+        memcpy(out, x, n * sizeof *x);
+    else if (job->norm->kind == NIB__NORM_LAYER)
+        kernels->layernorm(x, norm->w, norm->b, n, job->norm->eps, out);
+    else
+        kernels->rmsnorm(x, norm->w, n, job->norm->eps, out);
+}
+
 static void norm_piece(void *arg, uint32_t i, void *scratch)
 {
     const rows_job *job = arg;
@@ -39,8 +52,14 @@ static void norm_piece(void *arg, uint32_t i, void *scratch)
     uint32_t n = job->input->k, first = i * job->step;
     for (uint32_t row = first; row < last_row(job, first); row++) {
         float *x = norm->x + (size_t)row * n;
-        if (norm->delta != NULL) kernels->add(norm->delta + (size_t)row * n, n, x);
-        kernels->rmsnorm(x, norm->weight, n, norm->eps, scratch);
+        float *delta = norm->delta != NULL ? norm->delta + (size_t)row * n : NULL;
+        bool late = norm->order == NIB__NORM_BEFORE_SUM;
+        if (delta != NULL && norm->delta_norm.w != NULL)
+            apply_norm(job, &norm->delta_norm, delta, delta);
+        if (delta != NULL && !late) kernels->add(delta, n, x);
+        apply_norm(job, &norm->norm, x, scratch);
+        if (delta != NULL && late) kernels->add(delta, n, x);
+        if (norm->order == NIB__NORM_INTO_STREAM) memcpy(x, scratch, n * sizeof *x);
         nib__input_round(job->exec, job->input, job->outputs, job->n_outputs, scratch, row);
     }
 }
@@ -70,21 +89,23 @@ nib_status nib__round_run(nib__exec *exec, const float *x, const nib__input *inp
     return run_rows(exec, &job, input->k, round_piece);
 }
 
-static void swiglu_piece(void *arg, uint32_t i, void *scratch)
+static void activate_piece(void *arg, uint32_t i, void *scratch)
 {
     const rows_job *job = arg;
     uint32_t n = job->input->k, first = i * job->step;
     (void)scratch;
     for (uint32_t row = first; row < last_row(job, first); row++) {
-        float *gate = job->gate + (size_t)row * n;
-        job->exec->kernels->swiglu(gate, job->up + (size_t)row * n, n, gate);
-        nib__input_round(job->exec, job->input, job->outputs, job->n_outputs, gate, row);
+        float *x = job->inner + (size_t)row * n;
+        const float *up = job->up != NULL ? job->up + (size_t)row * n : NULL;
+        job->exec->kernels->activate[job->act](x, up, n, x);
+        nib__input_round(job->exec, job->input, job->outputs, job->n_outputs, x, row);
     }
 }
 
-nib_status nib__swiglu_run(nib__exec *exec, float *gate, const float *up, const nib__input *input,
-                           const nib__output *output)
+nib_status nib__activate_run(nib__exec *exec, nib__act act, float *x, const float *up,
+                             const nib__input *input, const nib__output *output)
 {
-    rows_job job = {.gate = gate, .up = up, .input = input, .outputs = output, .n_outputs = 1};
-    return run_rows(exec, &job, 4 * (size_t)input->k, swiglu_piece);
+    rows_job job = {
+        .act = act, .inner = x, .up = up, .input = input, .outputs = output, .n_outputs = 1};
+    return run_rows(exec, &job, 4 * (size_t)input->k, activate_piece);
 }

@@ -59,31 +59,89 @@ static void check_rmsnorm(const nib__kernels *level, rng *r)
     buffer_free(out);
 }
 
-static void check_swiglu(const nib__kernels *level, rng *r)
+static void check_layernorm(const nib__kernels *level, rng *r)
 {
-    float *g = buffer_make(), *u = buffer_make(), *out = buffer_make();
-    for (int i = 0; i < N_SIZES * 2; i++) {
-        uint32_t n = sizes[i / 2];
-        float *gs = tail(g, n), *us = tail(u, n), *ys = i % 2 == 0 ? tail(out, n) : gs, copy[8960];
+    float *x = buffer_make(), *w = buffer_make(), *b = buffer_make(), *out = buffer_make();
+    for (int i = 0; i < N_SIZES * 4; i++) {
+        uint32_t n = sizes[i / 4];
+        float *xs = tail(x, n), *ws = tail(w, n), *bs = i % 2 == 0 ? tail(b, n) : NULL;
+        float *ys = i % 4 < 2 ? tail(out, n) : xs, copy[8960];
+        make_row(i % 4 == 3 ? 5 : 0, n, r, xs);
+        make_row(0, n, r, ws);
+        make_row(0, n, r, tail(b, n));
+        for (uint32_t j = 0; i % 4 == 1 && j < n; j++) xs[j] += 10.0f; /* a mean that dominates */
+        memcpy(copy, xs, n * sizeof(float));
+        level->layernorm(xs, ws, bs, n, 1e-5f, ys);
+        double sum = 0, squares = 0, top = 0;
+        for (uint32_t j = 0; j < n; j++) sum += (double)copy[j];
         for (uint32_t j = 0; j < n; j++) {
-            float range = j % 5 == 0 ? 200.0f : j % 5 == 1 ? 1e-3f : 10.0f;
+            double d = (double)copy[j] - sum / n;
+            squares += d * d;
+            top = fmax(top, fabs((double)copy[j]));
+        }
+        double factor = 1 / sqrt(squares / n + (double)1e-5f);
+        for (uint32_t j = 0; j < n; j++) {
+            double y = ((double)copy[j] - sum / n) * factor * (double)ws[j];
+            double want = y + (bs != NULL ? (double)bs[j] : 0);
+            /* the mean is rounded relative to the largest number */
+            double allowed = 2e-6 * (fabs(y) + fabs(want) + top * factor * fabs((double)ws[j]));
+            if (!(fabs((double)ys[j] - want) <= allowed + 1e-37)) {
+                fail_msg("%s layernorm n %u: [%u] = %.9g, exact %.9g", nib__isa_name(level->isa), n,
+                         j, (double)ys[j], want);
+            }
+        }
+    }
+    buffer_free(x);
+    buffer_free(w);
+    buffer_free(b);
+    buffer_free(out);
+}
+
+static double exact_activation(nib__act act, double x)
+{
+    const double c = 0.79788456080286536; /* sqrt(2 / pi) */
+    switch (act) {
+    case NIB__ACT_SILU: return x / (1 + exp(-x));
+    case NIB__ACT_GELU: return x * erfc(-x / sqrt(2)) / 2;
+    case NIB__ACT_GELU_TANH: return x / 2 * (1 + tanh(c * (x + 0.044715 * x * x * x)));
+    case NIB__ACT_RELU: return x > 0 ? x : 0;
+    case NIB__ACTS: break;
+    }
+    return (double)NAN;
+}
+
+static void check_activation(const nib__kernels *level, nib__act act, rng *r)
+{
+    static const char *const names[NIB__ACTS] = {"silu", "gelu", "gelu_tanh", "relu"};
+    float *g = buffer_make(), *u = buffer_make(), *out = buffer_make();
+    for (int i = 0; i < N_SIZES * 3; i++) {
+        uint32_t n = sizes[i / 3];
+        float *gs = tail(g, n), *us = i % 3 == 2 ? NULL : tail(u, n);
+        float *ys = i % 3 == 0 ? tail(out, n) : gs, copy[8960];
+        for (uint32_t j = 0; j < n; j++) {
+            float range = j % 5 == 0 ? 200.0f : j % 5 == 1 ? 1e-3f : j % 5 == 2 ? 1.0f : 10.0f;
             gs[j] = rng_float(r) * range;
-            us[j] = rng_float(r) * 5.0f;
+            tail(u, n)[j] = rng_float(r) * 5.0f;
         }
         memcpy(copy, gs, n * sizeof(float));
-        level->swiglu(gs, us, n, ys);
+        level->activate[act](gs, us, n, ys);
         for (uint32_t j = 0; j < n; j++) {
-            double x = (double)copy[j], want = x / (1 + exp(-x)) * (double)us[j];
-            /* Six roundings and 2 ulp of exp; below -87 exp(-x) is held at its largest value. */
-            if (!(fabs((double)ys[j] - want) <= 1e-6 * fabs(want) + 1e-34)) {
-                fail_msg("%s swiglu n %u: gate %.9g up %.9g gives %.9g, exact %.9g",
-                         nib__isa_name(level->isa), n, x, (double)us[j], (double)ys[j], want);
+            double x = (double)copy[j], up = us != NULL ? (double)us[j] : 1;
+            double want = exact_activation(act, x) * up;
+            /* silu: six roundings and 2 ulp of exp; below -87 exp(-x) is held at its largest value.
+             * The others as kernels.h promises. */
+            double allowed = act == NIB__ACT_SILU   ? 1e-6 * fabs(want) + 1e-34
+                             : act == NIB__ACT_RELU ? 1e-7 * fabs(want)
+                                                    : 1e-6 * fabs(x * up);
+            if (!(fabs((double)ys[j] - want) <= allowed)) {
+                fail_msg("%s %s n %u: %.9g times %.9g gives %.9g, exact %.9g",
+                         nib__isa_name(level->isa), names[act], n, x, up, (double)ys[j], want);
             }
         }
     }
     g[MAX_SIZE - 1] = NAN;
     u[MAX_SIZE - 1] = 1.0f;
-    level->swiglu(g + MAX_SIZE - 1, u + MAX_SIZE - 1, 1, out + MAX_SIZE - 1);
+    level->activate[act](g + MAX_SIZE - 1, u + MAX_SIZE - 1, 1, out + MAX_SIZE - 1);
     assert_true(isnan(out[MAX_SIZE - 1]));
     buffer_free(g);
     buffer_free(u);
@@ -185,7 +243,8 @@ static void test_level(void **state)
     nib__kernels_init(&level, isa, NIB_PRECISION_DEFAULT);
     rng r = {77};
     check_rmsnorm(&level, &r);
-    check_swiglu(&level, &r);
+    check_layernorm(&level, &r);
+    for (int act = 0; act < NIB__ACTS; act++) check_activation(&level, (nib__act)act, &r);
     check_add(&level, &r);
     check_rope(&level, &r);
     check_argmax(&level, &r);

@@ -202,7 +202,6 @@ static const bad_case bad_cases[] = {
     {{"llama.attention.head_count_kv", COUNTS, 0, NULL, {2, 1}}, UNSUPPORTED, "2 and 1"},
     {{"llama.attention.head_count_kv", TEXT, 0, "2", {0}}, FORMAT, ""},
     {{"llama.attention.key_length", COUNT, 0, NULL, {0}}, FORMAT, "got 0"},
-    {{"llama.attention.key_length", COUNT, 15, NULL, {0}}, FORMAT, "even"},
     {{"llama.attention.key_length", COUNT, 4096, NULL, {0}}, FORMAT, "got 4096"},
     {{"llama.attention.value_length", COUNT, 32, NULL, {0}}, UNSUPPORTED, "got 32"},
     {{"llama.attention.layer_norm_rms_epsilon", ABSENT, 0, NULL, {0}}, FORMAT, "no such key"},
@@ -279,6 +278,24 @@ static void test_head_size_needs_a_key_if_width_does_not_divide(void **state)
     assert_int_equal(c.head_dim, 16);
 }
 
+static void test_odd_head_size_needs_a_number_of_rotated_dimensions(void **state)
+{
+    (void)state;
+    const entry odd[] = {
+        {"llama.attention.key_length", COUNT, 15, NULL, {0}},
+        {"llama.attention.value_length", COUNT, 15, NULL, {0}},
+        {"llama.rope.dimension_count", ABSENT, 0, NULL, {0}},
+    };
+    const entry known = {"llama.rope.dimension_count", COUNT, 6, NULL, {0}};
+    const entry good[] = {odd[0], odd[1], known};
+    nib_error err = {0};
+    nib__config c;
+    assert_fails(read_with(odd, 3, &c, &err), FORMAT, err, "key_length: expected an even");
+    assert_ok(read_with(good, 3, &c, &err), err);
+    assert_int_equal(c.head_dim, 15);
+    assert_int_equal(c.n_rot, 6);
+}
+
 static void test_frequencies(void **state)
 {
     (void)state;
@@ -297,17 +314,16 @@ static void test_frequencies(void **state)
     for (int i = 0; i < 4; i++) assert_true(inv[i] == (float)(pow(10.0, -i) / (double)divisors[i]));
 }
 
-static void test_role_names(void **state)
+static void test_names(void **state)
 {
     (void)state;
-    nib__role role = NIB__ROLE_COUNT;
     uint32_t layer = 0;
-    char name[64];
-    for (int i = 0; i < NIB__ROLE_COUNT; i++) {
-        nib__role_name((nib__role)i, 17, name, sizeof name);
-        assert_true(nib__role_parse(name, &role, &layer));
-        assert_int_equal(role, i);
-        assert_int_equal(layer, i < NIB__LAYER_ROLES ? 17 : 0);
+    for (const nib__name *name = nib__names_gguf.list; name->role != NIB__ROLE_COUNT; name++) {
+        char text[96];
+        nib__name_text(&nib__names_gguf, "", name, 17, text, sizeof text);
+        nib__roles found = nib__name_parse(&nib__names_gguf, text, &layer);
+        assert_true((found >> name->role & 1) != 0);
+        assert_int_equal(layer, name->role < NIB__LAYER_ROLES ? 17 : 0);
     }
     static const char *const strangers[] = {
         "",
@@ -324,7 +340,7 @@ static void test_role_names(void **state)
         "token_embd.bias",
     };
     for (size_t i = 0; i < sizeof strangers / sizeof strangers[0]; i++) {
-        assert_false(nib__role_parse(strangers[i], &role, &layer));
+        assert_true(nib__name_parse(&nib__names_gguf, strangers[i], &layer) == 0);
     }
 }
 
@@ -338,8 +354,9 @@ int main(void)
         cmocka_unit_test(test_bad_fields),
         cmocka_unit_test(test_bad_scaling),
         cmocka_unit_test(test_head_size_needs_a_key_if_width_does_not_divide),
+        cmocka_unit_test(test_odd_head_size_needs_a_number_of_rotated_dimensions),
         cmocka_unit_test(test_frequencies),
-        cmocka_unit_test(test_role_names),
+        cmocka_unit_test(test_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

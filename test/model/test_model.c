@@ -375,9 +375,9 @@ static void test_file_changes_under_the_model(void **state)
     assert_ok(nib__source_open(&mem, path, &source, &err), err);
     assert_ok(nib__model_open(source, &plain, &model, &err), err);
     const int32_t ids[] = {3, 1};
-    assert_ok(nib__model_check_ids(model, ids, 2, &err), err);
+    assert_ok(nib__model_check_ids(model, ids, 2, 0, &err), err);
     assert_int_equal(truncate(path, (off_t)(size / 2)), 0);
-    assert_fails(nib__model_check_ids(model, ids, 2, &err), NIB_ERR_IO, err, "changed");
+    assert_fails(nib__model_check_ids(model, ids, 2, 0, &err), NIB_ERR_IO, err, "changed");
     nib__model_release(model);
     unlink(path);
     free(file);

@@ -26,12 +26,27 @@ static void rmsnorm(const float *x, const float *w, uint32_t n, float eps, float
     }
 }
 
-static void swiglu(const float *gate, const float *up, uint32_t n, float *out)
+static void layernorm(const float *x, const float *w, const float *b, uint32_t n, float eps,
+                      float *out)
 {
+    const float32x4_t lane = {0, 1, 2, 3};
+    float32x4_t sum = vdupq_n_f32(0.0f), squares = sum;
+    for (uint32_t i = 0; i < n; i += 4) sum = vaddq_f32(sum, load_first(x + i, n - i));
+    const float32x4_t mean = vdupq_n_f32(vaddvq_f32(sum) / (float)n);
     for (uint32_t i = 0; i < n; i += 4) {
-        float32x4_t g = load_first(gate + i, n - i), u = load_first(up + i, n - i);
-        float32x4_t below = vaddq_f32(vdupq_n_f32(1.0f), exp_128(vnegq_f32(g)));
-        store_first(out + i, vmulq_f32(vdivq_f32(g, below), u), n - i);
+        float32x4_t d = vsubq_f32(load_first(x + i, n - i), mean);
+        if (n - i < 4) { /* lanes behind the end must not count as -mean */
+            uint32x4_t inside = vcltq_f32(lane, vdupq_n_f32((float)(n - i)));
+            d = vreinterpretq_f32_u32(vandq_u32(vreinterpretq_u32_f32(d), inside));
+        }
+        squares = vfmaq_f32(squares, d, d);
+    }
+    float scale = 1.0f / sqrtf(vaddvq_f32(squares) / (float)n + eps);
+    for (uint32_t i = 0; i < n; i += 4) {
+        float32x4_t v = vmulq_n_f32(vsubq_f32(load_first(x + i, n - i), mean), scale);
+        v = vmulq_f32(v, load_first(w + i, n - i));
+        if (b != NULL) v = vaddq_f32(v, load_first(b + i, n - i));
+        store_first(out + i, v, n - i);
     }
 }
 
@@ -94,7 +109,7 @@ static uint32_t argmax(const float *x, uint32_t n)
 void nib__elementwise_init_neon(nib__kernels *table)
 {
     table->rmsnorm = rmsnorm;
-    table->swiglu = swiglu;
+    table->layernorm = layernorm;
     table->add = add;
     table->rope = rope;
     table->argmax = argmax;

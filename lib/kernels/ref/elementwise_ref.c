@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT
- * Operations on single rows in scalar C: normalisation, activation, rotation, cache, argmax. */
+ * Operations on single rows in scalar C: normalisation, rotation, cache, argmax. */
 #include <math.h>
 #include <string.h>
 
 #include "base/half.h"
-#include "kernels/exp.h"
 #include "kernels/ref/ref.h"
 
 static void rmsnorm(const float *x, const float *w, uint32_t n, float eps, float *out)
@@ -15,9 +14,18 @@ static void rmsnorm(const float *x, const float *w, uint32_t n, float eps, float
     for (uint32_t i = 0; i < n; i++) out[i] = x[i] * factor * w[i];
 }
 
-static void swiglu(const float *gate, const float *up, uint32_t n, float *out)
+static void layernorm(const float *x, const float *w, const float *b, uint32_t n, float eps,
+                      float *out)
 {
-    for (uint32_t i = 0; i < n; i++) out[i] = gate[i] / (1.0f + nib__exp(-gate[i])) * up[i];
+    double sum = 0, squares = 0;
+    for (uint32_t i = 0; i < n; i++) sum += (double)x[i];
+    double mean = sum / n;
+    for (uint32_t i = 0; i < n; i++) squares += ((double)x[i] - mean) * ((double)x[i] - mean);
+    double factor = 1.0 / sqrt(squares / n + (double)eps);
+    for (uint32_t i = 0; i < n; i++) {
+        float y = (float)(((double)x[i] - mean) * factor) * w[i];
+        out[i] = b != NULL ? y + b[i] : y;
+    }
 }
 
 static void add(const float *x, uint32_t n, float *y)
@@ -88,7 +96,7 @@ uint32_t nib__argmax_ref(const float *x, uint32_t n)
 void nib__elementwise_init_ref(nib__kernels *table)
 {
     table->rmsnorm = rmsnorm;
-    table->swiglu = swiglu;
+    table->layernorm = layernorm;
     table->add = add;
     table->rope = rope;
     table->kv_store = nib__kv_store_ref;

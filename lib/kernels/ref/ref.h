@@ -32,6 +32,7 @@ uint32_t nib__argmax_ref(const float *x, uint32_t n);
 
 void nib__matmul_init_ref(nib__kernels *table);
 void nib__elementwise_init_ref(nib__kernels *table);
+void nib__activate_init_ref(nib__kernels *table);
 void nib__attention_init_ref(nib__kernels *table);
 
 #endif

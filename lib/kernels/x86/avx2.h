@@ -113,7 +113,9 @@ extern const nib__matmul nib__matmul_float_avx2;
 extern const nib__matmul nib__int8_avx2, nib__int8_avxvnni;
 
 void nib__rmsnorm_avx2(const float *x, const float *w, uint32_t n, float eps, float *out);
-void nib__swiglu_avx2(const float *gate, const float *up, uint32_t n, float *out);
+void nib__layernorm_avx2(const float *x, const float *w, const float *b, uint32_t n, float eps,
+                         float *out);
+void nib__activate_init_avx2(nib__kernels *table);
 void nib__add_avx2(const float *x, uint32_t n, float *y);
 void nib__rope_avx2(float *head, const float *cos_sin, uint32_t n_rot, int32_t interleaved);
 void nib__kv_store_avx2(const nib__kv_head *kv, uint32_t pos, const float *k, const float *v);

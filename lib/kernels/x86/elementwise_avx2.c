@@ -5,7 +5,6 @@
 #include "base/half.h"
 #include "kernels/ref/ref.h"
 #include "kernels/x86/avx2.h"
-#include "kernels/x86/exp_avx2.h"
 
 NIB_INLINE float sum_8(__m256 v)
 {
@@ -42,13 +41,27 @@ void nib__rmsnorm_avx2(const float *x, const float *w, uint32_t n, float eps, fl
     }
 }
 
-void nib__swiglu_avx2(const float *gate, const float *up, uint32_t n, float *out)
+void nib__layernorm_avx2(const float *x, const float *w, const float *b, uint32_t n, float eps,
+                         float *out)
 {
-    const __m256 one = _mm256_set1_ps(1.0f), sign = _mm256_set1_ps(-0.0f);
+    const __m256 lane = _mm256_setr_ps(0, 1, 2, 3, 4, 5, 6, 7);
+    __m256 sum = _mm256_setzero_ps(), squares = sum;
+    for (uint32_t i = 0; i < n; i += 8) sum = _mm256_add_ps(sum, load_first(x + i, n - i));
+    const __m256 mean = _mm256_set1_ps(sum_8(sum) / (float)n);
     for (uint32_t i = 0; i < n; i += 8) {
-        __m256 g = load_first(gate + i, n - i), u = load_first(up + i, n - i);
-        __m256 below = _mm256_add_ps(one, exp_256(_mm256_xor_ps(g, sign)));
-        store_first(out + i, _mm256_mul_ps(_mm256_div_ps(g, below), u), n - i);
+        __m256 d = _mm256_sub_ps(load_first(x + i, n - i), mean);
+        if (n - i < 8) { /* lanes behind the end must not count as -mean */
+            __m256 end = _mm256_set1_ps((float)(n - i));
+            d = _mm256_and_ps(d, _mm256_cmp_ps(lane, end, _CMP_LT_OQ));
+        }
+        squares = _mm256_fmadd_ps(d, d, squares);
+    }
+    const __m256 scale = _mm256_set1_ps(1.0f / sqrtf(sum_8(squares) / (float)n + eps));
+    for (uint32_t i = 0; i < n; i += 8) {
+        __m256 v = _mm256_mul_ps(_mm256_sub_ps(load_first(x + i, n - i), mean), scale);
+        v = _mm256_mul_ps(v, load_first(w + i, n - i));
+        if (b != NULL) v = _mm256_add_ps(v, load_first(b + i, n - i));
+        store_first(out + i, v, n - i);
     }
 }
 

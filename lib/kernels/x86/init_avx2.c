@@ -12,7 +12,8 @@ void nib__kernels_init_avx2(nib__kernels *table)
     table->decode_int8 = nib__int8_avx2;
     table->prefill_int8 = nib__int8_avx2;
     table->rmsnorm = nib__rmsnorm_avx2;
-    table->swiglu = nib__swiglu_avx2;
+    table->layernorm = nib__layernorm_avx2;
+    nib__activate_init_avx2(table);
     table->add = nib__add_avx2;
     table->rope = nib__rope_avx2;
     table->kv_store = nib__kv_store_avx2;

@@ -1,0 +1,266 @@
+/* SPDX-License-Identifier: MIT
+ * The table of architectures, and what only some of them read from their metadata. */
+#include <math.h>
+#include <string.h>
+
+#include "model/arch.h"
+
+/* ---- keys of single families ---- */
+
+/* GPT-2 (transformers). */
+static void special_gpt2(nib__key_reader *r, nib__config *c)
+{
+    if (!nib__key_bool(r, "scale_attn_weights", true)) c->attn_scale = 1;
+    c->attn_scale_by_layer = nib__key_bool(r, "scale_attn_by_inverse_layer_idx", false);
+}
+
+static void special_bigcode(nib__key_reader *r, nib__config *c)
+{
+    if (!nib__key_bool(r, "scale_attn_weights", true)) c->attn_scale = 1;
+    if (nib__key_bool(r, "multi_query", true)) c->n_head_kv = 1;
+}
+
+/* CodeGen and GPT-J rotate the first rotary_dim dimensions; 64 is transformers' default. */
+static void special_gptj(nib__key_reader *r, nib__config *c)
+{
+    c->n_rot = nib__key_count(r, "rotary_dim", 2, c->head_dim, c->head_dim >= 64 ? 64 : 0);
+    if (c->n_rot % 2 != 0)
+        nib__key_refuse(r, NIB_ERR_FORMAT, "an even number of dimensions", c->n_rot);
+}
+
+static void special_codegen(nib__key_reader *r, nib__config *c)
+{
+    special_gptj(r, c);
+    nib__key_of(r, "n_head");
+    if (c->n_head % 4 != 0) nib__key_refuse(r, NIB_ERR_FORMAT, "a multiple of 4", c->n_head);
+}
+
+static void special_neox(nib__key_reader *r, nib__config *c)
+{
+    if (!nib__key_bool(r, "use_parallel_residual", true)) c->residual = NIB__RESIDUAL_SEQUENTIAL;
+}
+
+static void special_mistral(nib__key_reader *r, nib__config *c)
+{
+    if (nib__key_there(r, "sliding_window"))
+        c->window = nib__key_count(r, "sliding_window", 1, 1u << 30, 0);
+}
+
+/* Qwen 2 and 3: the layers from max_window_layers on. */
+static void special_qwen(nib__key_reader *r, nib__config *c)
+{
+    if (!nib__key_bool(r, "use_sliding_window", false)) return;
+    c->window = nib__key_count(r, "sliding_window", 1, 1u << 30, 4096);
+    if (nib__key_there(r, "max_window_layers"))
+        (void)nib__meta_u32(r->source, r->key, &c->window_first, NULL);
+}
+
+static void special_gemma(nib__key_reader *r, nib__config *c)
+{
+    (void)r;
+    c->embd_scale = (float)sqrt((double)c->n_embd);
+}
+
+/* Gemma 3: five layers with a window and a base of their own, then one without. */
+static void special_gemma3_hf(nib__key_reader *r, nib__config *c)
+{
+    special_gemma(r, c);
+    float width = nib__key_real(r, "query_pre_attn_scalar", 1e-3f, 1e6f, 256);
+    c->attn_scale = (float)(1.0 / sqrt((double)width));
+    c->window = nib__key_count(r, "sliding_window", 1, 1u << 30, 4096);
+    c->window_period = nib__key_count(r, "sliding_window_pattern", 1, NIB__MAX_LAYERS, 6);
+    c->rope_base_local = nib__key_real(r, "rope_local_base_freq", 2.0f, 1e12f, 10000);
+}
+
+static void special_gemma3_gguf(nib__key_reader *r, nib__config *c)
+{
+    special_gemma(r, c);
+    if (!nib__key_there(r, "rope.freq_base")) c->rope_base = 1e6f;
+    c->window = nib__key_count(r, "attention.sliding_window", 1, 1u << 30, 0);
+    c->window_period = nib__key_count(r, "attention.sliding_window_pattern", 1, NIB__MAX_LAYERS, 6);
+    c->rope_base_local = nib__key_real(r, "rope.freq_base_swa", 2.0f, 1e12f, 10000);
+    if (c->n_layer == 62) /* the 27B model; GGUF has no key for it */
+        c->attn_scale = (float)sqrt((double)c->n_head / (double)c->n_embd);
+}
+
+/* Positions from 2 on, as fairseq counts (0 and 1 were padding). */
+static void special_xglm(nib__key_reader *r, nib__config *c)
+{
+    c->pos_offset = 2;
+    if (nib__key_bool(r, "scale_embedding", true)) c->embd_scale = (float)sqrt((double)c->n_embd);
+}
+
+static void special_opt(nib__key_reader *r, nib__config *c)
+{
+    static const char *const no[] = {"_remove_final_layer_norm"};
+    c->pos_offset = 2;
+    c->n_pos += 2;
+    uint32_t width = nib__key_count(r, "word_embed_proj_dim", 1, 1u << 18, c->n_embd);
+    if (width != c->n_embd)
+        nib__key_refuse(r, NIB_ERR_UNSUPPORTED, "the same as hidden_size", width);
+    nib__key_refuse_all(r, no, 1);
+    if (!nib__key_bool(r, "do_layer_norm_before", true))
+        nib__key_refuse(r, NIB_ERR_UNSUPPORTED, "true", 0);
+}
+
+/* Windows are read where a published model has them; elsewhere they would be a surprise. */
+static void refuse_window(nib__key_reader *r, nib__config *c)
+{
+    static const char *const window[] = {"attention.sliding_window"};
+    (void)c;
+    nib__key_refuse_all(r, window, 1);
+}
+
+static void special_neox_gguf(nib__key_reader *r, nib__config *c)
+{
+    special_neox(r, c);
+    refuse_window(r, c);
+}
+
+/* ---- the table ---- */
+
+#define ROLE(name) ((nib__roles)1 << NIB__ROLE_##name)
+
+#define QKVO (ROLE(Q) | ROLE(K) | ROLE(V) | ROLE(O))
+#define QKV_BIASES (ROLE(Q_BIAS) | ROLE(K_BIAS) | ROLE(V_BIAS))
+#define ATTN_BIASES (QKV_BIASES | ROLE(O_BIAS))
+#define QK_NORMS (ROLE(Q_NORM) | ROLE(K_NORM))
+#define MLP (ROLE(UP) | ROLE(DOWN))
+#define MLP_BIASES (ROLE(UP_BIAS) | ROLE(DOWN_BIAS))
+#define ENDS (ROLE(EMBEDDING) | ROLE(OUT_NORM))
+
+/* Llama and its relatives: RMS norms, gated MLP. */
+#define GATED (QKVO | MLP | ROLE(GATE) | ROLE(ATTN_NORM) | ROLE(FFN_NORM) | ENDS)
+#define GATED_BIASES (ATTN_BIASES | MLP_BIASES | ROLE(GATE_BIAS))
+/* GPT: LayerNorms with biases, plain MLP; one norm per layer, or two. */
+#define PLAIN_1                                                                                    \
+    (QKVO | MLP | MLP_BIASES | ROLE(ATTN_NORM) | ROLE(ATTN_NORM_BIAS) | ENDS | ROLE(OUT_NORM_BIAS))
+#define PLAIN_2 (PLAIN_1 | ROLE(FFN_NORM) | ROLE(FFN_NORM_BIAS))
+
+/* Short words for the columns of the table. */
+#define GGUF NIB__NAMING_GGUF
+#define HF NIB__NAMING_HF
+#define RMS NIB__NORM_RMS
+#define LAYER NIB__NORM_LAYER
+#define SILU NIB__ACT_SILU
+#define GELU NIB__ACT_GELU
+#define TANH NIB__ACT_GELU_TANH
+#define RELU NIB__ACT_RELU
+#define NONE NIB__ROPE_NONE
+#define PAIRS NIB__ROPE_INTERLEAVED
+#define HALVES NIB__ROPE_HALF
+#define SEQ NIB__RESIDUAL_SEQUENTIAL
+#define PAR NIB__RESIDUAL_PARALLEL
+#define NO_POS NIB__POS_NONE
+#define TABLE NIB__POS_LEARNED
+#define WAVES NIB__POS_SINUSOIDAL
+
+#define GGUF_RMS &nib__names_gguf, &nib__keys_gguf_rms
+#define GGUF_LAYER &nib__names_gguf, &nib__keys_gguf_layer
+#define HF_AS(names, keys) &nib__names_##names, &nib__keys_##keys
+
+/* clang-format off */
+static const nib__arch archs[] = {
+    /* name, kind of file, names and keys, norm, activation, rotation, blocks, positions,
+     *     required roles,
+     *     optional roles, tied, special */
+    /* The converter permuted the rows of q and k, so that the pairs of RoPE are neighbours. */
+    {"llama", GGUF, GGUF_RMS, RMS, SILU, PAIRS, SEQ, NO_POS,
+     GATED,
+     GATED_BIASES | ROLE(HEAD) | ROLE(ROPE_FREQS), false, refuse_window},
+    {"qwen2", GGUF, GGUF_RMS, RMS, SILU, HALVES, SEQ, NO_POS,
+     GATED | QKV_BIASES,
+     ROLE(HEAD) | ROLE(ROPE_FREQS), false, refuse_window},
+    {"qwen3", GGUF, GGUF_RMS, RMS, SILU, HALVES, SEQ, NO_POS,
+     GATED | QK_NORMS,
+     ROLE(HEAD) | ROLE(ROPE_FREQS), false, refuse_window},
+    {"gemma", GGUF, GGUF_RMS, RMS, TANH, HALVES, SEQ, NO_POS,
+     GATED,
+     ROLE(HEAD), false, special_gemma},
+    {"gemma3", GGUF, GGUF_RMS, RMS, TANH, HALVES, SEQ, NO_POS,
+     GATED | QK_NORMS | ROLE(ATTN_POST_NORM) | ROLE(FFN_POST_NORM),
+     ROLE(HEAD), false, special_gemma3_gguf},
+    {"gpt2", GGUF, GGUF_LAYER, LAYER, TANH, NONE, SEQ, TABLE,
+     PLAIN_2 | ATTN_BIASES | ROLE(POSITIONS),
+     ROLE(HEAD), false, refuse_window},
+    {"starcoder", GGUF, GGUF_LAYER, LAYER, TANH, NONE, SEQ, TABLE,
+     PLAIN_2 | ATTN_BIASES | ROLE(POSITIONS),
+     ROLE(HEAD), false, refuse_window},
+    {"starcoder2", GGUF, GGUF_LAYER, LAYER, TANH, HALVES, SEQ, NO_POS,
+     PLAIN_2 | ATTN_BIASES,
+     ROLE(HEAD) | ROLE(ROPE_FREQS), false, refuse_window},
+    {"gptneox", GGUF, GGUF_LAYER, LAYER, GELU, HALVES, PAR, NO_POS,
+     PLAIN_2 | ATTN_BIASES,
+     ROLE(HEAD), false, special_neox_gguf},
+    {"phi2", GGUF, GGUF_LAYER, LAYER, TANH, HALVES, PAR, NO_POS,
+     PLAIN_1 | ATTN_BIASES,
+     ROLE(HEAD) | ROLE(HEAD_BIAS) | ROLE(ROPE_FREQS), false, refuse_window},
+
+    {"codegen", HF, HF_AS(codegen, gpt2), LAYER, TANH, PAIRS, PAR, NO_POS,
+     PLAIN_1 | ROLE(HEAD) | ROLE(HEAD_BIAS),
+     0, false, special_codegen},
+    {"gpt2", HF, HF_AS(gpt2, gpt2), LAYER, TANH, NONE, SEQ, TABLE,
+     PLAIN_2 | ATTN_BIASES | ROLE(POSITIONS),
+     ROLE(HEAD), true, special_gpt2},
+    {"gpt_bigcode", HF, HF_AS(bigcode, gpt2), LAYER, TANH, NONE, SEQ, TABLE,
+     PLAIN_2 | ATTN_BIASES | ROLE(POSITIONS),
+     ROLE(HEAD), true, special_bigcode},
+    {"gptj", HF, HF_AS(gptj, gpt2), LAYER, TANH, PAIRS, PAR, NO_POS,
+     PLAIN_1 | ROLE(HEAD) | ROLE(HEAD_BIAS),
+     0, false, special_gptj},
+    {"gpt_neox", HF, HF_AS(neox, neox), LAYER, GELU, HALVES, PAR, NO_POS,
+     PLAIN_2,
+     ATTN_BIASES | ROLE(HEAD), false, special_neox},
+    {"starcoder2", HF, HF_AS(starcoder2, starcoder2), LAYER, TANH, HALVES, SEQ, NO_POS,
+     PLAIN_2 & ~MLP_BIASES,
+     ATTN_BIASES | MLP_BIASES | ROLE(HEAD), true, NULL},
+    {"xglm", HF, HF_AS(xglm, xglm), LAYER, GELU, NONE, SEQ, WAVES,
+     PLAIN_2 | ATTN_BIASES,
+     ROLE(HEAD), true, special_xglm},
+    {"llama", HF, HF_AS(llama, llama), RMS, SILU, HALVES, SEQ, NO_POS,
+     GATED,
+     GATED_BIASES | ROLE(HEAD), false, NULL},
+    {"mistral", HF, HF_AS(llama, llama), RMS, SILU, HALVES, SEQ, NO_POS,
+     GATED,
+     ROLE(HEAD), false, special_mistral},
+    {"qwen2", HF, HF_AS(llama, llama), RMS, SILU, HALVES, SEQ, NO_POS,
+     GATED | QKV_BIASES,
+     ROLE(HEAD), false, special_qwen},
+    {"qwen3", HF, HF_AS(llama, llama), RMS, SILU, HALVES, SEQ, NO_POS,
+     GATED | QK_NORMS,
+     ATTN_BIASES | ROLE(HEAD), false, special_qwen},
+    {"gemma", HF, HF_AS(gemma, gemma), RMS, TANH, HALVES, SEQ, NO_POS,
+     GATED,
+     ATTN_BIASES | ROLE(HEAD), true, special_gemma},
+    {"gemma3_text", HF, HF_AS(gemma3, gemma), RMS, TANH, HALVES, SEQ, NO_POS,
+     GATED | QK_NORMS | ROLE(ATTN_POST_NORM) | ROLE(FFN_POST_NORM),
+     ATTN_BIASES | ROLE(HEAD), true, special_gemma3_hf},
+    {"phi", HF, HF_AS(phi, phi), LAYER, TANH, HALVES, PAR, NO_POS,
+     PLAIN_1 | ATTN_BIASES | ROLE(HEAD) | ROLE(HEAD_BIAS),
+     0, false, NULL},
+    {"opt", HF, HF_AS(opt, opt), LAYER, RELU, NONE, SEQ, TABLE,
+     (PLAIN_2 & ~MLP_BIASES) | ROLE(POSITIONS),
+     ATTN_BIASES | MLP_BIASES | ROLE(HEAD), true, special_opt},
+};
+/* clang-format on */
+
+enum { N_ARCHS = sizeof archs / sizeof archs[0] };
+
+const nib__arch *nib__arch_find(nib__naming naming, const char *name, size_t len)
+{
+    for (size_t i = 0; i < N_ARCHS; i++) {
+        if (archs[i].naming != naming || strlen(archs[i].name) != len) continue;
+        if (memcmp(archs[i].name, name, len) == 0) return &archs[i];
+    }
+    return NULL;
+}
+
+size_t nib__arch_list(nib__naming naming, char *text, size_t cap)
+{
+    size_t len = 0;
+    for (size_t i = 0; i < N_ARCHS; i++) {
+        if (archs[i].naming != naming) continue;
+        len += nib__text(text + len, cap - len, "%s%s", len == 0 ? "" : ", ", archs[i].name);
+    }
+    return len;
+}
