@@ -7,6 +7,7 @@
 #ifndef NIB_FILE_GGUF_H
 #define NIB_FILE_GGUF_H
 
+#include "file/shown.h"
 #include "file/source.h"
 
 enum {
@@ -69,12 +70,6 @@ const char *nib__gguf_type_name(uint32_t type);
 nib_status nib__gguf_fail(const nib__gguf *gguf, nib_error *err, nib_status code, uint64_t offset,
                           const char *format, ...) __attribute__((format(printf, 5, 6)));
 
-/* A name out of a file made fit for a one-line message: bytes outside printable ASCII become '?',
- * long names are cut. */
-typedef struct nib__shown {
-    char text[72];
-} nib__shown;
-nib__shown nib__show(const char *name, size_t len);
 static inline nib__shown nib__show_key(const nib__gguf_key *key)
 {
     return nib__show(nib__gguf_key_name(key), key->name_len);

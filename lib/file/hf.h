@@ -5,11 +5,13 @@
  * hf_files.c     the small files that others read
  * hf_meta.c      config.json and generation_config.json behind the typed getters
  * safetensors.c  one weight file -> tensors
+ * torch.c        the same for torch.save, over zip.c and pickle.c
  * dtype.c        element types and shapes of such files */
 #ifndef NIB_FILE_HF_H
 #define NIB_FILE_HF_H
 
 #include "base/json.h"
+#include "file/shown.h"
 #include "file/source.h"
 
 enum {
@@ -89,6 +91,7 @@ int32_t nib__hf_type_of(const nib__hf *hf, const char *key);
 
 /* Append the tensors of shard `part`, whose mapping and path are set, to the source. */
 nib_status nib__safetensors_read(nib__source *source, uint32_t part, nib_error *err);
+nib_status nib__torch_read(nib__source *source, uint32_t part, nib_error *err);
 
 /* "path: message" */
 nib_status nib__shard_fail(const nib__shard *shard, nib_error *err, nib_status code,

@@ -17,6 +17,8 @@ static const struct {
 } layouts[] = {
     {"model.safetensors", false, nib__safetensors_read},
     {"model.safetensors.index.json", true, nib__safetensors_read},
+    {"pytorch_model.bin", false, nib__torch_read},
+    {"pytorch_model.bin.index.json", true, nib__torch_read},
 };
 enum { N_LAYOUTS = sizeof layouts / sizeof layouts[0] };
 
@@ -224,26 +226,34 @@ static int32_t read_index_file(nib__source *source, const char *name, read_fn *r
 
 /* ---- the directory ---- */
 
-/* name: the weight file that the caller named, or NULL. */
-static nib_status read_weights(nib__source *source, const char *name, nib_error *err)
+/* A file that the caller named: of which kind is in its name. */
+static int32_t read_named(nib__source *source, const char *name, nib_error *err)
+{
+    static const char json[] = ".json";
+    size_t len = strlen(name), n = sizeof json - 1;
+    read_fn *read = strstr(name, ".safetensors") != NULL ? nib__safetensors_read : nib__torch_read;
+    bool index = len > n && strcmp(name + len - n, json) == 0;
+    int32_t status =
+        index ? read_index_file(source, name, read, err) : read_shard(source, name, len, read, err);
+    if (status != NIB__ABSENT) return status;
+    nib__path path = nib__path_tail(source->hf->path);
+    return nib__fail(err, NIB_ERR_IO, "%s%s: no such file", path.dots, path.tail);
+}
+
+static nib_status read_weights(nib__source *source, nib_error *err)
 {
     int32_t status = NIB__ABSENT;
-    if (name != NULL) {
-        size_t kind = 0, len = strlen(name);
-        bool index = len > 5 && strcmp(name + len - 5, ".json") == 0;
-        status = index ? read_index_file(source, name, layouts[kind].read, err)
-                       : read_shard(source, name, len, layouts[kind].read, err);
-    }
-    for (size_t i = 0; i < N_LAYOUTS && status == NIB__ABSENT && name == NULL; i++) {
-        status = layouts[i].index ? read_index_file(source, layouts[i].name, layouts[i].read, err)
-                                  : read_shard(source, layouts[i].name, strlen(layouts[i].name),
-                                               layouts[i].read, err);
+    for (size_t i = 0; i < N_LAYOUTS && status == NIB__ABSENT; i++) {
+        const char *name = layouts[i].name;
+        status = layouts[i].index ? read_index_file(source, name, layouts[i].read, err)
+                                  : read_shard(source, name, strlen(name), layouts[i].read, err);
     }
     if (status != NIB__ABSENT) return status;
     nib__path path = nib__path_tail(source->hf->path);
-    if (name != NULL) return nib__fail(err, NIB_ERR_IO, "%s%s: no such file", path.dots, path.tail);
-    return nib__fail(err, NIB_ERR_IO, "%s%s: expected model.safetensors or %s in this directory",
-                     path.dots, path.tail, layouts[1].name);
+    return nib__fail(err, NIB_ERR_IO,
+                     "%s%s: no weights in this directory: expected model.safetensors, "
+                     "pytorch_model.bin, or one of these with .index.json",
+                     path.dots, path.tail);
 }
 
 /* dir: `path` itself, or where the file `path` lies; *name: that file, or NULL. */
@@ -280,7 +290,8 @@ nib_status nib__hf_open(nib__source *source, const char *path, nib_error *err)
     if (status == NIB_OK)
         status = nib__hf_config_open(hf, "generation_config.json", &hf->generation, err);
     if (status == NIB_OK || status == NIB__ABSENT) status = nib__hf_files_new(hf, err);
-    return status != NIB_OK ? status : read_weights(source, name, err);
+    if (status != NIB_OK) return status;
+    return name != NULL ? read_named(source, name, err) : read_weights(source, err);
 }
 
 void nib__hf_free(nib__hf *hf)

@@ -87,23 +87,35 @@ static bool ends_with(const char *text, const char *end)
     return len >= n && strcmp(text + len - n, end) == 0;
 }
 
-/* Weight files of a Hugging Face directory are known by their names; a GGUF may have any. */
+/* Weight files of a Hugging Face directory are known by their names. A GGUF may have any, and is
+ * known by its first bytes. */
 static bool is_hf_name(const char *path)
 {
-    return ends_with(path, ".safetensors") || ends_with(path, ".safetensors.index.json");
+    return ends_with(path, ".safetensors") || ends_with(path, ".safetensors.index.json") ||
+           ends_with(path, ".bin") || ends_with(path, ".bin.index.json") ||
+           ends_with(path, ".pt") || ends_with(path, ".pth");
+}
+
+static bool is_gguf(const nib__map *map)
+{
+    return map->size >= 4 && memcmp(map->data, "GGUF", 4) == 0;
 }
 
 nib_status nib__source_open(const nib_allocator *mem, const char *path, nib__source **out,
                             nib_error *err)
 {
     nib_allocator allocator = nib__allocator(mem);
-    bool hf = nib__map_is_directory(path) || is_hf_name(path);
-    nib__map map;
+    bool hf = nib__map_is_directory(path);
+    nib__map map = {.fd = -1};
     nib_status status = hf ? NIB_OK : nib__map_open(path, &map, err);
     if (status != NIB_OK) return status;
+    if (is_hf_name(path) && !hf && !is_gguf(&map)) {
+        nib__map_close(&map); /* it is opened again as a file of its directory */
+        hf = true;
+    }
     nib__source *source = new_source(&allocator, err);
     if (source == NULL) {
-        if (!hf) nib__map_close(&map);
+        nib__map_close(&map);
         return NIB_ERR_MEMORY;
     }
     status = hf ? nib__hf_open(source, path, err) : nib__gguf_open(source, &map, path, err);

@@ -26,8 +26,7 @@ static nib_status fill(nib__source *s, hf_kind kind, const void *data, size_t si
     nib_status status = nib__hf_config_parse(hf, &hf->config, config, config_size, err);
     if (status == NIB_OK) status = nib__hf_files_new(hf, err);
     if (status != NIB_OK) return status;
-    status = kind == HF_SAFETENSORS ? nib__safetensors_read(s, 0, err)
-                                    : nib__fail(err, NIB_ERR_UNSUPPORTED, "not yet");
+    status = kind == HF_SAFETENSORS ? nib__safetensors_read(s, 0, err) : nib__torch_read(s, 0, err);
     return status == NIB_OK ? nib__source_index(s, err) : status;
 }
 
