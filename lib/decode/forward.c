@@ -218,6 +218,7 @@ static nib_status layer_step(const forward *f)
         .v = from_row(f, a->v, n_kv),
         .cos_sin = from_row(f, l->rope_local ? a->cos_sin_local : a->cos_sin, c->n_rot),
         .out = from_row(f, a->attn, n_q),
+        .exact = f->stored,
     };
     nib__input wide = input_of(f, n_embd), heads = input_of(f, n_q), narrow = input_of(f, n_ff);
 

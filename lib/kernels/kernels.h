@@ -179,7 +179,7 @@ typedef struct nib__attention {
     size_t q_stride, out_stride;
     uint32_t n_rows, n_group, pos0, window;
     float scale;             /* 1/sqrt(dim), usually */
-    void *scratch;           /* attention_scratch(dim) bytes */
+    void *scratch;           /* attention_scratch(dim) bytes, 64-byte aligned */
 } nib__attention;
 
 /* ---- the table ------------------------------------------------------------------------------- */
@@ -215,6 +215,11 @@ typedef struct nib__kernels {
     void (*kv_store)(const nib__kv_head *kv, uint32_t pos, const float *k, const float *v);
     void (*attention)(const nib__attention *a);
     size_t (*attention_scratch)(uint32_t dim);
+    /* The same for passes of many rows, within prefill's accuracy: the bits may differ from those of
+     * `attention`, but a row's result does not depend on the other rows here either. Which of the
+     * two runs is decided by the length of the pass, as for the matrix products. */
+    void (*attention_prefill)(const nib__attention *a);
+    size_t (*attention_prefill_scratch)(uint32_t dim);
     /* Index of the largest value, the smallest index on ties; NaN is never chosen over a number. */
     uint32_t (*argmax)(const float *x, uint32_t n);
 } nib__kernels;

@@ -77,5 +77,10 @@ void nib__kernels_init(nib__kernels *table, nib__isa isa, uint32_t precision)
     } else if (precision == NIB_PRECISION_F32) {
         nib__kernels_init_f32(table);
     }
+    if (table->attention_prefill == NULL || precision == NIB_PRECISION_EXACT ||
+        precision == NIB_PRECISION_F32) {
+        table->attention_prefill = table->attention;
+        table->attention_prefill_scratch = table->attention_scratch;
+    }
     table->isa = isa;
 }

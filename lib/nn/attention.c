@@ -8,9 +8,13 @@
 enum {
     RATE_DECODE = 6, /* places of attention among the rates of nib__exec */
     RATE_PREFILL = 7,
-    ALONE_NS = 12000, /* less work than this is done by the calling thread */
-    LONGEST_NS = 500000,
-    MOST_ROWS = 64
+    ALONE_NS = 12000,   /* less work than this is done by the calling thread */
+    DECODE_NS = 500000, /* most for one piece */
+    PREFILL_NS = 2000000,
+    /* Queries (rows x heads) of a piece of prefill. Kernels expand keys and values once per piece:
+     * fewer would make that expensive, more no cheaper. */
+    LEAST_QUERIES = 96,
+    MOST_QUERIES = 384
 };
 
 /* ---- store ---- */
@@ -75,6 +79,8 @@ typedef struct attend_job {
     uint32_t units;         /* row tiles x KV heads x splits */
     uint32_t per_piece;     /* units per piece */
     double row_macs;        /* multiply-adds of one row of one group */
+    bool few;               /* decode's attention */
+    void (*kernel)(const nib__attention *a);
 } attend_job;
 
 static void attend_unit(const attend_job *job, uint32_t i, void *scratch)
@@ -102,7 +108,7 @@ static void attend_unit(const attend_job *job, uint32_t i, void *scratch)
         .scale = r->scale,
         .scratch = scratch,
     };
-    job->exec->kernels->attention(&a);
+    job->kernel(&a);
 }
 
 static void attend_piece(void *arg, uint32_t i, void *scratch)
@@ -115,46 +121,66 @@ static void attend_piece(void *arg, uint32_t i, void *scratch)
 
 /* Query heads of a group are cut apart when KV heads alone cannot keep the threads evenly busy. */
 static uint32_t choose_splits(const attend_job *job, uint32_t threads, uint32_t tiles,
-                              double unit_ns)
+                              double unit_ns, double longest)
 {
     uint32_t n = job->rows->config->n_head_kv * tiles;
     for (uint32_t splits = 1; splits < job->group; splits++) {
         if (job->group % splits != 0) continue;
         bool even = n * splits % threads == 0 || n * splits >= 4 * threads;
-        if (even && unit_ns / splits <= LONGEST_NS) return splits;
+        if (even && unit_ns / splits <= longest) return splits;
     }
     return job->group;
+}
+
+/* Rows of a tile: as many as fit the time, and few enough that there are pieces for all threads. */
+static uint32_t choose_rows(const attend_job *job, uint32_t threads, double fit)
+{
+    uint32_t least = (LEAST_QUERIES + job->group - 1) / job->group;
+    uint32_t rows = MOST_QUERIES / job->group, m = job->rows->m;
+    uint32_t heads = job->rows->config->n_head_kv;
+    if (job->few) least = 1;
+    if (rows > fit) rows = (uint32_t)fit;
+    if (rows < least) rows = least;
+    while (rows > least && (m + rows - 1) / rows * heads < 4 * threads) rows = (rows + 1) / 2;
+    return rows < least ? least : rows;
 }
 
 static void cut(attend_job *job, double ns_per_mac)
 {
     uint32_t m = job->rows->m, n_head_kv = job->rows->config->n_head_kv;
     uint32_t threads = job->exec->n_slots < 1 ? 1 : job->exec->n_slots;
-    double row_ns = job->row_macs * ns_per_mac;
+    double row_ns = job->row_macs * ns_per_mac, longest = job->few ? DECODE_NS : PREFILL_NS;
     job->step = m;
     job->splits = 1;
     job->units = n_head_kv;
     job->per_piece = n_head_kv;
     if (row_ns * m * n_head_kv < ALONE_NS) return;
-    double fit = LONGEST_NS / row_ns;
-    uint32_t most = fit < 1 ? 1 : fit < MOST_ROWS ? (uint32_t)fit : MOST_ROWS;
+    uint32_t most = choose_rows(job, threads, longest / row_ns);
     if (job->step > most) job->step = most;
     uint32_t tiles = (m + job->step - 1) / job->step;
-    job->splits = choose_splits(job, threads, tiles, row_ns * job->step);
+    job->splits = choose_splits(job, threads, tiles, row_ns * job->step, longest);
     job->units = tiles * n_head_kv * job->splits;
     job->per_piece = 1;
+}
+
+/* Before anything is measured: about what the slowest CPU of each sort needs. */
+static double first_guess(const nib__exec *exec)
+{
+    return exec->kernels->isa == NIB__ISA_SCALAR ? 1.0 : 0.05;
 }
 
 nib_status nib__attention_run(nib__exec *exec, const nib__attention_rows *rows)
 {
     const nib__config *c = rows->config;
     attend_job job = {.exec = exec, .rows = rows, .group = c->n_head / c->n_head_kv};
-    uint32_t kind = rows->m == 1 ? RATE_DECODE : RATE_PREFILL;
+    job.few = rows->exact || rows->m <= NIB__DECODE_ROWS;
+    job.kernel = job.few ? exec->kernels->attention : exec->kernels->attention_prefill;
+    uint32_t kind = job.few ? RATE_DECODE : RATE_PREFILL;
     double rate = (double)exec->ns_per_mac[kind];
     double seen = (double)rows->pos0 + (double)rows->m / 2 + 1;
     if (rows->window != 0 && seen > rows->window) seen = rows->window;
     job.row_macs = 2.0 * seen * c->head_dim * job.group; /* scores and weighted values */
-    cut(&job, rate == 0 ? 1.0 : rate);
+    cut(&job, rate == 0 ? first_guess(exec) : rate);
     uint32_t pieces = (job.units + job.per_piece - 1) / job.per_piece;
     bool whole = exec->first == 0;
     uint64_t start = nib__now_ns();

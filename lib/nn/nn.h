@@ -149,6 +149,7 @@ typedef struct nib__attention_rows {
     float *k, *v;         /* [m][n_head_kv * head_dim] */
     const float *cos_sin; /* [m][n_rot/2][2] */
     float *out;           /* [m][n_head * head_dim] */
+    bool exact;           /* use decode's attention, however many rows */
 } nib__attention_rows;
 
 /* Norms and rotates q and k and stores k and v of all rows. */

@@ -81,7 +81,8 @@ static void test_float32_equals_transformers(void **state)
 }
 
 /* Default precision: decode rounds activations to 16 bits, prefill at worst to 8 in groups; the KV
- * cache is f16 or q8. Bounds are a few times what is observed. */
+ * cache is f16 or q8. Bounds are above what is observed at any level: 0.05 of the magnitude for
+ * prefill with int8 (AVX2, VNNI; llama-linear), 0.04 with bf16. */
 static void test_default_precision_is_close(void **state)
 {
     (void)state;
@@ -90,7 +91,7 @@ static void test_default_precision_is_close(void **state)
         double bound;
     } cases[] = {
         {NIB_KV_F16, 1, 0.005},
-        {NIB_KV_F16, 40, 0.04},
+        {NIB_KV_F16, 40, 0.08},
         {NIB_KV_Q8, 1, 0.06},
         {NIB_KV_Q8, 40, 0.08},
     };

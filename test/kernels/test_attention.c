@@ -75,8 +75,13 @@ static double cached(const nib__kv_head *kv, const void *data, const float *scal
     return (double)nib__f32_of_f16(((const uint16_t *)data)[at]);
 }
 
-/* One query head at pos in float64. `allowed` is what float32 may err. */
-static void exact(const nib__attention *a, const float *q, uint32_t pos, double *out,
+/* What a kernel may err, relative to the sum of a score's terms and to the largest value. */
+typedef struct bounds {
+    double score, value;
+} bounds;
+
+/* One query head at pos in float64, and how far a result may be from it. */
+static void exact(const nib__attention *a, const float *q, uint32_t pos, bounds err, double *out,
                   double *allowed)
 {
     uint32_t dim = a->kv.dim, from = a->window != 0 && pos >= a->window ? pos - a->window + 1 : 0;
@@ -104,17 +109,19 @@ static void exact(const nib__attention *a, const float *q, uint32_t pos, double 
         }
     }
     for (uint32_t i = 0; i < dim; i++) out[i] /= sum;
-    *allowed = (2 * 0x1p-24 * (dim + 4.0) * size + 0x1p-24 * (pos - from + 20.0)) * max_v * 2;
+    double score = err.score + 2 * 0x1p-24 * (dim + 4.0);
+    double value = err.value + 0x1p-24 * (pos - from + 20.0);
+    *allowed = (score * size + value) * max_v * 2;
     free(scores);
 }
 
-static void check_exact(const nib__attention *a, const char *what)
+static void check_exact(const nib__attention *a, bounds err, const char *what)
 {
     for (uint32_t row = 0; row < a->n_rows; row++) {
         for (uint32_t h = 0; h < a->n_group; h++) {
             double want[256], allowed;
             const float *got = a->out + row * a->out_stride + (size_t)h * a->kv.dim;
-            exact(a, a->q + row * a->q_stride + (size_t)h * a->kv.dim, a->pos0 + row, want,
+            exact(a, a->q + row * a->q_stride + (size_t)h * a->kv.dim, a->pos0 + row, err, want,
                   &allowed);
             for (uint32_t i = 0; i < a->kv.dim; i++) {
                 if (!(fabs((double)got[i] - want[i]) <= allowed)) {
@@ -126,7 +133,9 @@ static void check_exact(const nib__attention *a, const char *what)
     }
 }
 
-static void check_rows_alone(const nib__kernels *level, const nib__attention *all, const char *what)
+typedef void attention_fn(const nib__attention *a);
+
+static void check_rows_alone(attention_fn *run, const nib__attention *all, const char *what)
 {
     size_t width = (size_t)all->n_group * all->kv.dim;
     float *out = guard_alloc(width * sizeof(float));
@@ -136,7 +145,7 @@ static void check_rows_alone(const nib__kernels *level, const nib__attention *al
         one.out = out;
         one.n_rows = 1;
         one.pos0 = all->pos0 + row;
-        level->attention(&one);
+        run(&one);
         if (memcmp(one.out, all->out + row * all->out_stride, width * sizeof(float)) != 0) {
             fail_msg("%s: position %u differs when evaluated alone", what, one.pos0);
         }
@@ -149,25 +158,33 @@ typedef struct shape {
 } shape;
 
 static const shape shapes[] = {
-    {64, 3, 0, 1, 0},    {64, 3, 0, 17, 0},    {64, 3, 62, 5, 0},   {128, 6, 200, 1, 0},
-    {128, 6, 0, 80, 0},  {128, 6, 63, 70, 0},  {32, 1, 300, 9, 0},  {80, 2, 100, 20, 0},
-    {16, 8, 5, 3, 0},    {96, 4, 127, 2, 0},   {256, 1, 40, 30, 0}, {64, 1, 500, 40, 64},
-    {64, 3, 0, 100, 10}, {128, 6, 150, 30, 1}, {64, 9, 90, 7, 33},  {128, 2, 700, 1, 0},
+    {64, 3, 0, 1, 0},    {64, 3, 0, 17, 0},      {64, 3, 62, 5, 0},   {128, 6, 200, 1, 0},
+    {128, 6, 0, 80, 0},  {128, 6, 63, 70, 0},    {32, 1, 300, 9, 0},  {80, 2, 100, 20, 0},
+    {16, 8, 5, 3, 0},    {96, 4, 127, 2, 0},     {256, 1, 40, 30, 0}, {64, 1, 500, 40, 64},
+    {64, 3, 0, 100, 10}, {128, 6, 150, 30, 1},   {64, 9, 90, 7, 33},  {128, 2, 700, 1, 0},
+    {64, 9, 300, 90, 0}, {32, 1, 250, 150, 200},
 };
 
+/* Decode's attention, or prefill's, which may round queries, weights and values to bf16. */
 static void check_shape(const nib__kernels *level, const nib__kernels *scalar, shape s,
-                        uint32_t type, float spread, rng *r)
+                        uint32_t type, float spread, bool prefill, rng *r)
 {
     char what[160];
-    snprintf(what, sizeof what, "%s %s dim %u group %u rows %u at %u window %u spread %g",
-             nib__isa_name(level->isa), type == NIB_KV_Q8 ? "q8" : "f16", s.dim, s.n_group,
-             s.n_rows, s.pos0, s.window, (double)spread);
+    snprintf(what, sizeof what, "%s %s %s dim %u group %u rows %u at %u window %u spread %g",
+             nib__isa_name(level->isa), prefill ? "prefill" : "decode",
+             type == NIB_KV_Q8 ? "q8" : "f16", s.dim, s.n_group, s.n_rows, s.pos0, s.window,
+             (double)spread);
+    attention_fn *run = prefill ? level->attention_prefill : level->attention;
+    bool same = level->attention_prefill == level->attention;
+    if (prefill && same) return;
+    bounds err = prefill ? (bounds){0x1p-8, 0x1p-7} : (bounds){0, 0};
     cache c;
     cache_make(&c, s.dim, type, s.pos0 + s.n_rows);
     fill(&c, level, scalar, s.pos0 + s.n_rows, spread, r);
     size_t stride = (size_t)s.n_group * s.dim + 32, size = stride * s.n_rows * sizeof(float);
     float *q = guard_alloc(size), *out = guard_alloc(size);
-    size_t scratch_bytes = level->attention_scratch(s.dim);
+    size_t scratch_bytes =
+        prefill ? level->attention_prefill_scratch(s.dim) : level->attention_scratch(s.dim);
     nib__attention a = {.kv = c.head,
                         .q = q,
                         .out = out,
@@ -184,14 +201,14 @@ static void check_shape(const nib__kernels *level, const nib__kernels *scalar, s
         out[i] = -777.0f;
     }
     memset(a.scratch, 0xff, scratch_bytes); /* NaN */
-    level->attention(&a);
+    run(&a);
     for (uint32_t row = 0; row < s.n_rows; row++) {
         for (size_t i = stride - 32; i < stride; i++) {
             if (out[row * stride + i] != -777.0f) fail_msg("%s: wrote past the row", what);
         }
     }
-    check_exact(&a, what);
-    check_rows_alone(level, &a, what);
+    check_exact(&a, err, what);
+    check_rows_alone(run, &a, what);
     guard_free(q, size);
     guard_free(out, size);
     guard_free(a.scratch, scratch_bytes);
@@ -210,9 +227,12 @@ static void test_level(void **state)
     nib__kernels_init(&scalar, NIB__ISA_SCALAR, NIB_PRECISION_DEFAULT);
     rng r = {42};
     for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
-        check_shape(&level, &scalar, shapes[i], NIB_KV_F16, 1.0f, &r);
-        check_shape(&level, &scalar, shapes[i], NIB_KV_Q8, 1.0f, &r);
-        check_shape(&level, &scalar, shapes[i], i % 2 ? NIB_KV_F16 : NIB_KV_Q8, 30.0f, &r);
+        for (int prefill = 0; prefill < 2; prefill++) {
+            uint32_t either = i % 2 ? NIB_KV_F16 : NIB_KV_Q8;
+            check_shape(&level, &scalar, shapes[i], NIB_KV_F16, 1.0f, prefill, &r);
+            check_shape(&level, &scalar, shapes[i], NIB_KV_Q8, 1.0f, prefill, &r);
+            check_shape(&level, &scalar, shapes[i], either, 30.0f, prefill, &r);
+        }
     }
 }
 
@@ -239,11 +259,13 @@ static int bench(void)
                                 .n_group = 6,
                                 .pos0 = n_pos - rows,
                                 .scale = 0.09f,
-                                .scratch = guard_alloc(level.attention_scratch(128))};
+                                .scratch =
+                                    guard_alloc(rows > 1 ? level.attention_prefill_scratch(128)
+                                                         : level.attention_scratch(128))};
             double best = 1e30;
             for (int turn = 0; turn < 5; turn++) {
                 uint64_t start = nib__now_ns();
-                level.attention(&a);
+                (rows > 1 ? level.attention_prefill : level.attention)(&a);
                 double us = (double)(nib__now_ns() - start) * 1e-3;
                 if (us < best) best = us;
             }

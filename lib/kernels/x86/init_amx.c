@@ -8,4 +8,6 @@ void nib__kernels_init_amx(nib__kernels *table)
     table->prefill_float = nib__prefill_float_amx;
     table->prefill_int8 = nib__prefill_int8_amx;
     table->fast_int8 = nib__prefill_int8_fast_amx;
+    table->attention_prefill = nib__attention_prefill_amx;
+    table->attention_prefill_scratch = nib__attention_prefill_scratch_amx;
 }

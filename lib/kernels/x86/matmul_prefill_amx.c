@@ -6,9 +6,7 @@
  * rows stay in the L2 cache), strips of 32 outputs (expanded into scratch, which fits the L1
  * cache), blocks of 32 rows. Activations are loaded with the streaming hint, or they would push the
  * strip out of L1: that is worth 30 to 60 %. A row's sums do not depend on the other rows. */
-#include <immintrin.h>
-#include <string.h>
-
+#include "kernels/x86/amx.h"
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/expand_amx.h"
 
@@ -17,18 +15,10 @@ enum {
     ROWS = 32,              /* rows per block: two tiles */
     M_BLOCK = 512,          /* most rows between two expansions of the weights */
     K_BLOCK = 640,          /* most k per block: a strip's tiles take 40 KB of the L1 cache */
-    TILE_BYTES = 1024,
     BLOCK_FLOATS = ROWS * STRIP,
     SUM_BLOCKS = 128, /* blocks of sums kept between blocks of k: 512 KB */
     STREAM_ROWS = 256 /* from so many rows on, results are written past the caches */
 };
-
-/* The tile configuration the CPU reads (Intel SDM, LDTILECFG). */
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_config;
 
 /* Memory that will be read soon, fetched into the L2 cache a few lines at a time between tile
  * instructions: the weights of the next strip, which otherwise arrive from memory only when the
@@ -56,29 +46,6 @@ typedef struct strip {
     uint32_t configured; /* rows of a block that the tiles are configured for; 0: not yet */
     fetch_list fetch;
 } strip;
-
-/* Compilers do not know that tile instructions read and write memory. */
-static inline void memory_barrier(void)
-{
-    __asm__ volatile("" ::: "memory");
-}
-
-/* Tiles: 0..3 sums [2 blocks of rows][2 panels], 4 5 activations, 6 7 weights. */
-static void configure(uint32_t rows0, uint32_t rows1)
-{
-    tile_config config;
-    memset(&config, 0, sizeof config);
-    config.palette = 1;
-    for (int i = 0; i < 8; i++) {
-        config.row_bytes[i] = 64;
-        config.rows[i] = 16;
-    }
-    config.rows[0] = config.rows[1] = config.rows[4] = (uint8_t)rows0;
-    if (rows1 != 0) config.rows[2] = config.rows[3] = config.rows[5] = (uint8_t)rows1;
-    memory_barrier();
-    _tile_loadconfig(&config);
-    memory_barrier();
-}
 
 static inline void fetch_step(fetch_list *f)
 {
@@ -186,11 +153,11 @@ static void multiply_rows(strip *s, uint32_t row, uint32_t n)
 static void multiply_strip(strip *s, uint32_t m)
 {
     uint32_t full = m / 32 * 32, tail = m - full;
-    if (full != 0 && s->configured != ROWS) configure(16, 16);
+    if (full != 0 && s->configured != ROWS) configure_tiles(16, 16);
     if (full != 0) s->configured = ROWS;
     for (uint32_t row = 0; row < full; row += 32) multiply_rows(s, row, 32);
     if (tail == 0) return;
-    if (s->configured != tail) configure(tail < 16 ? tail : 16, tail > 16 ? tail - 16 : 0);
+    if (s->configured != tail) configure_tiles(tail < 16 ? tail : 16, tail > 16 ? tail - 16 : 0);
     s->configured = tail;
     multiply_rows(s, full, tail);
 }
