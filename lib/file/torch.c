@@ -256,6 +256,7 @@ static nib_status count_tensors(const reader *r, const nib__pickle_value *dict, 
     const nib__pickle *p = &r->pickle;
     const nib__pickle_node *node = nib__pickle_first(p, dict);
     *n = *names = 0;
+    if (dict->type != NIB__PICKLE_DICT) node = NULL;
     for (; node != NULL; node = nib__pickle_next(p, node)) {
         if (tensor_call(p, &node->value) == NULL) continue; /* an epoch, a version */
         const nib__pickle_value *key = &node->key;
@@ -267,7 +268,7 @@ static nib_status count_tensors(const reader *r, const nib__pickle_value *dict, 
         if (!nib__add(*names, (size_t)key->n + 1, names))
             return nib__shard_fail(r->shard, r->err, NIB_ERR_MEMORY, "out of memory for names");
     }
-    if (*n == 0 || dict->type != NIB__PICKLE_DICT) {
+    if (*n == 0) {
         return nib__shard_fail(r->shard, r->err, NIB_ERR_FORMAT,
                                "data.pkl: expected a state dict: a dictionary of tensors");
     }
