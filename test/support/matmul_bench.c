@@ -74,8 +74,9 @@ static void time_shape(const nib__kernels *level, nib__format format, shape s)
     nib__weight_kind kind = nib__weight_kind_of(mat.packed.layout);
     bool slow = level->isa == NIB__ISA_SCALAR;
     const nib__matmul *decode = nib__decode_of(level, kind);
-    time_one(decode, &mat, x, 1);
-    if (!slow) time_one(decode, &mat, x, 4);
+    for (uint32_t rows = 1; rows <= (slow ? 1 : NIB__DECODE_ROWS); rows *= 2) {
+        time_one(decode, &mat, x, rows);
+    }
     time_one(nib__prefill_of(level, kind), &mat, x, slow ? 4 : ROWS);
     matrix_free(&mat);
     guard_free(x, (size_t)ROWS * s.k * sizeof(float));

@@ -17,6 +17,10 @@ static inline __mmask16 nib__lanes(size_t count)
 void nib__decode_coded_avx512vnni(const nib__packed *w, uint32_t first, uint32_t count,
                                   const void *rows, uint32_t m, float *y, size_t ldy,
                                   void *scratch);
+size_t nib__decode_coded_scratch_avx512vnni(uint32_t k);
+void nib__decode_coded_amx(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
+                           uint32_t m, float *y, size_t ldy, void *scratch);
+size_t nib__decode_coded_scratch_amx(uint32_t k);
 
 extern const nib__matmul nib__prefill_coded_avx512vnni;
 extern const nib__matmul nib__prefill_coded_amx;

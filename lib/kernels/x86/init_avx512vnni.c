@@ -10,7 +10,7 @@ static const nib__matmul decode_coded = {
     .row_bytes = nib__row16_bytes,
     .round_row = nib__row16_round_avx2,
     .run = nib__decode_coded_avx512vnni,
-    .scratch_bytes = nib__scratch_none,
+    .scratch_bytes = nib__decode_coded_scratch_avx512vnni,
     .min_rows = 1,
 };
 

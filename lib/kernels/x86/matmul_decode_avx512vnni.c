@@ -9,14 +9,22 @@
 #include "kernels/x86/unpack_avx512.h"
 
 enum {
-    ROW_BLOCK = 4,         /* rows that share one unpacking */
+    ROW_BLOCK = 8,         /* rows that share one unpacking */
     PREFETCH_CODES = 2048, /* bytes ahead */
     PREFETCH_SCALES = 512
 };
 
-/* One panel times `rows` rows (a constant 1..4). */
+/* A rounded row and what all panels need of its sums. */
+typedef struct row {
+    const int8_t *hi, *lo;
+    const float *sum;     /* [scale groups] as float32 */
+    const int32_t *start; /* [scale groups] -zero * sum */
+    float scale;
+} row;
+
+/* One panel times `rows` rows (a constant 1..ROW_BLOCK). */
 NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint32_t panel,
-                             const nib__row16 *x, float *y, size_t ldy)
+                             const row *x, float *y, size_t ldy)
 {
     const uint8_t *entry = w->data + (size_t)panel * w->panel_bytes;
     const uint8_t *codes = entry + w->code_offset;
@@ -26,7 +34,7 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
     for (int r = 0; r < rows; r++) acc[r] = acc_min[r] = _mm512_setzero_ps();
 
     uint32_t n_blocks = w->k / (block_groups(f) * NIB__GROUP);
-    uint32_t k = 0;
+    uint32_t k = 0, group = 0;
     for (uint32_t b = 0; b < n_blocks; b++, entry += scale_bytes(f)) {
         block_scale scales = load_block_scale(f, w->layout->unit, entry);
         NIB_UNROLL
@@ -47,10 +55,8 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
                 group_scale(f, &scales, g * (uint32_t)group_scales(f) + (uint32_t)part, &s, &m);
                 NIB_UNROLL
                 for (int r = 0; r < rows; r++) {
-                    int32_t xsum = x[r].sum[k / 16];
-                    if (group_scales(f) == 1) xsum += x[r].sum[k / 16 + 1];
-                    __m512i hi = _mm512_setzero_si512();
-                    __m512i lo = _mm512_set1_epi32(-code_zero(f) * xsum);
+                    __m512i hi = _mm512_setzero_si512(), lo = hi;
+                    if (code_zero(f) != 0) lo = _mm512_set1_epi32(x[r].start[group]);
                     NIB_UNROLL
                     for (int j = 0; j < n_lines; j++) {
                         __m512i c = line[part * n_lines + j];
@@ -60,11 +66,12 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
                     __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(hi, 8), lo);
                     acc[r] = _mm512_fmadd_ps(s, _mm512_cvtepi32_ps(sum), acc[r]);
                     if (has_min(f)) {
-                        __m512 xs = _mm512_cvtepi32_ps(_mm512_set1_epi32(xsum));
-                        acc_min[r] = _mm512_fmadd_ps(m, xs, acc_min[r]);
+                        acc_min[r] =
+                            _mm512_fmadd_ps(m, _mm512_set1_ps(x[r].sum[group]), acc_min[r]);
                     }
                 }
                 k += 4 * (uint32_t)n_lines;
+                group++;
             }
         }
     }
@@ -79,22 +86,24 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
 
 /* All panels times all rows; the first block of rows brings a panel into the cache. */
 NIB_INLINE void decode_run(nib__format f, const nib__packed *w, uint32_t first, uint32_t count,
-                           const nib__row16 *x, uint32_t m, float *y, size_t ldy)
+                           const row *x, uint32_t m, float *y, size_t ldy)
 {
     for (uint32_t p = first; p < first + count; p++) {
-        for (uint32_t r = 0; r < m; r += ROW_BLOCK) {
+        for (uint32_t r = 0, step; r < m; r += step) {
             float *out = y + r * ldy;
-            switch (m - r) {
+            step = m - r >= 8 ? 8 : m - r >= 4 ? 4 : m - r;
+            switch (step) {
             case 1: decode_panel(f, 1, w, p, x + r, out, ldy); break;
             case 2: decode_panel(f, 2, w, p, x + r, out, ldy); break;
             case 3: decode_panel(f, 3, w, p, x + r, out, ldy); break;
-            default: decode_panel(f, 4, w, p, x + r, out, ldy); break;
+            case 4: decode_panel(f, 4, w, p, x + r, out, ldy); break;
+            default: decode_panel(f, 8, w, p, x + r, out, ldy); break;
             }
         }
     }
 }
 
-static void decode_rows(const nib__packed *w, uint32_t first, uint32_t count, const nib__row16 *x,
+static void decode_rows(const nib__packed *w, uint32_t first, uint32_t count, const row *x,
                         uint32_t m, float *y, size_t ldy)
 {
     switch (panel_twin(w->layout->format)) {
@@ -117,16 +126,42 @@ static void decode_rows(const nib__packed *w, uint32_t first, uint32_t count, co
     }
 }
 
+/* Sums of one row per scale group, into sum and start [k / 16]. */
+static row view_row(const nib__layout *layout, const void *rounded, uint32_t k, void *scratch)
+{
+    const nib__row16 x = nib__row16_view(rounded, k);
+    float *sum = scratch;
+    int32_t *start = (int32_t *)(void *)(sum + k / 16);
+    uint32_t step = layout->scale_group / 16u;
+    int32_t zero = layout->table != NULL ? 128 : layout->zero; /* as code_zero */
+    for (uint32_t i = 0, from = 0; from < k / 16; i++, from += step) {
+        int32_t total = step == 2 ? x.sum[from] + x.sum[from + 1] : x.sum[from];
+        sum[i] = (float)total;
+        start[i] = -zero * total;
+    }
+    return (row){x.hi, x.lo, sum, start, x.scale};
+}
+
+static size_t sums_bytes(uint32_t k)
+{
+    return nib__align_up(k / 16 * (sizeof(float) + sizeof(int32_t)), NIB_ALIGN);
+}
+
+size_t nib__decode_coded_scratch_avx512vnni(uint32_t k)
+{
+    return NIB__DECODE_ROWS * sums_bytes(k);
+}
+
 void nib__decode_coded_avx512vnni(const nib__packed *w, uint32_t first, uint32_t count,
                                   const void *rows, uint32_t m, float *y, size_t ldy, void *scratch)
 {
     size_t row_bytes = nib__row16_bytes(w->k);
-    (void)scratch;
     for (uint32_t at = 0; at < m; at += NIB__DECODE_ROWS) {
-        nib__row16 x[NIB__DECODE_ROWS];
+        row x[NIB__DECODE_ROWS];
         uint32_t n = m - at < NIB__DECODE_ROWS ? m - at : NIB__DECODE_ROWS;
         for (uint32_t r = 0; r < n; r++) {
-            x[r] = nib__row16_view((const uint8_t *)rows + (at + r) * row_bytes, w->k);
+            x[r] = view_row(w->layout, (const uint8_t *)rows + (at + r) * row_bytes, w->k,
+                            (uint8_t *)scratch + r * sums_bytes(w->k));
         }
         decode_rows(w, first, count, x, n, y + at * ldy, ldy);
     }
