@@ -11,6 +11,7 @@ enum { MAX_OPS = 16 };
 typedef enum op_kind {
     OP_BYTE_LEVEL,
     OP_BYTE_FALLBACK,
+    OP_BYTE_PIECE, /* the same for tokens that SentencePiece calls bytes */
     OP_REPLACE,
     OP_METASPACE,      /* U+2581 to a space */
     OP_METASPACE_DROP, /* the same; to nothing in the first token */
@@ -203,6 +204,7 @@ static bool apply(const op *o, nib__str in, bool first, nib__buffer *out, nib__b
     case OP_METASPACE_DROP: return replace(in, MARK, first ? NOTHING : SPACE, out);
     case OP_STRIP: return strip(in, o, out);
     case OP_CLEANUP: return clean_up(in, out, spare);
+    case OP_BYTE_PIECE:
     case OP_BYTE_FALLBACK:
         byte = nib__hex_byte(in);
         if (byte < 0) return nib__buffer_add(out, in.data, in.len);
@@ -230,14 +232,17 @@ static bool is_plain(const decoder *d, uint32_t id, const op *o)
 static bool decode_all(const decoder *d, bool first, nib__texts *texts)
 {
     nib__vocab *v = &d->t->vocab;
-    nib__buffer all = {.mem = &d->t->mem},
-                work[3] = {{.mem = d->hf->mem}, {.mem = d->hf->mem}, {.mem = d->hf->mem}};
+    nib__buffer all = {.mem = &d->t->mem}, work[5];
+    for (int i = 0; i < 5; i++) work[i] = (nib__buffer){.mem = d->hf->mem};
     bool ok = true;
     texts->at = nib__alloc_raw(&d->t->mem, (size_t)v->n + 1, sizeof *texts->at);
     if (texts->at == NULL) return false;
     for (uint32_t id = 0; id < v->n && ok; id++) {
         nib__str text = nib__vocab_text(v, id);
         texts->at[id] = (uint32_t)all.len;
+        bool moved;
+        if (d->t->pipe->added[id] & NIB__ADDED_NORMALIZED)
+            ok = nib__normalize(d->t, text.data, text.len, NIB__AT_START, work + 3, &text, &moved);
         bool empty = v->type[id] == NIB__TYPE_UNUSED && text.len == 0;
         for (uint32_t i = 0, turn = 0; i < d->n && ok && !empty; i++) {
             if (is_plain(d, id, &d->ops[i])) continue;
@@ -251,7 +256,7 @@ static bool decode_all(const decoder *d, bool first, nib__texts *texts)
     texts->at[v->n] = (uint32_t)all.len;
     ok = ok && nib__buffer_add(&all, "", 1);
     texts->data = all.data;
-    for (int i = 0; i < 3; i++) nib__free(work[i].mem, work[i].data);
+    for (int i = 0; i < 5; i++) nib__free(work[i].mem, work[i].data);
     return ok;
 }
 
@@ -264,6 +269,24 @@ static void find_bytes(nib__tokenizer *t)
         if (t->byte_level) len = nib__utf8_put(nib__byte_char((uint8_t)byte), name);
         t->vocab.byte_id[byte] = nib__model_find(t, name, len);
     }
+}
+
+nib_status nib__hf_spm_bytes(nib__hf *hf, nib_error *err)
+{
+    decoder d = {.hf = hf, .t = hf->t, .err = err, .n = 2};
+    d.ops[0].kind = OP_METASPACE;
+    d.ops[1].kind = OP_BYTE_PIECE;
+    find_bytes(hf->t);
+    if (decode_all(&d, false, &hf->t->vocab.bytes)) return NIB_OK;
+    return nib__fail(err, NIB_ERR_MEMORY, "out of memory for the vocabulary");
+}
+
+nib_status nib__hf_plain_bytes(nib__hf *hf, nib_error *err)
+{
+    decoder d = {.hf = hf, .t = hf->t, .err = err};
+    find_bytes(hf->t);
+    if (decode_all(&d, false, &hf->t->vocab.bytes)) return NIB_OK;
+    return nib__fail(err, NIB_ERR_MEMORY, "out of memory for the vocabulary");
 }
 
 nib_status nib__hf_decoder(nib__hf *hf, const nib__json *j, nib__json_value v, nib_error *err)

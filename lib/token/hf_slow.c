@@ -279,11 +279,11 @@ static nib_status read_all(reader *r, nib__str merges)
     nib__tokenizer *t = r->hf->t;
     bool roberta = false;
     nib__rule rule = {.find = nib__find_gpt2};
-    if (nib__json_is_true(r->hf->tokenizer_config, 0, "add_prefix_space"))
-        rule.prefix = NIB__PREFIX_SPACE;
+    t->pipe->space_first = nib__json_is_true(r->hf->tokenizer_config, 0, "add_prefix_space");
     t->model = NIB__BPE;
     t->byte_level = true;
     nib_status status = choose(r, &roberta);
+    t->pipe->unless_space = roberta;
     nib__text(t->name, sizeof t->name, roberta ? "hf/roberta" : "hf/gpt2");
     if (status == NIB_OK) status = add_decoder(r);
     if (status == NIB_OK) status = add_file(r);

@@ -200,6 +200,15 @@ static nib_status read_kind(nib__hf *hf, nib_error *err)
     if (got == NIB_OK) got = f->get(f->ctx, "merges.txt", &second, err);
     if (got == NIB_OK) return nib__hf_files_read(hf, first, second, err);
     if (got < 0) return got;
+    static const char *const MODELS[] = {"sentencepiece.bpe.model", "spiece.model",
+                                         "tokenizer.model", "sentencepiece.model"};
+    for (size_t i = 0; i < sizeof MODELS / sizeof *MODELS; i++) {
+        got = f->get(f->ctx, MODELS[i], &first, err);
+        if (got == NIB_OK) return nib__hf_spm_read(hf, MODELS[i], first, err);
+        if (got < 0) return got;
+    }
+    nib__str class = nib__hf_class(hf);
+    if (class.len == 4 && memcmp(class.data, "ByT5", 4) == 0) return nib__hf_byt5_read(hf, err);
     return read_nothing(hf, err);
 }
 

@@ -164,8 +164,7 @@ static void charsmap(run *r)
         size_t n = nib__charsmap_longest(&r->t->charsmap, r->in.data + at, r->in.len - at, &to);
         if (n != 0) {
             size_t n_to = strlen(to);
-            if (n_to == 0) drop(r);
-            put(r, to, n_to);
+            put(r, to, n_to); /* the library does not notice what is dropped here */
         } else {
             n = nib__utf8_next(r->in.data + at, r->in.len - at, &code);
             put(r, r->in.data + at, n);
@@ -174,8 +173,56 @@ static void charsmap(run *r)
     }
 }
 
-static void run_step(run *r, const nib__step *step, bool lead)
+/* What the rules of SentencePiece make of the start of text[0..left); returns how much they took.
+ */
+static size_t apply_rule(const nib__tokenizer *t, const char *text, size_t left, nib__str *to)
 {
+    int32_t id;
+    uint32_t code;
+    const char *put = text;
+    size_t n = nib__trie_longest(&t->user, text, left, &id);
+    *to = (nib__str){text, n};
+    if (n != 0) return n;
+    n = nib__charsmap_longest(&t->charsmap, text, left, &put);
+    if (n != 0) {
+        *to = (nib__str){put, strlen(put)};
+        return n;
+    }
+    n = nib__utf8_next(text, left, &code);
+    *to = (nib__str){text, n};
+    return n;
+}
+
+/* Rules; then spaces as U+2581, with extra_spaces one between words and none at the ends. */
+static void sentencepiece(run *r, nib__place place)
+{
+    const nib__pipeline *p = r->t->pipe;
+    bool merge = p->extra_spaces, after_space = merge, any = false;
+    bool prefix =
+        p->dummy_prefix && place != NIB__CONTINUED && (place == NIB__AT_START || !p->first_only);
+    size_t waiting = 0; /* spaces that a word has to follow */
+    for (size_t at = 0; at < r->in.len && !r->failed;) {
+        nib__str to;
+        at += apply_rule(r->t, r->in.data + at, r->in.len - at, &to);
+        for (size_t i = 0; i < to.len; i++) {
+            bool space = to.data[i] == ' ';
+            if (space && merge) {
+                waiting = !after_space;
+                continue;
+            }
+            if (!any && prefix) put(r, NIB__SPM_SPACE, 3);
+            any = true;
+            if (waiting != 0) put(r, NIB__SPM_SPACE, 3);
+            waiting = 0;
+            after_space = false;
+            put(r, space ? NIB__SPM_SPACE : to.data + i, space ? 3 : 1);
+        }
+    }
+}
+
+static void run_step(run *r, const nib__step *step, nib__place place)
+{
+    bool lead = place != NIB__CONTINUED;
     switch (step->kind) {
     case NIB__STEP_PREPEND:
         if (lead && r->in.len != 0) put(r, step->to, step->n_to);
@@ -191,7 +238,7 @@ static void run_step(run *r, const nib__step *step, bool lead)
         break;
     case NIB__STEP_STRIP: strip(r, step); break;
     case NIB__STEP_CHARSMAP: charsmap(r); break;
-    case NIB__STEP_SENTENCEPIECE: break;
+    case NIB__STEP_SENTENCEPIECE: sentencepiece(r, place); break;
     case NIB__STEP_LOWERCASE:
     case NIB__STEP_STRIP_ACCENTS:
     case NIB__STEP_STRIP_NONSPACING:
@@ -201,14 +248,14 @@ static void run_step(run *r, const nib__step *step, bool lead)
     }
 }
 
-bool nib__normalize(const nib__tokenizer *t, const char *text, size_t len, bool lead,
+bool nib__normalize(const nib__tokenizer *t, const char *text, size_t len, nib__place place,
                     nib__buffer scratch[2], nib__str *out, bool *moved)
 {
     run r = {.t = t, .in = {text, len}};
     for (uint32_t i = 0; i < t->pipe->n_steps && !r.failed; i++) {
         r.out = &scratch[i % 2];
         r.out->len = 0;
-        run_step(&r, &t->pipe->steps[i], lead);
+        run_step(&r, &t->pipe->steps[i], place);
         r.in = (nib__str){r.out->len != 0 ? r.out->data : "", r.out->len};
     }
     *out = r.in;

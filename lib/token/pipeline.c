@@ -170,7 +170,7 @@ nib_status nib__pipeline_finish(nib__tokenizer *t, nib_error *err)
         bool normalized = (p->added[id] & NIB__ADDED_NORMALIZED) != 0, moved;
         nib__str text = nib__vocab_text(&t->vocab, id);
         if (normalized && text.len <= NIB__MAX_MATCH)
-            ok = nib__normalize(t, text.data, text.len, true, scratch, &text, &moved);
+            ok = nib__normalize(t, text.data, text.len, NIB__AT_START, scratch, &text, &moved);
         if (!ok || text.len > NIB__MAX_MATCH) continue;
         bool special = t->vocab.type[id] == NIB__TYPE_CONTROL;
         if (!special)
@@ -240,7 +240,7 @@ static nib_status encode_section(encoder *e, const char *text, size_t len, nib__
 {
     nib__str normal;
     bool moved;
-    if (!nib__normalize(e->t, text, len, place != NIB__CONTINUED, e->normal, &normal, &moved))
+    if (!nib__normalize(e->t, text, len, place, e->normal, &normal, &moved))
         return nib__fail(e->err, NIB_ERR_MEMORY, "out of memory while tokenizing");
     if (moved && place == NIB__AT_START) place = NIB__INSIDE;
     cutter c = start_cut(e->t, true, e->flags, normal);
@@ -272,6 +272,24 @@ static nib_status encode_all(encoder *e, const char *text, size_t len, bool lead
     return status;
 }
 
+/* The slow tokenizers of GPT-2 and RoBERTa with add_prefix_space. */
+static nib_status encode_spaced(encoder *e, const char *text, size_t len)
+{
+    nib__buffer whole = {.mem = &e->ids->mem};
+    uint32_t code;
+    bool space = false;
+    if (len != 0 && e->t->pipe->unless_space && nib__utf8_next(text, len, &code) != 0)
+        space = (nib__class_of(code) & NIB__S_SPACE) != 0 || (code >= 0x1C && code <= 0x1F);
+    if (len == 0 || space) return encode_all(e, text, len, true);
+    nib_status status = NIB_OK;
+    if (nib__buffer_add(&whole, " ", 1) && nib__buffer_add(&whole, text, len))
+        status = encode_all(e, whole.data, whole.len, true);
+    else
+        status = nib__fail(e->err, NIB_ERR_MEMORY, "out of memory while tokenizing");
+    nib__free(whole.mem, whole.data);
+    return status;
+}
+
 static nib_status push_all(encoder *e, const int32_t *ids, uint32_t n)
 {
     nib_status status = NIB_OK;
@@ -288,8 +306,12 @@ nib_status nib__pipeline_encode(const nib__tokenizer *t, const char *text, size_
     bool frame = (flags & NIB_TOKENIZE_BOS) != 0;
     size_t before = ids->count;
     nib_status status = frame ? push_all(&e, p->before, p->n_before) : NIB_OK;
-    if (status == NIB_OK) status = encode_all(&e, text, len, lead);
-    if (status == NIB_OK && frame) status = push_all(&e, p->after, p->n_after);
+    if (status == NIB_OK)
+        status =
+            lead && p->space_first ? encode_spaced(&e, text, len) : encode_all(&e, text, len, lead);
+    bool ended = p->end_once && ids->count > before && p->n_after != 0 &&
+                 ids->items[ids->count - 1] == p->after[0];
+    if (status == NIB_OK && frame && !ended) status = push_all(&e, p->after, p->n_after);
     if (status != NIB_OK) ids->count = before;
     nib__free(&ids->mem, e.scratch.best);
     nib__free(&ids->mem, e.normal[0].data);

@@ -31,7 +31,7 @@ typedef enum nib__step_kind {
     NIB__STEP_CHARSMAP,
     NIB__STEP_BERT_CLEAN,
     NIB__STEP_BERT_CHINESE, /* a space on both sides */
-    NIB__STEP_SENTENCEPIECE /* all of a SentencePiece normalizer: see sentencepiece.h */
+    NIB__STEP_SENTENCEPIECE /* all of a SentencePiece normalizer: see normal.c */
 } nib__step_kind;
 
 typedef struct nib__step {
@@ -63,7 +63,6 @@ struct nib__pipeline {
     uint32_t n_rules;
     uint8_t *added;  /* [n] NIB__ADDED_* */
     nib__trie cut[2][2]; /* [normalized or not][special tokens too] */
-    nib__trie normal_texts; /* used while they are made */
     /* BPE over characters */
     int32_t unknown; /* -1: what has no token is left out */
     bool fuse_unknown, byte_fallback;
@@ -72,12 +71,15 @@ struct nib__pipeline {
     double *scores;            /* [n] unigram */
     bool float_scores;         /* SentencePiece adds them in float */
     float max_score;
-    bool merge_by_score;       /* SentencePiece BPE */
-    bool dummy_prefix, extra_spaces; /* NIB__STEP_SENTENCEPIECE: add one, remove the others */
+    /* NIB__STEP_SENTENCEPIECE: a space before a text, or before the first one; runs become one. */
+    bool dummy_prefix, first_only, extra_spaces;
     nib__texts first; /* bytes of tokens where they come first; at == NULL: as anywhere */
     bool hold_space;  /* a space at the very end of the text is not shown */
     int32_t before[NIB__MAX_FRAME], after[NIB__MAX_FRAME]; /* NIB_TOKENIZE_BOS */
     uint32_t n_before, n_after;
+    bool end_once;    /* a text that ends in after[0] gets no other */
+    bool space_first; /* a space before the whole text */
+    bool unless_space; /* unless it starts with white space */
 };
 
 nib_status nib__pipeline_make(nib__tokenizer *t, nib_error *err); /* t->pipe */
@@ -91,7 +93,7 @@ nib_status nib__pipeline_encode(const nib__tokenizer *t, const char *text, size_
 
 /* normal.c. text[len] through all steps: *out points to text or into one of the buffers. *moved:
  * something in front of the text was dropped. false: out of memory. */
-bool nib__normalize(const nib__tokenizer *t, const char *text, size_t len, bool lead,
+bool nib__normalize(const nib__tokenizer *t, const char *text, size_t len, nib__place place,
                     nib__buffer scratch[2], nib__str *out, bool *moved);
 /* compose.c: Unicode normalization forms; false: out of memory. */
 bool nib__unicode_normalize(nib__step_kind form, const char *text, size_t len, nib__buffer *out);
@@ -162,6 +164,10 @@ nib_status nib__hf_decoder(nib__hf *hf, const nib__json *j, nib__json_value v, n
 nib_status nib__hf_frame(nib__hf *hf, const nib__json *j, nib__json_value v, nib_error *err);
 nib_status nib__hf_special(nib__hf *hf, nib_error *err);
 nib_status nib__hf_files_read(nib__hf *hf, nib__str vocab, nib__str merges, nib_error *err);
+nib_status nib__hf_spm_read(nib__hf *hf, const char *file, nib__str bytes, nib_error *err);
+nib_status nib__hf_spm_bytes(nib__hf *hf, nib_error *err); /* the decoder of SentencePiece */
+nib_status nib__hf_plain_bytes(nib__hf *hf, nib_error *err); /* a token is its text */
+nib_status nib__hf_byt5_read(nib__hf *hf, nib_error *err);
 
 /* The parts of a component, Sequences of Sequences unfolded; `list` names their list. */
 enum { NIB__HF_DEPTH = 8 };

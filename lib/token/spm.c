@@ -7,13 +7,15 @@
  * token means a space and decoding would lose it. */
 #include <string.h>
 
+#include "token/pipeline.h"
 #include "token/unicode.h"
-#include "token/vocab.h"
+
+enum { FROZEN = 1 << 30, WHERE = FROZEN - 1 };
 
 typedef struct sequence {
     const nib__tokenizer *t;
     char *text;   /* spaces escaped */
-    uint32_t *at; /* [n + 1] where each symbol starts */
+    uint32_t *at; /* [n + 1] where each symbol starts; FROZEN: it never merges */
     uint32_t n;
 } sequence;
 
@@ -29,8 +31,8 @@ static int32_t find_piece(const nib__tokenizer *t, const char *text, size_t len)
     int32_t id = nib__vocab_find(&t->vocab, text, len);
     if (id < 0) return -1;
     uint8_t type = t->vocab.type[id];
-    bool reserved =
-        type == NIB__TYPE_CONTROL || type == NIB__TYPE_UNKNOWN || type == NIB__TYPE_BYTE;
+    bool reserved = type == NIB__TYPE_CONTROL || type == NIB__TYPE_UNKNOWN ||
+                    type == NIB__TYPE_BYTE || (type == NIB__TYPE_UNUSED && t->pipe != NULL);
     return reserved ? -1 : id;
 }
 
@@ -46,7 +48,8 @@ static uint32_t score_rank(float score)
 static uint32_t rank(void *ctx, const nib__merge_run *run, uint32_t i, uint32_t j)
 {
     const sequence *s = ctx;
-    uint32_t begin = s->at[i], end = s->at[run->next[j]];
+    if ((s->at[i] | s->at[j]) & FROZEN) return NIB__NO_RANK;
+    uint32_t begin = s->at[i], end = s->at[run->next[j]] & WHERE;
     int32_t id = find_piece(s->t, s->text + begin, end - begin);
     return id < 0 ? NIB__NO_RANK : score_rank(s->t->vocab.scores[id]);
 }
@@ -84,6 +87,46 @@ static void split(sequence *s, const char *text, size_t len, bool space)
     s->at[s->n] = (uint32_t)used;
 }
 
+/* The text of a SentencePiece normalizer: spaces are escaped, user-defined pieces stay whole. */
+static void split_normal(sequence *s, const char *text, size_t len)
+{
+    size_t used = 0;
+    for (size_t at = 0; at < len;) {
+        uint32_t code;
+        int32_t id;
+        size_t n = nib__trie_longest(&s->t->user, text + at, len - at, &id);
+        uint32_t frozen = n != 0 ? FROZEN : 0;
+        if (n == 0) n = nib__utf8_next(text + at, len - at, &code);
+        add_symbol(s, &used, text + at, n);
+        s->at[s->n - 1] |= frozen;
+        at += n;
+    }
+    s->at[s->n] = (uint32_t)used;
+}
+
+/* Unknown characters that touch are one unknown token, as SentencePiece has it. */
+static nib_status emit_normal(const sequence *s, const nib__merge_run *run, nib__ids *ids,
+                              nib_error *err)
+{
+    const nib__tokenizer *t = s->t;
+    bool after_unknown = false;
+    for (uint32_t i = 0; i < s->n; i = run->next[i]) {
+        uint32_t begin = s->at[i] & WHERE, end = s->at[run->next[i]] & WHERE;
+        int32_t id = find_piece(t, s->text + begin, end - begin);
+        bool known = id >= 0, bytes = !known && t->pipe->byte_fallback;
+        if (known && !nib__ids_push(ids, id)) return no_memory(err);
+        for (uint32_t k = begin; k < end && bytes; k++) {
+            id = t->vocab.byte_id[(uint8_t)s->text[k]];
+            if (!nib__ids_push(ids, id >= 0 ? id : t->pipe->unknown)) return no_memory(err);
+        }
+        bool unknown = !known && !bytes;
+        if (unknown && !after_unknown && !nib__ids_push(ids, t->pipe->unknown))
+            return no_memory(err);
+        after_unknown = unknown;
+    }
+    return NIB_OK;
+}
+
 static nib_status emit(const sequence *s, uint32_t begin, uint32_t end, nib__ids *ids,
                        nib_error *err)
 {
@@ -116,12 +159,19 @@ nib_status nib__spm_encode(const nib__tokenizer *t, const char *text, size_t len
         status = no_memory(err);
         goto done;
     }
-    split(&s, text, len, lead && t->add_space);
+    if (t->pipe != NULL)
+        split_normal(&s, text, len);
+    else
+        split(&s, text, len, lead && t->add_space);
     if (!nib__merge_make(&ids->mem, s.n, &run)) {
         status = no_memory(err);
         goto done;
     }
     nib__merge_all(&run, &(nib__merge_rule){rank, join, &s});
+    if (t->pipe != NULL) {
+        status = emit_normal(&s, &run, ids, err);
+        goto done;
+    }
     for (uint32_t i = 0; i < s.n && status == NIB_OK; i = run.next[i])
         status = emit(&s, s.at[i], s.at[run.next[i]], ids, err);
 done:

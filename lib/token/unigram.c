@@ -71,8 +71,9 @@ typedef struct best_end { /* the best segmentation of text[0..here) ends in toke
 static void challenge(const nib__tokenizer *t, best_end *end, double score, uint32_t from,
                       int32_t id)
 {
+    if (t->pipe != NULL && t->pipe->float_scores) score = (double)(float)score;
     if (score <= end->score) return;
-    end->score = t->pipe != NULL && t->pipe->float_scores ? (double)(float)score : score;
+    end->score = score;
     end->from = from;
     end->id = id;
 }
