@@ -57,7 +57,8 @@ ISA_dotprod    := -march=armv8.2-a+dotprod
 ISA_i8mm       := -march=armv8.2-a+dotprod+i8mm
 isa_flags = $(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1))))))
 
-.PHONY: all lib minimal test test-bins test-run bench bench-bins bench-peers bench-results demo asan ubsan tsan fuzz install uninstall \
+.PHONY: all lib minimal test test-bins test-run bench bench-bins bench-peers bench-results demo asan\
+        ubsan tsan fuzz install uninstall \
         examples test-arm lint format clean help
 .DEFAULT_GOAL := all
 
@@ -135,7 +136,7 @@ test-bins: $(TEST_BIN) $(REPLAY_BIN)
 
 test: ## install what is missing, fetch the small model, build, run every test
 	@sh test/setup.sh test
-	@$(MAKE) --no-print-directory all examples test-bins
+	@$(MAKE) --no-print-directory all examples test-bins bench-bins
 	@$(MAKE) --no-print-directory minimal
 	@BUILD=$(BUILD) MINIMAL=$(BUILD_MINIMAL) CC="$(CC)" sh test/run.sh all
 

@@ -88,8 +88,8 @@ static double time_linear(nib__exec *exec, const weights *w, const float *x, uin
     double times[MOST], spent = 0;
     uint32_t n = w->maps[0].w.n, k = w->maps[0].w.k, turn = 0;
     nib__input input = {.m = m, .k = k};
-    input.coded = allocate(nib__input_coded_bytes(exec->kernels, k) * m);
-    input.floats = allocate(nib__input_float_bytes(exec->kernels, k) * m);
+    nib__weight_kind kind = nib__weight_kind_of(w->maps[0].w.layout);
+    input.rows[kind] = allocate(nib__input_row_bytes(exec->kernels, kind, k) * m);
     float *y = allocate((size_t)m * n * sizeof *y);
     nib__output output = {.map = &w->maps[0], .y = y, .ldy = n};
     for (uint32_t i = 0; i < m; i++)
@@ -104,8 +104,7 @@ static double time_linear(nib__exec *exec, const weights *w, const float *x, uin
         times[count++] = seconds;
         spent += seconds;
     }
-    free(input.coded);
-    free(input.floats);
+    free(input.rows[kind]);
     free(y);
     return measure_quantile(times, (size_t)count, 0.5);
 }
@@ -113,10 +112,11 @@ static double time_linear(nib__exec *exec, const weights *w, const float *x, uin
 static size_t scratch_bytes(const nib__kernels *table, uint32_t k)
 {
     size_t most = LINE;
-    const nib__matmul *all[] = {&table->decode_coded, &table->decode_float, &table->prefill_coded,
-                                &table->prefill_float};
-    for (int i = 0; i < 4; i++) {
-        size_t bytes = all[i]->scratch_bytes(k);
+    for (int i = 0; i < 2 * NIB__WEIGHT_KINDS; i++) {
+        nib__weight_kind kind = (nib__weight_kind)(i / 2);
+        const nib__matmul *op =
+            i % 2 == 0 ? nib__decode_of(table, kind) : nib__prefill_of(table, kind);
+        size_t bytes = op->scratch_bytes(k);
         if (bytes > most) most = bytes;
     }
     return (most + LINE - 1) / LINE * LINE;
@@ -132,9 +132,9 @@ static void time_level(const request *q, const nib__kernels *table, nib__pool *p
     exec.scratch = allocate(exec.slot_bytes * exec.n_slots);
     for (uint32_t i = 0; i < q->n_rows; i++) {
         uint32_t m = q->rows[i];
-        bool few = m <= NIB__DECODE_ROWS, coded = p->layout->coded != 0;
-        const nib__matmul *op = coded ? (few ? &table->decode_coded : &table->prefill_coded)
-                                      : (few ? &table->decode_float : &table->prefill_float);
+        nib__weight_kind kind = nib__weight_kind_of(p->layout);
+        const nib__matmul *op =
+            m <= NIB__DECODE_ROWS ? nib__decode_of(table, kind) : nib__prefill_of(table, kind);
         const peak_kind *peak = peak_of_strategy(op->name);
         nib__pool_begin(pool);
         double seconds = time_linear(&exec, w, x, m, q->seconds);
