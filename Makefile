@@ -57,7 +57,7 @@ ISA_dotprod    := -march=armv8.2-a+dotprod
 ISA_i8mm       := -march=armv8.2-a+dotprod+i8mm
 isa_flags = $(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1))))))
 
-.PHONY: all lib minimal test test-bins test-run bench bench-bins bench-peers bench-results demo asan\
+.PHONY: all lib minimal test test-bins test-run bench bench-bins bench-peers bench-results demo asan \
         ubsan tsan fuzz install uninstall \
         examples test-arm lint format clean help
 .DEFAULT_GOAL := all
