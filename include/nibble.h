@@ -112,7 +112,11 @@ enum { /* nib_model_options.precision: how activations are rounded on their way 
     NIB_PRECISION_F32 = 3      /* float32 activations, weights decoded on the fly: slow reference */
 };
 
-enum { NIB_OPEN_INSPECT = 1 }; /* nib_model_options.flags: read metadata and tokenizer, no weights */
+enum { /* nib_model_options.flags */
+    NIB_OPEN_INSPECT = 1,      /* read metadata and tokenizer, no weights */
+    NIB_OPEN_VERIFY = 2        /* repacked files: compare the weights with their checksum first
+                                  (FORMAT if damaged); UNSUPPORTED for other files */
+};
 
 enum { /* nib_model_options.load */
     NIB_LOAD_AS_STORED = 0,    /* as in the file, losing nothing */
@@ -139,8 +143,8 @@ typedef struct nib_model_options {
 NIB_API void nib_model_options_init(nib_model_options *options, size_t size);
 
 /* Opens a GGUF file (v2 or v3; of a split model name any part). On success *model has one
- * reference, owned by the caller. The file must not be changed while the model is open; if it is,
- * the next evaluation that needs it fails with NIB_ERR_IO.
+ * reference, owned by the caller. The file must not be changed in place while the model is open
+ * (replacing it by a rename is fine); if it is, the next evaluation fails with NIB_ERR_IO.
  * Errors: ARGUMENT, MEMORY, CANCELLED, IO, FORMAT, UNSUPPORTED. */
 NIB_API nib_status nib_model_open(const char *path, const nib_model_options *options,
                                   nib_model **model, nib_error *err);
@@ -163,13 +167,16 @@ typedef struct nib_model_info {
     uint32_t fim_family;       /* NIB_FIM_*: fill-in-the-middle format, or NIB_FIM_NONE */
     uint64_t n_params;
     uint64_t file_bytes;       /* bytes of tensor data in the file */
-    uint64_t weight_bytes;     /* bytes that loading the weights takes, or took */
+    uint64_t weight_bytes;     /* bytes that loading the weights takes, or took; of a repacked file
+                                  the bytes used where they lie, which processes share */
     uint64_t kv_bytes_per_token; /* of a session with the f16 cache */
     char architecture[32];     /* e.g. "llama" */
     char name[96];
     char formats[128];         /* e.g. "Q4_K:169 Q6_K:29 F32:141" */
     char tokenizer[64];        /* e.g. "bpe/qwen2" */
     char isa[32];              /* instruction set chosen for this model */
+    uint32_t repacked;         /* 1: a file made by nib_quantize with NIB_SCHEME_REPACK */
+    uint32_t reserved;
 } nib_model_info;
 
 /* Fills *info up to the size given by nib_model_info.struct_size, which the caller sets. */
@@ -453,6 +460,32 @@ NIB_API nib_status nib_fim_build(const nib_model *model, const nib_fim *fim, int
  * that the model knows as a whole. Those tokens are reported too; max_tokens counts from the cursor. */
 NIB_API nib_status nib_fim_begin(nib_session *session, const nib_fim *fim,
                                  const nib_complete_options *options, nib_error *err);
+
+/* ---- writing models -------------------------------------------------------------------------- */
+
+enum { /* nib_quantize_options.scheme */
+    NIB_SCHEME_REPACK = 1      /* the same numbers, laid out as this library computes with them: such
+                                  a file is used where it lies, without work or memory of its own,
+                                  and gives the same bits. Not for other programs. */
+};
+
+typedef struct nib_quantize_options {
+    uint32_t struct_size;
+    uint32_t scheme;           /* NIB_SCHEME_*; required */
+    uint32_t n_threads;        /* 0 or 1: the calling thread only */
+    uint32_t reserved;
+    const nib_allocator *allocator; /* NULL: aligned malloc */
+    int32_t (*progress)(void *user, double fraction); /* non-zero return cancels */
+    void *progress_user;
+} nib_quantize_options;
+
+NIB_API void nib_quantize_options_init(nib_quantize_options *options, size_t size);
+
+/* Reads the model at `in` and writes it to `out`, in a few megabytes of memory. The file appears
+ * under its name only once it is whole and synced; until then, and on failure, what was there stays.
+ * Errors: as nib_model_open; ARGUMENT (unknown scheme), IO (also for writing), CANCELLED. */
+NIB_API nib_status nib_quantize(const char *in, const char *out, const nib_quantize_options *options,
+                                nib_error *err);
 
 #ifdef __cplusplus
 }

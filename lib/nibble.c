@@ -42,7 +42,7 @@ static nib_status check_model_options(const nib_model_options *given, nib_model_
     if (given == NULL) return NIB_OK;
     nib_status status = nib__options_read(o, sizeof *o, given, "nib_model_options", err);
     if (status != NIB_OK) return status;
-    if ((o->flags & ~(uint32_t)NIB_OPEN_INSPECT) != 0)
+    if ((o->flags & ~(uint32_t)(NIB_OPEN_INSPECT | NIB_OPEN_VERIFY)) != 0)
         return nib__fail(err, NIB_ERR_ARGUMENT, "flags: unknown bits in %x", o->flags);
     if (o->precision > NIB_PRECISION_F32) {
         return nib__fail(err, NIB_ERR_ARGUMENT, "precision: expected 0 to %d, got %u",

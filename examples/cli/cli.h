@@ -17,6 +17,7 @@ int cmd_tokenize(int argc, char **argv);
 int cmd_logits(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_bench(int argc, char **argv);
+int cmd_quantize(int argc, char **argv);
 
 /* ---- errors: one line on stderr ---- */
 
@@ -63,6 +64,16 @@ int cli_float(const char *option, const char *text, double least, double most, f
 /* Opens the model, with a progress bar if stderr is a terminal. CLI_OK or the exit status. */
 int cli_open(const cli_common *common, uint32_t flags, nib_model **model);
 int cli_session(const cli_common *common, nib_model *model, nib_session **session);
+
+/* A progress bar on stderr, if that is a terminal; a cli_bar is the `user` of cli_progress. */
+typedef struct cli_bar {
+    const char *what;
+    double start;
+    int shown, percent;
+} cli_bar;
+void cli_bar_begin(cli_bar *bar, const char *what);
+int32_t cli_progress(void *user, double fraction); /* non-zero after Ctrl-C */
+void cli_bar_end(cli_bar *bar);
 
 /* Ctrl-C cancels the session's call in progress (NULL: none) or a load. */
 void cli_on_interrupt(nib_session *session);

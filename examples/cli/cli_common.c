@@ -217,41 +217,47 @@ int cli_interrupted(void)
 
 /* ---- model ----------------------------------------------------------------------------------- */
 
-typedef struct load_bar {
-    double start;
-    int shown, percent;
-} load_bar;
-
-static int32_t on_progress(void *user, double fraction)
+void cli_bar_begin(cli_bar *bar, const char *what)
 {
-    load_bar *bar = user;
+    *bar = (cli_bar){.what = what, .start = cli_now(), .percent = -1};
+}
+
+int32_t cli_progress(void *user, double fraction)
+{
+    cli_bar *bar = user;
     int percent = (int)(100 * fraction);
     if (isatty(STDERR_FILENO) && percent != bar->percent && cli_now() - bar->start > 0.2) {
         char line[31];
         for (int i = 0; i < 30; i++) line[i] = i < percent * 30 / 100 ? '#' : '.';
         line[30] = '\0';
-        fprintf(stderr, "\rloading [%s] %3d %%", line, percent);
+        fprintf(stderr, "\r%s [%s] %3d %%", bar->what, line, percent);
         bar->percent = percent;
         bar->shown = 1;
     }
     return interrupted;
 }
 
+void cli_bar_end(cli_bar *bar)
+{
+    if (bar->shown) fputs("\r\033[K", stderr);
+}
+
 int cli_open(const cli_common *common, uint32_t flags, nib_model **model)
 {
     nib_model_options options;
     nib_error err;
-    load_bar bar = {cli_now(), 0, -1};
+    cli_bar bar;
     nib_model_options_init(&options, sizeof options);
     options.flags = flags;
     options.n_threads = common->threads;
     options.precision = common->precision;
     options.isa = common->isa;
-    options.progress = on_progress;
+    options.progress = cli_progress;
     options.progress_user = &bar;
     cli_on_interrupt(NULL);
+    cli_bar_begin(&bar, "loading");
     nib_status status = nib_model_open(common->model, &options, model, &err);
-    if (bar.shown) fputs("\r\033[K", stderr);
+    cli_bar_end(&bar);
     return status == NIB_OK ? CLI_OK : cli_error(&err);
 }
 

@@ -4,9 +4,13 @@
 
 #include <string.h>
 
-static const char help[] = "usage: nibble info -m MODEL [--json]\n"
+static const char help[] = "usage: nibble info -m MODEL [--json] [--verify]\n"
                            "\n"
-                           "      --json            one JSON object\n";
+                           "      --json            one JSON object\n"
+                           "      --verify          compare the weights of a repacked file with "
+                           "their checksum\n";
+
+enum { OPT_VERIFY = OPT_OWN + 1 };
 
 static const char *fim_name(uint32_t family)
 {
@@ -23,7 +27,7 @@ static void print_text(const nib_model_info *i, uint32_t n_ctx, uint64_t session
         "architecture    %s: %u layers, width %u, %u heads (%u for keys) of %u, feed-forward %u\n",
         i->architecture, i->n_layer, i->n_embd, i->n_head, i->n_head_kv, i->head_dim, i->n_ff);
     printf("parameters      %.1f million\n", (double)i->n_params / 1e6);
-    printf("formats         %s\n", i->formats);
+    printf("formats         %s%s\n", i->formats, i->repacked ? ", repacked" : "");
     printf("tokenizer       %s, %u tokens, fill-in-the-middle: %s\n", i->tokenizer, i->n_vocab,
            fim_name(i->fim_family));
     printf("context         %u positions\n", i->n_ctx_train);
@@ -56,6 +60,7 @@ static void print_json(const nib_model_info *i, uint32_t n_ctx, uint64_t session
     json_text("tokenizer", i->tokenizer);
     json_text("fim", fim_name(i->fim_family));
     json_text("isa", i->isa);
+    json_number("repacked", i->repacked);
     json_number("parameters", i->n_params);
     json_number("layers", i->n_layer);
     json_number("embedding", i->n_embd);
@@ -99,22 +104,26 @@ int cmd_info(int argc, char **argv)
 {
     static const struct option long_options[] = {
         {"json", no_argument, NULL, OPT_OWN},
+        {"verify", no_argument, NULL, OPT_VERIFY},
         {NULL, 0, NULL, 0},
     };
     cli_common common;
     nib_model *model = NULL;
+    uint32_t flags = NIB_OPEN_INSPECT;
     int json = 0, option, status;
     cli_common_init(&common);
     while ((option = cli_getopt(argc, argv, "", long_options)) != -1) {
         status = CLI_OK;
         if (option == OPT_OWN)
             json = 1;
+        else if (option == OPT_VERIFY)
+            flags |= NIB_OPEN_VERIFY;
         else
             status = cli_common_option(&common, option, argv, help);
         if (status != CLI_OK) return status == CLI_DONE ? CLI_OK : status;
     }
     status = cli_common_check(&common, argc, argv);
-    if (status == CLI_OK) status = cli_open(&common, NIB_OPEN_INSPECT, &model);
+    if (status == CLI_OK) status = cli_open(&common, flags, &model);
     if (status == CLI_OK) status = describe(&common, model, json);
     nib_model_free(model);
     return status;

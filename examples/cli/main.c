@@ -12,6 +12,7 @@ static const char help[] =
     "  tokenize   text to token ids, and back\n"
     "  logits     what the model predicts after each of some token ids\n"
     "  info       what is in a model file, without loading its weights\n"
+    "  quantize   write a model in another form\n"
     "  bench      speed of prompt and generation on this machine\n"
     "\n"
     "nibble COMMAND --help tells more. MODEL is a GGUF file.\n"
@@ -24,7 +25,7 @@ typedef struct command {
 
 static const command commands[] = {
     {"complete", cmd_complete}, {"tokenize", cmd_tokenize}, {"logits", cmd_logits},
-    {"info", cmd_info},         {"bench", cmd_bench},
+    {"info", cmd_info},         {"bench", cmd_bench},       {"quantize", cmd_quantize},
 };
 
 static int version(void)
@@ -45,7 +46,6 @@ int main(int argc, char **argv)
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (!strcmp(name, commands[i].name)) return commands[i].run(argc - 1, argv + 1);
     }
-    if (!strcmp(name, "quantize") || !strcmp(name, "eval"))
-        return cli_usage("%s: not in this version", name);
+    if (!strcmp(name, "eval")) return cli_usage("%s: not in this version", name);
     return cli_usage("unknown command '%s'; see nibble --help", name);
 }

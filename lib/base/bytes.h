@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Little-endian reads from untrusted bytes through a cursor that cannot leave its bounds. */
+ * Little-endian numbers, and reads from untrusted bytes through a cursor that cannot leave its
+ * bounds. */
 #ifndef NIB_BASE_BYTES_H
 #define NIB_BASE_BYTES_H
 
@@ -37,6 +38,16 @@ static inline double nib__lef64(const uint8_t *p)
     double value;
     memcpy(&value, &bits, sizeof value);
     return value;
+}
+
+static inline void nib__put_le32(uint8_t *p, uint32_t value)
+{
+    for (int i = 0; i < 4; i++) p[i] = (uint8_t)(value >> 8 * i);
+}
+
+static inline void nib__put_le64(uint8_t *p, uint64_t value)
+{
+    for (int i = 0; i < 8; i++) p[i] = (uint8_t)(value >> 8 * i);
 }
 
 /* After the first read past the end `failed` stays set and every read gives 0 or NULL. */

@@ -121,6 +121,15 @@ void nib__map_drop(const nib__map *map, size_t offset, size_t size)
         (void)madvise((void *)(uintptr_t)(map->data + first), last - first, MADV_DONTNEED);
 }
 
+void nib__map_stream(const nib__map *map)
+{
+#ifdef MADV_HUGEPAGE
+    if (map->fd >= 0) (void)madvise((void *)(uintptr_t)map->data, map->size, MADV_HUGEPAGE);
+#else
+    (void)map;
+#endif
+}
+
 void nib__map_close(nib__map *map)
 {
     if (map->fd >= 0) {

@@ -33,6 +33,10 @@ nib_status nib__map_check(const nib__map *map, nib_error *err);
  * count as resident memory. Advice only. */
 void nib__map_drop(const nib__map *map, size_t offset, size_t size);
 
+/* The mapping is going to be streamed through again and again: use huge pages where the file system
+ * can. Advice only. */
+void nib__map_stream(const nib__map *map);
+
 void nib__map_close(nib__map *map);
 
 #endif

@@ -126,8 +126,8 @@ nib_status nib__session_new(nib_model *model, const nib_session_options *o, nib_
     s->exec.n_slots = nib__pool_threads(s->exec.pool);
     status = measure(s, model, &block, &total, err);
     if (status != NIB_OK) goto fail;
-    /* Zeroed, so that no piece of work has to wait for the system to find the memory. */
-    s->block = nib__alloc(&s->mem, block, 1);
+    /* Not zeroed: a short prompt touches little of it. */
+    s->block = nib__alloc_raw(&s->mem, block, 1);
     if (s->block == NULL) {
         status = nib__fail(err, NIB_ERR_MEMORY, "out of memory for a session (%zu bytes)", block);
         goto fail;

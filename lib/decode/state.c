@@ -24,17 +24,16 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h> /* rename */
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/hash.h"
+#include "base/outfile.h"
 #include "decode/complete.h"
 
-enum { VERSION = 1, HEADER = 56, TRAILER = 8, LANES = 16, BUFFER = 64 << 10 };
+enum { VERSION = 1, HEADER = 56, TRAILER = 8, LANES = 16 };
 
 typedef struct header {
     uint32_t version, kv_type;
@@ -42,17 +41,6 @@ typedef struct header {
     uint32_t n_layer, n_head_kv, head_dim, n_vocab;
     uint32_t n_tokens, n_evaluated, has_logits;
 } header;
-
-static void put32(uint8_t *p, uint32_t value)
-{
-    for (int i = 0; i < 4; i++) p[i] = (uint8_t)(value >> 8 * i);
-}
-
-static void put64(uint8_t *p, uint64_t value)
-{
-    put32(p, (uint32_t)value);
-    put32(p + 4, (uint32_t)(value >> 32));
-}
 
 static header header_of(const nib_session *s)
 {
@@ -71,12 +59,12 @@ static header header_of(const nib_session *s)
 static void encode(const header *h, uint8_t bytes[HEADER])
 {
     memcpy(bytes, "NIBSTATE", 8);
-    put32(bytes + 8, h->version);
-    put32(bytes + 12, h->kv_type);
-    put64(bytes + 16, h->identity);
+    nib__put_le32(bytes + 8, h->version);
+    nib__put_le32(bytes + 12, h->kv_type);
+    nib__put_le64(bytes + 16, h->identity);
     const uint32_t rest[] = {h->n_layer,  h->n_head_kv,   h->head_dim,   h->n_vocab,
                              h->n_tokens, h->n_evaluated, h->has_logits, 0};
-    for (int i = 0; i < 8; i++) put32(bytes + 24 + 4 * i, rest[i]);
+    for (int i = 0; i < 8; i++) nib__put_le32(bytes + 24 + 4 * i, rest[i]);
 }
 
 static header decode(const uint8_t bytes[HEADER])
@@ -110,48 +98,15 @@ static bool file_size(const header *h, size_t *size)
 /* ---- writing --------------------------------------------------------------------------------- */
 
 typedef struct writer {
-    int fd;
-    const char *path; /* for messages */
-    uint8_t *buffer;  /* [BUFFER] */
-    size_t n;         /* bytes in it */
-    uint64_t offset;  /* bytes of the file before them */
+    nib__outfile file;
     nib__hash hash;
     nib_error *err;
 } writer;
 
-static nib_status flush(writer *w)
-{
-    for (size_t at = 0; at < w->n;) {
-        ssize_t n = write(w->fd, w->buffer + at, w->n - at);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) {
-            int error = n == 0 ? ENOSPC : errno;
-            return nib__fail_at(w->err, NIB_ERR_IO, w->offset + at,
-                                "%s: cannot write: %s (errno %d)", w->path,
-                                error == ENOSPC ? "no space left" : "system error", error);
-        }
-        at += (size_t)n;
-    }
-    w->offset += w->n;
-    w->n = 0;
-    return NIB_OK;
-}
-
 static nib_status put(writer *w, const void *data, size_t size)
 {
-    const uint8_t *p = data;
-    while (size != 0) {
-        size_t n = BUFFER - w->n < size ? BUFFER - w->n : size;
-        memcpy(w->buffer + w->n, p, n);
-        nib__hash_add(&w->hash, p, n);
-        w->n += n;
-        p += n;
-        size -= n;
-        if (w->n < BUFFER) continue;
-        nib_status status = flush(w);
-        if (status != NIB_OK) return status;
-    }
-    return NIB_OK;
+    nib__hash_add(&w->hash, data, size);
+    return nib__outfile_put(&w->file, data, size, w->err);
 }
 
 /* Keys of n positions in blocks of 16; what lies behind position n - 1 is forgotten text, and is
@@ -193,73 +148,19 @@ static nib_status put_session(writer *w, const nib_session *s)
         nib__kv_head kv = nib__kv_view(&s->kv, i / h.n_head_kv, i % h.n_head_kv);
         status = put_head(w, &kv, h.n_evaluated);
     }
-    put64(trailer, nib__hash_value(&w->hash));
-    if (status == NIB_OK) status = put(w, trailer, sizeof trailer);
-    return status == NIB_OK ? flush(w) : status;
-}
-
-static int sync_retry(int fd)
-{
-    int result;
-    do result = fsync(fd);
-    while (result != 0 && errno == EINTR);
-    return result;
-}
-
-/* Makes the new name durable. Some file systems cannot sync a directory, which is no failure. */
-static nib_status sync_directory(const char *path, char *scratch, nib_error *err)
-{
-    const char *slash = strrchr(path, '/');
-    size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
-    memcpy(scratch, len == 0 ? "." : path, len == 0 ? 1 : len);
-    scratch[len == 0 ? 1 : len] = '\0';
-    int fd = open(scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) return NIB_OK;
-    int failed = sync_retry(fd) != 0 && errno == EIO;
-    close(fd);
-    return failed ? nib__fail(err, NIB_ERR_IO, "%s: cannot sync the directory", path) : NIB_OK;
-}
-
-/* Writes to `temporary`, made from path by mkostemp, and renames it. */
-static nib_status write_file(const nib_session *s, const char *path, char *temporary, writer *w)
-{
-    w->fd = mkostemp(temporary, O_CLOEXEC);
-    if (w->fd < 0) {
-        return nib__fail(w->err, NIB_ERR_IO, "%s: cannot create a file beside it (errno %d)", path,
-                         errno);
-    }
-    nib_status status = put_session(w, s);
-    if (status == NIB_OK && sync_retry(w->fd) != 0)
-        status = nib__fail(w->err, NIB_ERR_IO, "%s: cannot sync (errno %d)", path, errno);
-    if (close(w->fd) != 0 && status == NIB_OK && errno != EINTR)
-        status = nib__fail(w->err, NIB_ERR_IO, "%s: cannot close (errno %d)", path, errno);
-    if (status == NIB_OK && rename(temporary, path) != 0)
-        status = nib__fail(w->err, NIB_ERR_IO, "%s: cannot rename (errno %d)", path, errno);
-    if (status != NIB_OK) {
-        (void)unlink(temporary);
-        return status;
-    }
-    return sync_directory(path, temporary, w->err);
+    nib__put_le64(trailer, nib__hash_value(&w->hash));
+    return status == NIB_OK ? put(w, trailer, sizeof trailer) : status;
 }
 
 nib_status nib__session_save(const nib_session *s, const char *path, nib_error *err)
 {
-    static const char ending[] = ".XXXXXX";
-    size_t len = strlen(path);
-    writer w = {.path = path, .err = err};
+    enum { PRIVATE = 0600, BUFFER = 64 << 10 }; /* a session is somebody's text */
+    writer w = {.err = err};
     nib__hash_init(&w.hash, 0);
-    w.buffer = nib__alloc_raw(&s->mem, BUFFER, 1);
-    char *temporary = nib__alloc_raw(&s->mem, len + sizeof ending + 1, 1);
-    nib_status status;
-    if (w.buffer == NULL || temporary == NULL) {
-        status = nib__fail(err, NIB_ERR_MEMORY, "%s: out of memory while saving", path);
-    } else {
-        memcpy(temporary, path, len);
-        memcpy(temporary + len, ending, sizeof ending);
-        status = write_file(s, path, temporary, &w);
-    }
-    nib__free(&s->mem, w.buffer);
-    nib__free(&s->mem, temporary);
+    nib_status status = nib__outfile_open(&w.file, &s->mem, path, PRIVATE, BUFFER, err);
+    if (status == NIB_OK) status = put_session(&w, s);
+    if (status == NIB_OK) status = nib__outfile_commit(&w.file, err);
+    nib__outfile_close(&w.file);
     return status;
 }
 

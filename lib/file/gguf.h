@@ -3,6 +3,7 @@
  *
  * gguf_parse.c  bytes -> nib__gguf: the only code that reads the untrusted header
  * gguf_meta.c   typed getters over the checked key/value pairs
+ * gguf_packed.c the additions of repacked files
  * source.c      one or several parts -> nib__source */
 #ifndef NIB_FILE_GGUF_H
 #define NIB_FILE_GGUF_H
@@ -37,6 +38,8 @@ typedef struct nib__gguf {
     nib__tensor *tensors; /* [n_tensors], in file order */
     size_t n_tensors;
     char *names; /* NUL-terminated names of the tensors, one after the other */
+    size_t data_start; /* offset of the data section; beyond the file if that has no data */
+    bool packed;       /* a repacked file, see packed.h */
 } nib__gguf;
 
 /* Parses and checks gguf->map; mem, map and path were set by the caller. On failure, too, what was

@@ -13,6 +13,7 @@
 
 #include "base/bytes.h"
 #include "base/sort.h"
+#include "file/packed.h"
 
 enum {
     MIN_KEY_BYTES = 8 + 1 + 4 + 1,            /* one-byte key with a one-byte value */
@@ -284,6 +285,10 @@ static nib_status parse_type(const nib__gguf *gguf, nib__cursor *c, nib__tensor 
     uint32_t type = nib__cursor_u32(c);
     if (c->failed) return truncated(gguf, err, at, "the type of a tensor");
     t->format = nib__format_find(type);
+    if (gguf->packed && type == NIB__PACKED_GGUF_TYPE) {
+        t->size = t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]; /* bytes; the format follows later */
+        return NIB_OK;
+    }
     if (t->format == NULL) {
         const char *known = nib__format_type_name(type);
         return nib__gguf_fail(gguf, err, NIB_ERR_UNSUPPORTED, at,
@@ -323,6 +328,7 @@ static nib_status parse_tensor(const nib__gguf *gguf, nib__cursor *c, nib__tenso
     size_t at = c->at;
     t->data = nib__cursor_take(c, 8);
     t->part = 0;
+    t->packed = false;
     if (c->failed) return truncated(gguf, err, at, "the offset of a tensor");
     return NIB_OK;
 }
@@ -424,6 +430,7 @@ static nib_status copy_names(nib__gguf *gguf, nib_error *err)
 
 static nib_status parse_tensors(nib__gguf *gguf, nib__cursor *c, nib_error *err)
 {
+    gguf->data_start = c->at;
     if (gguf->n_tensors == 0) return NIB_OK; /* a file that holds a tokenizer only */
     size_t alignment = NIB__GGUF_ALIGNMENT;
     nib_status status = find_alignment(gguf, &alignment, err);
@@ -441,6 +448,7 @@ static nib_status parse_tensors(nib__gguf *gguf, nib__cursor *c, nib_error *err)
     size_t start;
     if (!nib__add(c->at, alignment - 1, &start)) return truncated(gguf, err, c->at, "the padding");
     start &= ~(alignment - 1);
+    gguf->data_start = start;
     for (size_t i = 0; i < gguf->n_tensors; i++) {
         status = place_tensor(gguf, &gguf->tensors[i], start, alignment, err);
         if (status != NIB_OK) return status;
@@ -455,7 +463,9 @@ nib_status nib__gguf_parse(nib__gguf *gguf, nib_error *err)
     nib__cursor c = {gguf->map.data, gguf->map.size, 0, false};
     nib_status status = parse_header(gguf, &c, err);
     if (status == NIB_OK) status = parse_keys(gguf, &c, err);
+    if (status == NIB_OK) status = nib__packed_begin(gguf, err);
     if (status == NIB_OK) status = parse_tensors(gguf, &c, err);
+    if (status == NIB_OK && gguf->packed) status = nib__packed_finish(gguf, err);
     return status;
 }
 

@@ -198,6 +198,11 @@ nib_status nib__source_check(const nib__source *source, nib_error *err)
     return NIB_OK;
 }
 
+void nib__source_stream(const nib__source *source)
+{
+    for (size_t p = 0; p < source->n_parts; p++) nib__map_stream(&source->parts[p].map);
+}
+
 void nib__source_drop(const nib__source *source, const nib__tensor *tensor)
 {
     const char *path;

@@ -14,7 +14,8 @@ enum { NIB__MAX_DIMS = 4 };
  * without elements are left out.
  * Promises: ne[i] >= 1 (1 beyond n_dims); the product fits size_t; ne[0] is a multiple of the block
  * size; data[0..size) lies inside the file, at any alignment, and size is exactly what format and shape
- * need. It overlaps no other tensor, but in a pytorch_model.bin, where tied weights share bytes. */
+ * need; of a packed tensor, what its panels need. It overlaps no other tensor, but in a
+ * pytorch_model.bin, where tied weights share bytes. */
 typedef struct nib__tensor {
     const char *name; /* NUL terminated, unique in the source */
     const nib__format_info *format;
@@ -23,6 +24,7 @@ typedef struct nib__tensor {
     const uint8_t *data;
     size_t size;   /* bytes */
     uint32_t part; /* which file of a split model holds it */
+    bool packed;   /* data are the panels of lib/kernels, not rows: repacked files (packed.h) */
 } nib__tensor;
 
 typedef struct nib__source nib__source;
@@ -58,8 +60,17 @@ size_t nib__source_tensor_count(const nib__source *source);
 const nib__tensor *nib__source_tensor_at(const nib__source *source, size_t i);
 const nib__tensor *nib__source_tensor(const nib__source *source, const char *name); /* NULL: none */
 
+/* 1: a repacked file (packed.h): all vectors are float32 and, like all panels, aligned. */
+int32_t nib__source_repacked(const nib__source *source);
+/* Repacked files: NIB_OK and the identity of the model they were made from; NIB__ABSENT; FORMAT. */
+int32_t nib__source_identity(const nib__source *source, uint64_t *identity, nib_error *err);
+/* Compares the data with the checksum in the file. FORMAT: damaged; UNSUPPORTED: there is none. */
+nib_status nib__source_verify(const nib__source *source, nib_error *err);
+
 /* NIB_ERR_IO if a mapped file changed since it was opened. */
 nib_status nib__source_check(const nib__source *source, nib_error *err);
+/* All of the file will be read again and again. */
+void nib__source_stream(const nib__source *source);
 /* The tensor's pages will not be read again soon. */
 void nib__source_drop(const nib__source *source, const nib__tensor *tensor);
 

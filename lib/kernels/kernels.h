@@ -57,7 +57,10 @@
 enum {
     NIB__PANEL = 16,      /* output rows per panel */
     NIB__GROUP = 32,      /* k per group of codes */
-    NIB__DECODE_ROWS = 16 /* most rows of the decode strategy in one call */
+    NIB__DECODE_ROWS = 16,/* most rows of the decode strategy in one call */
+    /* Files made by nib_quantize hold panels. Whoever changes the bytes of one counts this up, and
+     * the checksums in test/model/test_repack.c with it: older files are then refused. */
+    NIB__LAYOUT_VERSION = 1
 };
 
 /* How one format lies in a panel. */

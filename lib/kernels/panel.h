@@ -24,6 +24,9 @@ void nib__panel_floats(const nib__packed *w, const uint8_t *panel, uint32_t k, f
 /* Column k of an int8 panel as float32, scale * code: weights[16 rows]. */
 void nib__panel_int8(const nib__packed *w, const uint8_t *panel, uint32_t k, float weights[16]);
 
+/* One row of the matrix as float32, bit-equal to lib/quant: out[k]. */
+void nib__panel_row(const nib__packed *w, uint32_t row, float *out);
+
 static inline const uint8_t *nib__panel_at(const nib__packed *w, uint32_t panel)
 {
     return w->data + (size_t)panel * w->panel_bytes;

@@ -3,6 +3,7 @@
  * would double the memory they take. Positions that are added to them. */
 #include <math.h>
 
+#include "kernels/panel.h"
 #include "model/model.h"
 
 uint32_t nib__model_max_positions(const nib_model *model)
@@ -53,7 +54,10 @@ void nib__model_embed(const nib_model *model, const int32_t *ids, size_t n, size
     for (size_t row = 0; row < n; row++) {
         float *x = out + row * c->n_embd;
         size_t pos = pos0 + row + c->pos_offset;
-        read_row(model->embedding, (size_t)ids[row], c->n_embd, x);
+        if (model->embedding->packed)
+            nib__panel_row(&model->embedding_panels, (uint32_t)ids[row], x);
+        else
+            read_row(model->embedding, (size_t)ids[row], c->n_embd, x);
         if (c->embd_scale != 1) {
             for (uint32_t i = 0; i < c->n_embd; i++) x[i] *= c->embd_scale;
         }

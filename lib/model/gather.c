@@ -23,6 +23,11 @@ bool nib__gather_direct(const nib__gather *g)
     return g->to == g->tensor->format && !g->map.turned && g->map.run == g->map.file_rows;
 }
 
+bool nib__gather_panels(const nib__row_map *map, size_t n)
+{
+    return map->run == n && map->base % NIB__PANEL == 0 && !map->turned && !map->one_less;
+}
+
 /* Behind the rows lies one row as f32, for conversions, and one in the file's format. */
 size_t nib__gather_bytes(const nib__gather *g, uint32_t count)
 {

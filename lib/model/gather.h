@@ -15,6 +15,8 @@ typedef struct nib__gather {
 
 /* The rows lie in the file as they are needed: nib__gather_rows only points at them. */
 bool nib__gather_direct(const nib__gather *g);
+/* Panels of a tensor of file_rows hold the n rows of the role as panels of their own. */
+bool nib__gather_panels(const nib__row_map *map, size_t n);
 /* Bytes of working memory for `count` rows; SIZE_MAX on overflow. */
 size_t nib__gather_bytes(const nib__gather *g, uint32_t count);
 /* Rows [first, first + count) of the role; `buffer` has nib__gather_bytes. */

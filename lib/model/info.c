@@ -59,6 +59,7 @@ void nib__model_info(const nib_model *model, nib_model_info *info)
     info->n_params = model->n_params;
     info->file_bytes = model->file_bytes;
     info->weight_bytes = model->weight_bytes;
+    info->repacked = (uint32_t)nib__source_repacked(model->source);
     info->kv_bytes_per_token =
         (uint64_t)c->n_layer * c->n_head_kv * c->head_dim * 2 * sizeof(uint16_t);
     nib__text(info->architecture, sizeof info->architecture, "%s", c->arch);

@@ -178,6 +178,8 @@ static nib_status fill(nib_model *m, const nib_model_options *options, nib_error
     const nib__arch *arch = NULL;
     nib_status status = choose_kernels(m, options, err);
     if (status == NIB_OK) status = check_load(options, err);
+    if (status == NIB_OK && (options->flags & NIB_OPEN_VERIFY) != 0)
+        status = nib__source_verify(m->source, err);
     if (status == NIB_OK) status = make_tokenizer(m, err);
     if (status != NIB_OK) return status;
     uint32_t n_tokens = m->tokenizer != NULL ? nib__tokenizer_size(m->tokenizer) : 0;
@@ -187,8 +189,9 @@ static nib_status fill(nib_model *m, const nib_model_options *options, nib_error
     if (status != NIB_OK) return status;
     status = make_frequencies(m, err);
     if (status != NIB_OK) return status;
-    m->identity = identity_of(m);
-    return NIB_OK;
+    int32_t known = nib__source_identity(m->source, &m->identity, err);
+    if (known == NIB__ABSENT) m->identity = identity_of(m);
+    return known < 0 ? known : NIB_OK;
 }
 
 nib_status nib__model_open(nib__source *source, const nib_model_options *options, nib_model **model,

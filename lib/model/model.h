@@ -103,11 +103,13 @@ struct nib_model {
     nib__layer *layers;           /* [n_layer]; NULL if opened for inspection only */
     nib__affine embd_norm;        /* [n_embd] of the embeddings, only with NIB__RESIDUAL_POST */
     nib__affine out_norm;         /* [n_embd] */
+    nib__packed embedding_panels; /* the same in a repacked file, if head and embedding are one */
     nib__linear head;             /* [n_vocab][n_embd]; packed from the embedding when tied */
     const float *rope_freqs;      /* [n_rot/2] divisors of the frequencies (llama3), or NULL */
     float *rope_inv;              /* [n_rot/2] final inverse frequencies, scaling applied */
     float *rope_inv_local;        /* [n_rot/2] of layers with a window, or NULL: the same */
-    uint8_t *weights;             /* one block: packed panels, norms, biases */
+    uint8_t *weights;             /* one block: packed panels, norms, biases; NULL if all of them
+                                     are used where they lie in a repacked file */
     uint64_t weight_bytes, file_bytes, n_params;
     uint64_t identity; /* hash of configuration and tensor directory, for saved sessions */
     uint32_t precision;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * File rows -> packed weights. All of them lie in one block, in the order in which a pass reads
  * them; the file's pages are dropped one tensor after the other, so that memory never holds both.
- */
+ * What a repacked file holds is used where it lies. */
 #include <string.h>
 
 #include "model/gather.h"
@@ -25,7 +25,8 @@ typedef struct loader {
     nib_error *err;
     load_job *jobs; /* [n_jobs] */
     size_t n_jobs, cap;
-    uint64_t bytes; /* of the tensors in jobs, in the file */
+    uint64_t bytes;    /* of the tensors in jobs, in the file */
+    uint64_t in_place; /* bytes of weights that need no job */
 } loader;
 
 static nib_status wrong_shape(loader *l, const nib__tensor *t, size_t ne0, size_t ne1)
@@ -72,6 +73,58 @@ static nib_status add_job(loader *l, load_job job)
     return NIB_OK;
 }
 
+static bool is_aligned(const uint8_t *data, size_t step)
+{
+    return (uintptr_t)data % step == 0; /* a caller's memory may lie anywhere */
+}
+
+static nib_status add_vector(loader *l, const nib__tensor *t, const nib__row_map *map, size_t count,
+                             const float **vector)
+{
+    if (nib__source_repacked(l->source) && t->format->format == NIB__F32 && map->run == count &&
+        !map->one_less && is_aligned(t->data, sizeof(float))) {
+        *vector = (const float *)(const void *)t->data + map->base;
+        l->in_place += count * sizeof(float);
+        return NIB_OK;
+    }
+    return add_job(
+        l, (load_job){.from = {.tensor = t, .map = *map}, .vector = vector, .count = count});
+}
+
+static nib_status add_rows(loader *l, nib__role role, const nib__tensor *t,
+                           const nib__tensor **rows)
+{
+    *rows = t;
+    if (role != NIB__ROLE_EMBEDDING || !t->packed) return NIB_OK;
+    nib__packed *w = &l->model->embedding_panels;
+    nib_status status = nib__packed_init(w, t->format->format, t->ne[1], t->ne[0], l->err);
+    if (status == NIB_OK) w->data = t->data;
+    return status;
+}
+
+/* A tensor of a repacked file: all of its panels, or those of a part of it. */
+static nib_status add_panels(loader *l, const nib__tensor *t, const nib__row_map *map,
+                             nib__linear *linear)
+{
+    nib__packed *w = &linear->w;
+    if (l->load != NIB_LOAD_AS_STORED) {
+        return nib__fail(l->err, NIB_ERR_UNSUPPORTED,
+                         "%s: option load: a repacked file is used as it is stored",
+                         nib__source_path(l->source));
+    }
+    if (!nib__gather_panels(map, w->n)) {
+        return nib__fail(l->err, NIB_ERR_FORMAT, "%s: tensor %s: expected rows, got panels",
+                         nib__source_path(l->source), t->name);
+    }
+    const uint8_t *panels = t->data + map->base / NIB__PANEL * w->panel_bytes;
+    if (is_aligned(panels, NIB_ALIGN)) {
+        w->data = panels;
+        l->in_place += w->n_panels * w->panel_bytes;
+        return NIB_OK;
+    }
+    return add_job(l, (load_job){.from = {.tensor = t, .map = *map}, .linear = linear});
+}
+
 /* The format that the weights of a linear map have in memory. */
 static nib__format packed_format(const loader *l, const nib__tensor *t)
 {
@@ -92,6 +145,7 @@ static nib_status add_linear(loader *l, const nib__tensor *t, nib__role role,
                          why.text);
     }
     l->model->kinds |= 1u << nib__weight_kind_of(linear->w.layout);
+    if (t->packed) return add_panels(l, t, map, linear);
     const nib__format_info *to = t->format;
     if (format != NIB__I8R) to = nib__format_find((uint32_t)format);
     return add_job(l, (load_job){.from = {t, *map, (uint32_t)k, to}, .linear = linear});
@@ -123,14 +177,17 @@ static nib_status plan_role(loader *l, nib__role role, uint32_t layer, void *bas
     if (t == NULL) return (arch->required >> role & 1u) == 0 ? NIB_OK : missing(l, role, layer);
     nib_status status = check_shape(l, t, info, &map);
     if (status != NIB_OK) return status;
+    if (t->packed && info->kind != NIB__KIND_LINEAR && role != NIB__ROLE_EMBEDDING) {
+        return nib__fail(l->err, NIB_ERR_FORMAT, "%s: tensor %s: expected numbers, got panels",
+                         nib__source_path(l->source), t->name);
+    }
     void *field = (uint8_t *)base + info->place;
     switch (info->kind) {
     case NIB__KIND_LINEAR: return add_linear(l, t, role, &map, field);
-    case NIB__KIND_ROWS: *(const nib__tensor **)field = t; return NIB_OK;
-    case NIB__KIND_VECTOR: break;
+    case NIB__KIND_ROWS: return add_rows(l, role, t, field);
+    case NIB__KIND_VECTOR: return add_vector(l, t, &map, info->rows(c), field);
     }
-    load_job job = {.from = {.tensor = t, .map = map}, .vector = field, .count = info->rows(c)};
-    return add_job(l, job);
+    return NIB_OK;
 }
 
 /* A head of its own, or the embedding. GGUF: whichever is there. */
@@ -220,6 +277,12 @@ static void pack_piece(void *arg, uint32_t i)
     const nib__packed *w = &b->job->linear->w;
     uint32_t first = b->first + i * b->step;
     uint32_t count = b->last - first < b->step ? b->last - first : b->step;
+    if (from->tensor->packed) { /* but not aligned */
+        const uint8_t *panels = from->tensor->data + from->map.base / NIB__PANEL * w->panel_bytes;
+        memcpy(b->job->data + first * w->panel_bytes, panels + first * w->panel_bytes,
+               count * w->panel_bytes);
+        return;
+    }
     bool int8 = w->layout->format == NIB__I8R, direct = nib__gather_direct(from);
     const uint8_t *rows = from->tensor->data;
     if (direct && int8) nib__pack_int8(w, from->to, rows, first, count, b->job->data);
@@ -259,7 +322,7 @@ static nib_status pack_linear(loader *l, const load_job *job, nib__pool *pool,
     uint32_t pieces = nib__pool_threads(pool) * 4;
     pack_batch batch = {.job = job};
     nib_status status = NIB_OK;
-    if (!nib__gather_direct(&job->from)) {
+    if (!job->from.tensor->packed && !nib__gather_direct(&job->from)) {
         batch.buffer_bytes = nib__align_up(nib__gather_bytes(&job->from, NIB__PANEL), NIB_ALIGN);
         batch.buffers = nib__alloc_raw(&l->model->mem, pieces, batch.buffer_bytes);
         if (batch.buffers == NULL) {
@@ -316,6 +379,8 @@ static nib_status load(loader *l, const nib_model_options *options, size_t size)
 {
     nib_model *m = l->model;
     nib__pool *pool = NULL;
+    if (l->in_place != 0) nib__source_stream(l->source);
+    if (size == 0) return report(l, options, l->bytes);
     m->weights = nib__alloc_raw(&m->mem, size, 1);
     if (m->weights == NULL) {
         return nib__fail(l->err, NIB_ERR_MEMORY, "%s: out of memory for %zu bytes of weights",
@@ -354,7 +419,7 @@ nib_status nib__weights_load(nib_model *model, const nib__arch *arch,
                            nib__source_path(model->source));
         goto done;
     }
-    model->weight_bytes = arena.used;
+    model->weight_bytes = arena.used + l.in_place;
     if ((options->flags & NIB_OPEN_INSPECT) == 0) {
         status = load(&l, options, arena.used);
     } else {

@@ -47,7 +47,11 @@ same() { # same NAME EXPECTED-FILE
 
 fails 2 "no command" "no command"
 fails 2 "unknown command" "frobnicate" frobnicate
-fails 2 "planned command" "quantize" quantize
+fails 2 "planned command" "eval" eval
+fails 2 "quantize without an output" "-o FILE" quantize -m "$model" --scheme repack
+fails 2 "quantize: unknown scheme" "q7" quantize -m "$model" -o "$dir/none" --scheme q7
+fails 1 "quantize: no such folder" "/nonexistent" \
+    quantize -m "$model" -o /nonexistent/x --scheme repack
 fails 2 "unknown option" "--frob" complete --frob
 fails 2 "missing value" "needs a value" complete -m
 fails 2 "no model" "-m FILE" complete -p x
@@ -159,6 +163,14 @@ wait $pid
 status=$?
 if [ $status -eq 130 ] && [ ! -s "$err" ]; then ok "interrupt"
 else not_ok "interrupt" "status $status"; fi
+
+# ---- quantize ----
+works "quantize" quantize -m "$model" -o "$dir/repacked" --scheme repack &&
+    works "complete from a repacked file" complete -m "$dir/repacked" \
+        -p "int add(int a, int b) {" -n 12 && same "a repacked file gives the same text" "$dir/text12"
+works "info --verify" info -m "$dir/repacked" --verify &&
+    if grep -q repacked "$out"; then ok "info says repacked"; else not_ok "info says repacked" ""; fi
+fails 1 "info --verify of another file" "no checksums" info -m "$model" --verify
 
 # ---- info and bench: the keys that scripts rely on ----
 has_keys() { # has_keys NAME KEY...

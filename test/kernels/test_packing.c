@@ -39,6 +39,25 @@ static void check_matrix(const matrix *m, const char *kind)
     }
 }
 
+/* One row on its own, as embeddings read it. */
+static void check_rows(const matrix *m)
+{
+    const nib__packed *w = &m->packed;
+    float row[1600];
+    assert_true(w->k <= 1600);
+    for (uint32_t n = 0; n < w->n && w->layout->format != NIB__I8R; n++) {
+        nib__panel_row(w, n, row);
+        for (uint32_t k = 0; k < w->k; k++) {
+            uint32_t got = nib__bits_of_f32(row[k]);
+            uint32_t want = nib__bits_of_f32(m->values[(size_t)n * w->k + k]);
+            if (got != want) {
+                fail_msg("%s: row %u, k %u: %08x, lib/quant says %08x",
+                         format_name(w->layout->format), n, k, got, want);
+            }
+        }
+    }
+}
+
 static void test_lossless(void **state)
 {
     (void)state;
@@ -54,6 +73,7 @@ static void test_lossless(void **state)
                 matrix_make(&m, all_formats[f], rows[i % 3], widths[i / 3], &weight_kinds[kind],
                             &r);
                 check_matrix(&m, weight_kinds[kind].name);
+                check_rows(&m);
                 matrix_free(&m);
             }
         }
