@@ -57,7 +57,7 @@ ISA_dotprod    := -march=armv8.2-a+dotprod
 ISA_i8mm       := -march=armv8.2-a+dotprod+i8mm
 isa_flags = $(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1))))))
 
-.PHONY: all lib minimal test test-bins test-run bench bench-bins bench-peers bench-results demo asan \
+.PHONY: all lib minimal test test-bins test-run bench bench-bins bench-gemm bench-peers bench-results demo asan \
         ubsan tsan fuzz install uninstall \
         examples test-arm lint format clean help
 .DEFAULT_GOAL := all
@@ -237,6 +237,24 @@ bench-results: ## both, then the plots and tables of docs/results.md
 	@BUILD=$(BUILD) $(PYTHON) bench/run.py results $(BENCH)
 
 MODEL ?= qwen2.5-coder-1.5b
+
+# Our matrix products beside oneDNN and OpenBLAS, which this program links where their headers are.
+has_header = $(shell printf '\#include <$(1)>\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes)
+BENCH_GEMM_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/gemm/*.c))
+$(BUILD)/bench/gemm/%.o: BASE += -Itest/support -Ibench/programs
+$(BUILD)/bench/gemm/gemm_peers.o: BASE += $(if $(call has_header,dnnl.h),-DHAVE_DNNL -fopenmp) \
+    $(if $(call has_header,cblas.h),-DHAVE_OPENBLAS)
+
+$(BUILD)/bench/gemm/gemm_bench: $(BENCH_GEMM_OBJ) $(BENCH_LIB) $(BUILD)/libnibble.a
+	@echo '  LINK  $@'
+	$(Q)$(CC) $^ -o $@ $(if $(call has_header,dnnl.h),-ldnnl -lgomp) \
+	    $(if $(call has_header,cblas.h),-lopenblas) $(LDLIBS)
+
+bench-gemm: ## matrix products beside oneDNN and OpenBLAS; NIB_ISA=level
+	@sh test/setup.sh build
+	@$(MAKE) --no-print-directory $(BUILD)/bench/gemm/gemm_bench
+	@BUILD=$(BUILD) sh bench/gemm/gemm.sh
+
 demo: ## watch a code model fill in a function; MODEL=smollm2-135m or MODEL=path
 	@BUILD=$(BUILD) MODEL="$(MODEL)" MAKE="$(MAKE)" sh examples/demo.sh
 

@@ -10,22 +10,21 @@ enum { INT8_TILES = 1 };
 
 #include "kernels/x86/tiles_amx.h"
 
-static void finish(const tile_job *job, const int32_t *sums, uint32_t row, uint32_t n,
-                   uint32_t panel, uint32_t panels)
+NIB_INLINE void finish_row(const tile_job *job, const tile_finish *f, uint32_t r)
 {
     const bool two = job->rows_per_block == TILE_ROWS;
-    for (uint32_t i = 0; i < panels; i++) {
-        const __m512 scale = _mm512_load_ps(int8_head(job->w, panel + i)->scale);
-        const __mmask16 mask = nib__lanes(job->w->n - (panel + i) * NIB__PANEL);
-        for (uint32_t r = 0; r < n; r++) {
-            const int32_t *at = sums + 32 * r + 16 * i;
-            const __m512i sum = _mm512_load_si512(at);
-            __m512 v = two ? plane_sums(sum, _mm512_load_si512(at + 512)) : _mm512_cvtepi32_ps(sum);
-            const uint8_t *x = job->rows + (row + r) * job->row_stride - NIB_ALIGN;
-            v = _mm512_mul_ps(_mm512_mul_ps(v, scale), _mm512_set1_ps(row_scale(x)));
-            float *y = job->y + (row + r) * job->ldy + (size_t)(panel + i) * NIB__PANEL;
-            _mm512_mask_storeu_ps(y, mask, v);
-        }
+    const uint32_t row = f->row + r;
+    const __m512 a = _mm512_set1_ps(row_scale(job->rows + row * job->row_stride - NIB_ALIGN));
+    float *y = job->y + row * job->ldy + (size_t)f->panel * NIB__PANEL;
+    for (uint32_t i = 0; i < f->panels; i++) {
+        const int32_t *at = f->sums + 32 * r + 16 * i;
+        const __m512i sum = _mm512_load_si512(at);
+        __m512 v = two ? plane_sums(sum, _mm512_load_si512(at + 512)) : _mm512_cvtepi32_ps(sum);
+        v = _mm512_mul_ps(_mm512_mul_ps(v, _mm512_load_ps(int8_head(job->w, f->panel + i)->scale)),
+                          a);
+        const __mmask16 mask = nib__lanes(job->w->n - (f->panel + i) * NIB__PANEL);
+        _mm_prefetch((const char *)(y + 16 * i + FETCH_ROWS * job->ldy), _MM_HINT_T0);
+        _mm512_mask_storeu_ps(y + 16 * i, mask, v);
     }
 }
 

@@ -10,8 +10,8 @@
  *
  * The file that includes this defines
  *     enum { INT8_TILES }       1: TDPBSSD on int8, 0: TDPBF16PS on bf16
- *     void finish(const tile_job *, const int32_t *sums, row, n, panel, panels)
- * which turns [32][32] sums, rows of both tiles one after the other, into results. */
+ *     void finish_row(const tile_job *, const tile_finish *, r)
+ * which turns row r of a block of sums into results. */
 #ifndef NIB_KERNELS_X86_TILES_AMX_H
 #define NIB_KERNELS_X86_TILES_AMX_H
 
@@ -19,24 +19,18 @@
 
 #include "kernels/panel.h"
 #include "kernels/simd.h"
+#include "kernels/x86/amx.h"
 #include "kernels/x86/avx512.h"
 
 enum {
     TILE_ROWS = 16,
-    TILE_BYTES = 1024,
     STEP_BYTES = 64,        /* K bytes per tile */
     BLOCK_SUMS = 32 * 32,   /* four tiles of sums */
-    K_BLOCK_BYTES = 1280,   /* most K bytes per block: a strip takes 40 KB of the L1 cache */
+    K_BLOCK_BYTES = 2560,   /* most K bytes per block */
     SUM_BLOCKS = 128,       /* blocks of sums kept between blocks of K: 512 KB */
+    FETCH_ROWS = 8,         /* rows of results fetched ahead of writing them */
     M_BLOCK = 512           /* most rows of tiles between two passes over the weights */
 };
-
-/* The tile configuration the CPU reads (Intel SDM, LDTILECFG). */
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_config;
 
 typedef struct tile_job {
     const nib__packed *w;
@@ -49,31 +43,15 @@ typedef struct tile_job {
     size_t ldy;
 } tile_job;
 
-static void finish(const tile_job *job, const int32_t *sums, uint32_t row, uint32_t n,
-                   uint32_t panel, uint32_t panels);
+/* Sums of one block on their way to results: a few rows at a time, while the tiles multiply the
+ * next block. */
+typedef struct tile_finish {
+    const int32_t *sums; /* [32][32], rows of both tiles one after the other */
+    uint32_t row, at, n; /* first row of the block, next row of it, rows */
+    uint32_t panel, panels;
+} tile_finish;
 
-/* Compilers do not know that tile instructions read and write memory. */
-NIB_INLINE void memory_barrier(void)
-{
-    __asm__ volatile("" ::: "memory");
-}
-
-/* Tiles: 0..3 sums [2 row tiles][2 panels], 4 5 rows, 6 7 weights. */
-static void configure(uint32_t rows0, uint32_t rows1)
-{
-    tile_config config;
-    memset(&config, 0, sizeof config);
-    config.palette = 1;
-    for (int i = 0; i < 8; i++) {
-        config.row_bytes[i] = 64;
-        config.rows[i] = TILE_ROWS;
-    }
-    config.rows[0] = config.rows[1] = config.rows[4] = (uint8_t)rows0;
-    if (rows1 != 0) config.rows[2] = config.rows[3] = config.rows[5] = (uint8_t)rows1;
-    memory_barrier();
-    _tile_loadconfig(&config);
-    memory_barrier();
-}
+NIB_INLINE void finish_row(const tile_job *job, const tile_finish *f, uint32_t r);
 
 #define MULTIPLY_TILES(sum, a, b) \
     do { \
@@ -83,16 +61,18 @@ static void configure(uint32_t rows0, uint32_t rows1)
             _tile_dpbf16ps(sum, a, b); \
     } while (0)
 
-/* Memory to be fetched into the L2 cache, some lines per step. */
+/* Memory to be fetched into the L2 cache, some lines of both panels per step. */
 typedef struct tile_fetch {
-    const uint8_t *at, *end;
-    uint32_t per_step;
+    const uint8_t *at;
+    size_t second; /* bytes from the first panel to the second */
+    uint32_t lines, per_step;
 } tile_fetch;
 
 NIB_INLINE void fetch_step(tile_fetch *f)
 {
-    for (uint32_t i = 0; i < f->per_step && f->at < f->end; i++, f->at += 64) {
+    for (uint32_t i = 0; i < f->per_step && f->lines > 0; i++, f->lines--, f->at += 64) {
         _mm_prefetch((const char *)f->at, _MM_HINT_T1);
+        _mm_prefetch((const char *)f->at + f->second, _MM_HINT_T1);
     }
 }
 
@@ -100,8 +80,9 @@ NIB_INLINE void fetch_step(tile_fetch *f)
  * [32][32]. row_tiles and panels are constants, 1 or 2. */
 NIB_INLINE void multiply_block(int row_tiles, int panels, const tile_job *job, const uint8_t *a,
                                const uint8_t *b, uint32_t steps, const int32_t *from, int32_t *to,
-                               tile_fetch *fetch)
+                               tile_fetch *fetch, tile_finish *last)
 {
+    const uint32_t rows_per_step = (last->n + steps - 1) / steps;
     const uint8_t *a1 = a + job->second, *b1 = b + job->w->panel_bytes;
     const size_t stride = job->row_stride, out = 32 * sizeof *to;
     memory_barrier();
@@ -130,6 +111,9 @@ NIB_INLINE void multiply_block(int row_tiles, int panels, const tile_job *job, c
             if (panels == 2) MULTIPLY_TILES(3, 5, 7);
         }
         fetch_step(fetch);
+        for (uint32_t r = 0; r < rows_per_step && last->at < last->n; r++) {
+            finish_row(job, last, last->at++);
+        }
     }
     _tile_stored(0, to, out);
     if (panels == 2) _tile_stored(1, to + 16, out);
@@ -148,29 +132,30 @@ typedef struct tile_part {
  * behind all of them two that are used in turn. */
 static void multiply_strip(const tile_job *job, const tile_part *k, uint32_t panel, uint32_t panels,
                            uint32_t row, uint32_t m, int32_t *sums, int32_t *edge,
-                           tile_fetch *fetch, uint32_t *configured)
+                           tile_fetch *fetch, uint32_t *configured, tile_finish *last)
 {
     const uint8_t *b = nib__panel_at(job->w, panel) + job->w->code_offset;
     b += (size_t)k->from * TILE_BYTES;
-    for (uint32_t at = 0, turn = 0; at < m; at += job->rows_per_block, sums += BLOCK_SUMS) {
+    for (uint32_t at = 0; at < m; at += job->rows_per_block, sums += BLOCK_SUMS) {
         uint32_t n = m - at < job->rows_per_block ? m - at : job->rows_per_block;
         bool two = n > TILE_ROWS || job->rows_per_block == TILE_ROWS;
         uint32_t first = n < TILE_ROWS ? n : TILE_ROWS;
         uint32_t second = !two ? 0 : job->rows_per_block == TILE_ROWS ? n : n - TILE_ROWS;
-        if (*configured != first * 32 + second) configure(first, second);
+        if (*configured != first * 32 + second) configure_tiles(first, second);
         *configured = first * 32 + second;
         const uint8_t *a = job->rows + (row + at) * job->row_stride + (size_t)k->from * STEP_BYTES;
         const int32_t *from = k->first ? NULL : sums;
-        int32_t *to = k->last ? edge + (turn++ & 1) * BLOCK_SUMS : sums;
+        /* The other of the two that the block before is finished from. */
+        int32_t *to = !k->last ? sums : last->sums == edge ? edge + BLOCK_SUMS : edge;
         if (two && panels == 2)
-            multiply_block(2, 2, job, a, b, k->steps, from, to, fetch);
+            multiply_block(2, 2, job, a, b, k->steps, from, to, fetch, last);
         else if (two)
-            multiply_block(2, 1, job, a, b, k->steps, from, to, fetch);
+            multiply_block(2, 1, job, a, b, k->steps, from, to, fetch, last);
         else if (panels == 2)
-            multiply_block(1, 2, job, a, b, k->steps, from, to, fetch);
+            multiply_block(1, 2, job, a, b, k->steps, from, to, fetch, last);
         else
-            multiply_block(1, 1, job, a, b, k->steps, from, to, fetch);
-        if (k->last) finish(job, to, row + at, n, panel, panels);
+            multiply_block(1, 1, job, a, b, k->steps, from, to, fetch, last);
+        if (k->last) *last = (tile_finish){to, row + at, 0, n, panel, panels};
     }
 }
 
@@ -192,6 +177,7 @@ static void run_tiles(const tile_job *job, uint32_t first, uint32_t count, uint3
 {
     int32_t *sums = scratch, *edge = sums + SUM_BLOCKS * BLOCK_SUMS;
     const uint32_t steps = job->k_bytes / STEP_BYTES, per_block = steps_per_block(job->k_bytes);
+    tile_finish last = {NULL, 0, 0, 0, 0, 0};
     uint32_t configured = 0, most = job->rows_per_block == TILE_ROWS ? M_BLOCK / 2 : M_BLOCK;
     for (uint32_t row = 0; row < m; row += most) {
         uint32_t n = m - row < most ? m - row : most;
@@ -204,22 +190,24 @@ static void run_tiles(const tile_job *job, uint32_t first, uint32_t count, uint3
                 tile_part part = {k, len, k == 0, k + len == steps};
                 for (uint32_t i = p; i < end; i += 2) {
                     uint32_t panels = end - i < 2 ? 1 : 2;
-                    tile_fetch fetch = {NULL, NULL, 0};
+                    tile_fetch fetch = {NULL, 0, 0, 0};
                     if (i + panels < end) {
                         const uint8_t *next = nib__panel_at(job->w, first + i + panels);
                         fetch.at = next + job->w->code_offset + (size_t)k * TILE_BYTES;
-                        fetch.end = fetch.at + (size_t)len * TILE_BYTES;
+                        fetch.second = i + panels + 1 < end ? job->w->panel_bytes : 0;
+                        fetch.lines = len * (TILE_BYTES / 64);
                         fetch.per_step = (16 + blocks - 1) / blocks;
                     }
                     int32_t *to = part.first && part.last
                                       ? sums
                                       : sums + (size_t)((i - p) / 2) * blocks * BLOCK_SUMS;
                     multiply_strip(job, &part, first + i, panels, row, n, to, edge, &fetch,
-                                   &configured);
+                                   &configured, &last);
                 }
             }
         }
     }
+    for (; last.at < last.n; last.at++) finish_row(job, &last, last.at);
     _tile_release();
 }
 
