@@ -159,7 +159,8 @@ void nib__row16_parts(void *row, uint32_t k, int8_t **hi, int8_t **lo, int32_t *
 
 /* ---- attention ------------------------------------------------------------------------------- */
 
-/* The cache of NIB_PRECISION_F32: only the scalar kernels know it. Not a choice of the caller. */
+/* The cache of NIB_PRECISION_F32 and of models whose weights are all float32. Not a choice of the
+ * caller; attention_prefill does not know it. */
 enum { NIB__KV_F32 = 0x100 };
 
 /* The KV cache of one layer and one KV head. Keys lie in blocks of 16 positions, [pos/16][dim][16],

@@ -65,7 +65,6 @@ void nib__model_info(const nib_model *model, nib_model_info *info)
     nib__text(info->architecture, sizeof info->architecture, "%s", c->arch);
     copy_name(info->name, sizeof info->name, name);
     list_formats(model->source, info->formats, sizeof info->formats);
-    nib__text(info->tokenizer, sizeof info->tokenizer, "%s",
-              model->tokenizer != NULL ? nib__tokenizer_name(model->tokenizer) : "none");
+    nib__text(info->tokenizer, sizeof info->tokenizer, "%s", nib__tokenizer_name(model->tokenizer));
     nib__text(info->isa, sizeof info->isa, "%s", nib__isa_name(model->kernels.isa));
 }

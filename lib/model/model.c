@@ -158,21 +158,6 @@ static nib_status check_load(const nib_model_options *options, nib_error *err)
                      (int)NIB_LOAD_INT8, options->load);
 }
 
-/* A directory without tokenizer files is a model for those who have ids. */
-static nib_status make_tokenizer(nib_model *m, nib_error *err)
-{
-    static const char *const files[] = {"tokenizer.json", "vocab.json", "tokenizer.model",
-                                        "spiece.model", "sentencepiece.bpe.model"};
-    bool there = nib__source_naming(m->source) == NIB__NAMING_GGUF;
-    for (size_t i = 0; i < sizeof files / sizeof files[0] && !there; i++) {
-        nib__str bytes;
-        int32_t got = nib__source_file(m->source, files[i], &bytes, err);
-        if (got < 0) return got;
-        there = got == NIB_OK;
-    }
-    return there ? nib__tokenizer_new(&m->mem, m->source, &m->tokenizer, err) : NIB_OK;
-}
-
 static nib_status fill(nib_model *m, const nib_model_options *options, nib_error *err)
 {
     const nib__arch *arch = NULL;
@@ -180,9 +165,9 @@ static nib_status fill(nib_model *m, const nib_model_options *options, nib_error
     if (status == NIB_OK) status = check_load(options, err);
     if (status == NIB_OK && (options->flags & NIB_OPEN_VERIFY) != 0)
         status = nib__source_verify(m->source, err);
-    if (status == NIB_OK) status = make_tokenizer(m, err);
+    if (status == NIB_OK) status = nib__tokenizer_new(&m->mem, m->source, &m->tokenizer, err);
     if (status != NIB_OK) return status;
-    uint32_t n_tokens = m->tokenizer != NULL ? nib__tokenizer_size(m->tokenizer) : 0;
+    uint32_t n_tokens = nib__tokenizer_size(m->tokenizer);
     status = nib__config_read(m->source, n_tokens, &m->config, &arch, err);
     if (status != NIB_OK) return status;
     status = nib__weights_load(m, arch, options, err);

@@ -96,7 +96,7 @@ struct nib_model {
     atomic_uint refs;
     nib__config config;
     nib__kernels kernels;
-    nib__tokenizer *tokenizer;    /* NULL: the directory has no files for one */
+    nib__tokenizer *tokenizer;
     nib__source *source;          /* kept for embedding rows, which are read where they lie */
     const nib__tensor *embedding; /* [n_vocab][n_embd] */
     const nib__tensor *positions; /* [n_pos][n_embd], or NULL */

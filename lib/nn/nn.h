@@ -127,7 +127,8 @@ typedef struct nib__kv {
     uint8_t *data;     /* [n_layer][n_head_kv][head_bytes] */
 } nib__kv;
 
-/* The cache type for the caller's option: with NIB_PRECISION_F32, f32 takes the place of f16. */
+/* The cache type for the caller's option: f32 takes the place of f16 with NIB_PRECISION_F32, and where
+ * all linear maps have float32 weights. */
 uint32_t nib__kv_type(const nib_model *model, uint32_t option);
 size_t nib__kv_element(uint32_t type); /* bytes of one number of a key or value */
 

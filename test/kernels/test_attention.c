@@ -25,7 +25,7 @@ typedef struct cache {
 static void cache_make(cache *c, uint32_t dim, uint32_t type, uint32_t n_pos)
 {
     uint32_t capacity = (n_pos + 15) / 16 * 16;
-    c->bytes = (size_t)capacity * dim * (type == NIB_KV_Q8 ? 1 : 2);
+    c->bytes = (size_t)capacity * dim * (type == NIB_KV_Q8 ? 1 : type == NIB__KV_F32 ? 4 : 2);
     c->scale_bytes = type == NIB_KV_Q8 ? capacity * sizeof(float) : 0;
     c->head = (nib__kv_head){.dim = dim, .type = type};
     c->head.k = guard_alloc(c->bytes);
@@ -72,6 +72,7 @@ static double cached(const nib__kv_head *kv, const void *data, const float *scal
                      size_t at)
 {
     if (kv->type == NIB_KV_Q8) return (double)((const int8_t *)data)[at] * (double)scale[pos];
+    if (kv->type == NIB__KV_F32) return (double)((const float *)data)[at];
     return (double)nib__f32_of_f16(((const uint16_t *)data)[at]);
 }
 
@@ -162,7 +163,8 @@ static const shape shapes[] = {
     {128, 6, 0, 80, 0},  {128, 6, 63, 70, 0},    {32, 1, 300, 9, 0},  {80, 2, 100, 20, 0},
     {16, 8, 5, 3, 0},    {96, 4, 127, 2, 0},     {256, 1, 40, 30, 0}, {64, 1, 500, 40, 64},
     {64, 3, 0, 100, 10}, {128, 6, 150, 30, 1},   {64, 9, 90, 7, 33},  {128, 2, 700, 1, 0},
-    {64, 9, 300, 90, 0}, {32, 1, 250, 150, 200},
+    {64, 9, 300, 90, 0}, {32, 1, 250, 150, 200}, {5, 3, 60, 20, 0},   {7, 1, 0, 40, 9},
+    {21, 4, 127, 1, 0},  {1, 2, 0, 5, 0},
 };
 
 /* Decode's attention, or prefill's, which may round queries, weights and values to bf16. */
@@ -172,11 +174,13 @@ static void check_shape(const nib__kernels *level, const nib__kernels *scalar, s
     char what[160];
     snprintf(what, sizeof what, "%s %s %s dim %u group %u rows %u at %u window %u spread %g",
              nib__isa_name(level->isa), prefill ? "prefill" : "decode",
-             type == NIB_KV_Q8 ? "q8" : "f16", s.dim, s.n_group, s.n_rows, s.pos0, s.window,
-             (double)spread);
+             type == NIB_KV_Q8    ? "q8"
+             : type == NIB_KV_F16 ? "f16"
+                                  : "f32",
+             s.dim, s.n_group, s.n_rows, s.pos0, s.window, (double)spread);
     attention_fn *run = prefill ? level->attention_prefill : level->attention;
     bool same = level->attention_prefill == level->attention;
-    if (prefill && same) return;
+    if (prefill && (same || type == NIB__KV_F32)) return;
     bounds err = prefill ? (bounds){0x1p-8, 0x1p-7} : (bounds){0, 0};
     cache c;
     cache_make(&c, s.dim, type, s.pos0 + s.n_rows);
@@ -231,6 +235,7 @@ static void test_level(void **state)
             uint32_t either = i % 2 ? NIB_KV_F16 : NIB_KV_Q8;
             check_shape(&level, &scalar, shapes[i], NIB_KV_F16, 1.0f, prefill, &r);
             check_shape(&level, &scalar, shapes[i], NIB_KV_Q8, 1.0f, prefill, &r);
+            check_shape(&level, &scalar, shapes[i], NIB__KV_F32, 1.0f, prefill, &r);
             check_shape(&level, &scalar, shapes[i], either, 30.0f, prefill, &r);
         }
     }

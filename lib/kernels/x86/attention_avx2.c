@@ -33,9 +33,10 @@ size_t nib__attention_scratch_avx2(uint32_t dim)
     return sizeof(float) * (TILE * (2 * width + KEYS) + 2 * KEYS * width);
 }
 
-NIB_INLINE __m256 load_cached(int q8, const void *base, size_t i)
+NIB_INLINE __m256 load_cached(uint32_t type, const void *base, size_t i)
 {
-    if (q8) return load_i8((const int8_t *)base + i);
+    if (type == NIB__KV_F32) return _mm256_loadu_ps((const float *)base + i);
+    if (type == NIB_KV_Q8) return load_i8((const int8_t *)base + i);
     return load_f16((const uint16_t *)base + i);
 }
 
@@ -85,22 +86,24 @@ static uint32_t next_rows(uint32_t left)
 }
 
 /* Keys and values [key0, key0 + n_keys) to float32; keys in whole sub-blocks of 16. */
-NIB_INLINE void expand(int q8, const tile *t, uint32_t key0, uint32_t n_keys)
+NIB_INLINE void expand(uint32_t type, const tile *t, uint32_t key0, uint32_t n_keys)
 {
     const nib__kv_head *kv = &t->a->kv;
     size_t n = (size_t)(n_keys + 15) / 16 * 16 * t->dim;
     for (size_t i = 0; i < n; i += 8) {
-        _mm256_storeu_ps(t->k + i, load_cached(q8, kv->k, (size_t)key0 * t->dim + i));
+        _mm256_storeu_ps(t->k + i, load_cached(type, kv->k, (size_t)key0 * t->dim + i));
     }
     for (uint32_t key = 0; key < n_keys; key++) {
         size_t from = ((size_t)key0 + key) * t->dim;
         float *to = t->v + (size_t)key * t->width;
         uint32_t d = 0;
         for (; d + 8 <= t->dim; d += 8) {
-            _mm256_storeu_ps(to + d, load_cached(q8, kv->v, from + d));
+            _mm256_storeu_ps(to + d, load_cached(type, kv->v, from + d));
         }
         for (; d < t->dim; d++) { /* head sizes that are no multiple of 8 */
-            if (q8)
+            if (type == NIB__KV_F32)
+                to[d] = ((const float *)kv->v)[from + d];
+            else if (type == NIB_KV_Q8)
                 to[d] = (float)((const int8_t *)kv->v)[from + d];
             else
                 to[d] = _cvtsh_ss(((const uint16_t *)kv->v)[from + d]);
@@ -191,9 +194,11 @@ static void softmax_row(tile *t, uint32_t r, uint32_t key0)
 static void attend_block(tile *t, uint32_t key0, uint32_t n_keys)
 {
     if (t->a->kv.type == NIB_KV_Q8)
-        expand(1, t, key0, n_keys);
+        expand(NIB_KV_Q8, t, key0, n_keys);
+    else if (t->a->kv.type == NIB__KV_F32)
+        expand(NIB__KV_F32, t, key0, n_keys);
     else
-        expand(0, t, key0, n_keys);
+        expand(NIB_KV_F16, t, key0, n_keys);
     for (uint32_t r = 0, rows; r < t->count; r += rows) {
         rows = next_rows(t->count - r);
         for (uint32_t sub = 0; sub < n_keys; sub += 16) {

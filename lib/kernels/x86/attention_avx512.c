@@ -248,7 +248,10 @@ NIB_INLINE void expand(source src, const tile *t, uint32_t key0, uint32_t subs, 
         }
         if (d == t->dim) continue;
         __mmask16 mask = nib__lanes(t->dim - d);
-        if (src == SOURCE_F16) {
+        if (src == SOURCE_F32) {
+            const float *plain = (const float *)t->a->kv.v + from + d;
+            _mm512_storeu_ps(to + d, _mm512_maskz_loadu_ps(mask, plain));
+        } else if (src == SOURCE_F16) {
             __m256i half = _mm256_maskz_loadu_epi16(mask, (const uint16_t *)t->a->kv.v + from + d);
             _mm512_storeu_ps(to + d, _mm512_cvtph_ps(half));
         } else {
@@ -334,6 +337,8 @@ void nib__attention_avx512(const nib__attention *a)
             uint32_t n_keys = last - key0 + 1 < KEYS ? last - key0 + 1 : KEYS;
             if (a->kv.type == NIB_KV_Q8)
                 attend_block(SOURCE_Q8, &t, key0, n_keys);
+            else if (a->kv.type == NIB__KV_F32)
+                attend_block(SOURCE_F32, &t, key0, n_keys);
             else
                 attend_block(SOURCE_F16, &t, key0, n_keys);
         }
