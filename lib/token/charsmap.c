@@ -47,8 +47,8 @@ static uint32_t offset_of(uint32_t unit)
 }
 
 /* Every index is checked: a trie that points outside itself just does not match. */
-size_t nib__charsmap_longest(const nib__charsmap *c, const char *text, size_t len,
-                             const char **replacement)
+static size_t look_up(const nib__charsmap *c, const char *text, size_t len, bool first,
+                      const char **replacement)
 {
     if (c->n_units == 0) return 0;
     size_t longest = 0;
@@ -66,6 +66,19 @@ size_t nib__charsmap_longest(const nib__charsmap *c, const char *text, size_t le
         if (value >= c->n_replacements) break;
         *replacement = c->replacements + value;
         longest = i + 1;
+        if (first) break;
     }
     return longest;
+}
+
+size_t nib__charsmap_longest(const nib__charsmap *c, const char *text, size_t len,
+                             const char **replacement)
+{
+    return look_up(c, text, len, false, replacement);
+}
+
+size_t nib__charsmap_first(const nib__charsmap *c, const char *text, size_t len,
+                           const char **replacement)
+{
+    return look_up(c, text, len, true, replacement);
 }

@@ -41,6 +41,13 @@ static nib__str text_bytes(const nib__tokenizer *t, int32_t id, uint32_t flags, 
     return bytes;
 }
 
+static bool ends_in_space(const nib__tokenizer *t, const int32_t *ids, size_t n, uint32_t flags)
+{
+    nib__str last = {NULL, 0};
+    for (size_t i = n; i > 0 && last.len == 0; i--) last = text_bytes(t, ids[i - 1], flags, false);
+    return last.len != 0 && last.data[last.len - 1] == ' ';
+}
+
 nib_status nib__detokenize(const nib__tokenizer *t, const int32_t *ids, size_t n, uint32_t flags,
                            char *text, size_t cap, size_t *len, nib_error *err)
 {
@@ -59,6 +66,7 @@ nib_status nib__detokenize(const nib__tokenizer *t, const int32_t *ids, size_t n
         if (!nib__add(total, bytes.len, &total))
             return nib__fail(err, NIB_ERR_LIMIT, "the text is too long");
     }
+    if (t->pipe != NULL && t->pipe->hold_space && ends_in_space(t, ids, n, flags)) total--;
     *len = total;
     if (total > cap)
         return nib__fail(err, NIB_ERR_LIMIT, "the text needs %zu bytes, the buffer has %zu", total,
@@ -104,14 +112,16 @@ nib_status nib__detok_push(const nib__tokenizer *t, nib_detok *state, int32_t id
     for (size_t i = total > 3 ? total - 3 : 0; i < total; i++)
         tail[n_tail++] =
             i < state->n_pending ? (char)state->pending[i] : bytes.data[i - state->n_pending];
-    size_t keep = id == -1 ? 0 : unfinished(tail, n_tail);
+    bool hold = t->pipe != NULL && t->pipe->hold_space && n_tail > 0 && tail[n_tail - 1] == ' ';
+    size_t keep = id == -1 ? 0 : hold ? 1 : unfinished(tail, n_tail);
+    if (id == -1 && hold) total--; /* the space behind the last word */
     if (total - keep > cap)
         return nib__fail(err, NIB_ERR_LIMIT, "the text needs %zu bytes, the buffer has %zu",
                          total - keep, cap);
     size_t out = total - keep;
     for (size_t i = 0; i < out; i++)
         text[i] = i < state->n_pending ? (char)state->pending[i] : bytes.data[i - state->n_pending];
-    memcpy(state->pending, tail + n_tail - keep, keep);
+    if (keep != 0) memcpy(state->pending, tail + n_tail - keep, keep);
     state->n_pending = (uint32_t)keep;
     if (id != -1 && !nib__tokenizer_is_control(t, id)) state->n_seen = 1;
     *len = out;

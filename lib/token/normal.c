@@ -147,8 +147,8 @@ static void each(run *r, nib__step_kind kind)
             clean(r, code);
         else if (kind == NIB__STEP_BERT_CHINESE)
             chinese(r, code);
-        else if (class &
-                 (kind == NIB__STEP_STRIP_ACCENTS ? (uint32_t)NIB__S_MARK : 1u << NIB__C_MARK_NS))
+        else if (kind == NIB__STEP_STRIP_ACCENTS ? nib__is_accent(code, class)
+                                                 : nib__is_nonspacing(code, class))
             drop(r);
         else
             put(r, r->in.data + at, n);
@@ -156,19 +156,45 @@ static void each(run *r, nib__step_kind kind)
     }
 }
 
+/* Bytes of the grapheme cluster at text[0..left) as far as it matters here: clusters of six bytes
+ * or more are never looked up whole, so Hangul, flags and emoji need not be known. */
+static size_t cluster(const char *text, size_t left, size_t first, uint32_t code)
+{
+    size_t n = first, more;
+    if (code == '\r') return left > 1 && text[1] == '\n' ? 2 : 1;
+    if (nib__class_of(code) & (1u << NIB__C_CONTROL | 1u << NIB__C_FORMAT)) return n;
+    if (code < ' ' || (code >= 0x7F && code < 0xA0) || code == 0x2028 || code == 0x2029) return n;
+    while (n < left && n < 6) {
+        more = nib__utf8_valid(text + n, left - n, &code);
+        if (more == 0 || !nib__joins_grapheme(code, nib__class_of(code))) break;
+        n += more;
+    }
+    return n;
+}
+
+/* The rules of Precompiled: of a short grapheme cluster the shortest start that a rule knows stands
+ * for all of it; else each character is looked up alone. */
 static void charsmap(run *r)
 {
+    const nib__charsmap *map = &r->t->charsmap;
+    size_t alone_until = 0; /* characters before it are looked up alone */
     for (size_t at = 0; at < r->in.len && !r->failed;) {
-        const char *to;
+        const char *text = r->in.data + at, *to;
+        size_t left = r->in.len - at;
         uint32_t code;
-        size_t n = nib__charsmap_longest(&r->t->charsmap, r->in.data + at, r->in.len - at, &to);
-        if (n != 0) {
-            size_t n_to = strlen(to);
-            put(r, to, n_to); /* the library does not notice what is dropped here */
+        size_t n = nib__utf8_next(text, left, &code);
+        size_t all = at >= alone_until ? cluster(text, left, n, code) : n;
+        bool hit = all < 6 && all > n && nib__charsmap_first(map, text, all, &to) != 0;
+        if (hit) {
+            n = all;
         } else {
-            n = nib__utf8_next(r->in.data + at, r->in.len - at, &code);
-            put(r, r->in.data + at, n);
+            if (all > n) alone_until = at + all;
+            hit = nib__charsmap_first(map, text, n, &to) != 0;
         }
+        if (hit)
+            put(r, to, strlen(to)); /* the library does not notice what is dropped here */
+        else
+            put(r, text, n);
         at += n;
     }
 }

@@ -21,8 +21,10 @@ void nib__pipeline_free(const nib_allocator *mem, nib__pipeline *p)
         nib__free(mem, p->steps[i].from);
         nib__free(mem, p->steps[i].to);
     }
-    for (uint32_t i = 0; i < p->n_rules; i++)
+    for (uint32_t i = 0; i < p->n_rules; i++) {
         nib__free(mem, (void *)(uintptr_t)p->literals[i].text);
+        nib__free(mem, (void *)(uintptr_t)p->sets[i].ranges);
+    }
     for (uint32_t i = 0; i < 4; i++) nib__trie_free(mem, &p->cut[i / 2][i % 2]);
     nib__free(mem, p->added);
     nib__free(mem, p->scores);

@@ -60,6 +60,7 @@ struct nib__pipeline {
     nib__pretok pretok; /* of `rules` */
     nib__rule rules[NIB__MAX_RULES];
     nib__literal literals[NIB__MAX_RULES]; /* owned texts of nib__find_text */
+    nib__run_set sets[NIB__MAX_RULES];     /* of character classes; ranges are owned */
     uint32_t n_rules;
     uint8_t *added;  /* [n] NIB__ADDED_* */
     nib__trie cut[2][2]; /* [normalized or not][special tokens too] */

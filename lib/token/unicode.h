@@ -55,9 +55,28 @@ extern const uint32_t nib__compat_count, nib__compat_table[][2], nib__compat_poo
 extern const uint32_t nib__ccc_count, nib__ccc_table[][2];
 extern const uint32_t nib__compose_count, nib__compose_table[][3];
 
-/* Ranges in which Punctuation and BertPreTokenizer of Hugging Face tokenizers, which rest on older
- * tables than its regular expressions, disagree with class P; ascending. */
-extern const uint32_t nib__odd_punct_count, nib__odd_punct[][2];
+/* Ranges in which a component of Hugging Face tokenizers, resting on other tables than its regular
+ * expressions, disagrees with a class; ascending. */
+extern const uint32_t nib__odd_punct_count, nib__odd_punct_table[][2];
+extern const uint32_t nib__odd_word_count, nib__odd_word_table[][2];
+extern const uint32_t nib__odd_accent_count, nib__odd_accent_table[][2];
+extern const uint32_t nib__odd_nonspacing_count, nib__odd_nonspacing_table[][2];
+extern const uint32_t nib__odd_grapheme_count, nib__odd_grapheme_table[][2];
+
+static inline bool nib__in_ranges(const uint32_t ranges[][2], uint32_t count, uint32_t code)
+{
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (code < ranges[mid][0])
+            high = mid;
+        else if (code > ranges[mid][1])
+            low = mid + 1;
+        else
+            return true;
+    }
+    return false;
+}
 
 /* The set that holds just this code point's class. */
 static inline uint32_t nib__class_of(uint32_t code)
@@ -66,41 +85,45 @@ static inline uint32_t nib__class_of(uint32_t code)
     return 1u << nib__class_block[block][code % NIB__CLASS_BLOCK];
 }
 
-/* Punctuation as those two see it, ASCII symbols apart. */
+/* Punctuation as Punctuation and BertPreTokenizer see it, ASCII symbols apart. */
 static inline bool nib__is_punct(uint32_t code, uint32_t class)
 {
     bool punct = (class & NIB__S_PUNCT) != 0;
     if (code < 0x80) return punct;
-    uint32_t low = 0, high = nib__odd_punct_count;
-    while (low < high) {
-        uint32_t mid = (low + high) / 2;
-        if (code < nib__odd_punct[mid][0])
-            high = mid;
-        else if (code > nib__odd_punct[mid][1])
-            low = mid + 1;
-        else
-            return !punct;
-    }
-    return punct;
+    return punct != nib__in_ranges(nib__odd_punct_table, nib__odd_punct_count, code);
 }
 
 /* \w of Rust's regular expressions: alphabetic, marks, decimal digits, connectors, joiners. */
-extern const uint32_t nib__odd_word_count, nib__odd_word[][2]; /* where the classes say otherwise */
 static inline bool nib__is_word(uint32_t code, uint32_t class)
 {
     bool word = (class & (NIB__S_LETTER | NIB__S_MARK | 1u << NIB__C_DIGIT)) != 0;
     if (code < 0x80) return word || code == '_';
-    uint32_t low = 0, high = nib__odd_word_count;
-    while (low < high) {
-        uint32_t mid = (low + high) / 2;
-        if (code < nib__odd_word[mid][0])
-            high = mid;
-        else if (code > nib__odd_word[mid][1])
-            low = mid + 1;
-        else
-            return !word;
-    }
-    return word;
+    return word != nib__in_ranges(nib__odd_word_table, nib__odd_word_count, code);
+}
+
+/* What StripAccents drops. */
+static inline bool nib__is_accent(uint32_t code, uint32_t class)
+{
+    bool mark = (class & NIB__S_MARK) != 0;
+    if (code < 0x300) return mark;
+    return mark != nib__in_ranges(nib__odd_accent_table, nib__odd_accent_count, code);
+}
+
+/* What BertNormalizer drops of decomposed text. */
+static inline bool nib__is_nonspacing(uint32_t code, uint32_t class)
+{
+    bool mark = (class & 1u << NIB__C_MARK_NS) != 0;
+    if (code < 0x300) return mark;
+    return mark != nib__in_ranges(nib__odd_nonspacing_table, nib__odd_nonspacing_count, code);
+}
+
+/* Joins the character before it to a grapheme cluster (Unicode standard annex 29: Extend, ZWJ,
+ * SpacingMark). */
+static inline bool nib__joins_grapheme(uint32_t code, uint32_t class)
+{
+    bool mark = (class & NIB__S_MARK) != 0;
+    if (code < 0x300) return mark;
+    return mark != nib__in_ranges(nib__odd_grapheme_table, nib__odd_grapheme_count, code);
 }
 
 /* Chinese characters by the ranges of BertNormalizer, its slip at U+2B920 included. */

@@ -150,6 +150,9 @@ void nib__charsmap_free(const nib_allocator *mem, nib__charsmap *c);
 /* Bytes of text that the longest rule replaces (0: none) and the NUL terminated *replacement. */
 size_t nib__charsmap_longest(const nib__charsmap *c, const char *text, size_t len,
                              const char **replacement);
+/* The same of the shortest rule. */
+size_t nib__charsmap_first(const nib__charsmap *c, const char *text, size_t len,
+                           const char **replacement);
 
 /* Tables an algorithm needs besides the vocabulary. */
 nib_status nib__unigram_prepare(nib__tokenizer *t, nib_error *err);
