@@ -142,14 +142,22 @@ typedef struct nib_model_options {
 
 NIB_API void nib_model_options_init(nib_model_options *options, size_t size);
 
-/* Opens a GGUF file (v2 or v3; of a split model name any part). On success *model has one
- * reference, owned by the caller. The file must not be changed in place while the model is open
- * (replacing it by a rename is fine); if it is, the next evaluation fails with NIB_ERR_IO.
- * Errors: ARGUMENT, MEMORY, CANCELLED, IO, FORMAT, UNSUPPORTED. */
+/* Opens a model, which is one of
+ *  - a GGUF file (v2 or v3; of a split model any part);
+ *  - a Hugging Face directory: config.json, weights, and the files of the tokenizer. Weights are, the
+ *    first that exists: model.safetensors, model.safetensors.index.json with its shards,
+ *    pytorch_model.bin (PyTorch 1.6 or later), pytorch_model.bin.index.json with its shards;
+ *  - a weight file or index in such a directory, to choose one of several.
+ * Files are mapped, not copied, and nothing in them is trusted: a pickle is read as data and cannot
+ * run anything. On success *model has one reference, owned by the caller. The files must not be
+ * changed in place while the model is open (replacing one by a rename is fine); if one is, the next
+ * evaluation fails with NIB_ERR_IO.
+ * Errors: ARGUMENT, MEMORY, CANCELLED, IO, FORMAT, UNSUPPORTED; the message names the file, and the
+ * key, field or tensor. */
 NIB_API nib_status nib_model_open(const char *path, const nib_model_options *options,
                                   nib_model **model, nib_error *err);
 
-/* The same from memory, which must stay valid and unchanged until the model is freed. */
+/* A GGUF file in memory, which must stay valid and unchanged until the model is freed. */
 NIB_API nib_status nib_model_open_memory(const void *data, size_t size,
                                          const nib_model_options *options, nib_model **model,
                                          nib_error *err);

@@ -19,6 +19,24 @@ static void copy_name(char *out, size_t cap, nib__str name)
     out[len] = '\0';
 }
 
+/* What the file calls the model; of a directory that does not say, its own name. */
+static nib__str name_of(const nib__source *source)
+{
+    nib__str name = {"", 0};
+    if (nib__source_naming(source) == NIB__NAMING_GGUF) {
+        (void)nib__meta_str(source, "general.name", &name, NULL);
+        return name;
+    }
+    (void)nib__meta_str(source, "_name_or_path", &name, NULL);
+    if (name.len != 0) return name;
+    const char *path = nib__source_path(source);
+    size_t end = strlen(path);
+    while (end > 0 && path[end - 1] == '/') end--;
+    size_t start = end;
+    while (start > 0 && path[start - 1] != '/') start--;
+    return (nib__str){path + start, end - start};
+}
+
 /* "Q4_K:169 Q6_K:29 F32:141", in the order of first appearance. */
 static void list_formats(const nib__source *source, char *text, size_t cap)
 {
@@ -45,8 +63,6 @@ static void list_formats(const nib__source *source, char *text, size_t cap)
 void nib__model_info(const nib_model *model, nib_model_info *info)
 {
     const nib__config *c = &model->config;
-    nib__str name = {"", 0};
-    (void)nib__meta_str(model->source, "general.name", &name, NULL);
     info->n_layer = c->n_layer;
     info->n_embd = c->n_embd;
     info->n_head = c->n_head;
@@ -63,7 +79,7 @@ void nib__model_info(const nib_model *model, nib_model_info *info)
     info->kv_bytes_per_token =
         (uint64_t)c->n_layer * c->n_head_kv * c->head_dim * 2 * sizeof(uint16_t);
     nib__text(info->architecture, sizeof info->architecture, "%s", c->arch);
-    copy_name(info->name, sizeof info->name, name);
+    copy_name(info->name, sizeof info->name, name_of(model->source));
     list_formats(model->source, info->formats, sizeof info->formats);
     nib__text(info->tokenizer, sizeof info->tokenizer, "%s", nib__tokenizer_name(model->tokenizer));
     nib__text(info->isa, sizeof info->isa, "%s", nib__isa_name(model->kernels.isa));
