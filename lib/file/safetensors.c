@@ -207,7 +207,7 @@ static nib_status parse_tensors(reader *r)
     size_t i = 0;
     for (v = nib__json_first(r->json, 0); v != NIB__JSON_NONE; v = nib__json_next(r->json, v)) {
         if (v == metadata) continue;
-        nib__tensor tensor;
+        nib__tensor tensor = {0};
         status = parse_tensor(r, v, &tensor, &r->spans[i++]);
         if (status != NIB_OK) return status;
         if (tensor.size == 0) {

@@ -291,7 +291,7 @@ static nib_status read_tensors(const reader *r)
     const nib__pickle_node *node = nib__pickle_first(p, dict);
     for (; node != NULL; node = nib__pickle_next(p, node)) {
         const nib__pickle_value *call = tensor_call(p, &node->value), *key = &node->key;
-        nib__tensor tensor;
+        nib__tensor tensor = {0};
         if (call == NULL) continue;
         status = read_tensor(r, key, call, &tensor);
         if (status != NIB_OK) return status;

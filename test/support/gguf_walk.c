@@ -109,6 +109,7 @@ static uint64_t walk_tensor(const nib__source *s, const nib__tensor *t)
     require(t->size == elements / f->block * f->block_bytes);
     require(nib__source_tensor(s, t->name) == t);
     float block[256] = {0};
+    require(!t->packed || nib__source_repacked(s));
     require(f->decode != NULL || nib__source_naming(s) == NIB__NAMING_HF);
     if (f->decode != NULL) f->decode(t->data, block, f->block);
     uint64_t sum = nib__bits_of_f32(block[0]);
