@@ -15,7 +15,9 @@
 #include <unistd.h>
 
 const char cli_common_help[] =
-    "  -m, --model FILE      GGUF file (of a split model, any part)\n"
+    "  -m, --model PATH      GGUF file (of a split model, any part) or Hugging Face directory\n"
+    "      --load FORMAT     weights in memory: stored (as in the file, default), f32, f16,\n"
+    "                        bf16 or int8 (8 bits with one scale per row)\n"
     "  -t, --threads N       threads (default: the CPUs this process may use)\n"
     "      --ctx N           positions in the KV cache (default: as trained, at most 4096)\n"
     "      --batch N         prompt tokens per pass (default 512)\n"
@@ -141,6 +143,7 @@ int cli_getopt(int argc, char **argv, const char *own_short, const struct option
         {"ctx", required_argument, NULL, OPT_CTX},
         {"batch", required_argument, NULL, OPT_BATCH},
         {"kv", required_argument, NULL, OPT_KV},
+        {"load", required_argument, NULL, OPT_LOAD},
         {"help", no_argument, NULL, OPT_HELP},
     };
     enum { N_COMMON = sizeof common / sizeof *common, MOST = 32 };
@@ -158,6 +161,7 @@ int cli_common_option(cli_common *common, int option, char **argv, const char *h
 {
     static const char *const precisions[] = {"default", "exact", "fast", "f32"};
     static const char *const caches[] = {"f16", "q8"};
+    static const char *const formats[] = {"stored", "f32", "f16", "bf16", "int8"};
     int status = CLI_OK;
     switch (option) {
     case 'm': common->model = optarg; break;
@@ -169,6 +173,7 @@ int cli_common_option(cli_common *common, int option, char **argv, const char *h
     case OPT_CTX: status = cli_u32("--ctx", optarg, 1, INT32_MAX, &common->n_ctx); break;
     case OPT_BATCH: status = cli_u32("--batch", optarg, 1, 65536, &common->n_batch); break;
     case OPT_KV: status = choose("--kv", optarg, caches, 2, &common->kv_type); break;
+    case OPT_LOAD: status = choose("--load", optarg, formats, 5, &common->load); break;
     case OPT_HELP:
         fputs(help, stdout);
         fputs(cli_common_help, stdout);
@@ -251,6 +256,7 @@ int cli_open(const cli_common *common, uint32_t flags, nib_model **model)
     options.flags = flags;
     options.n_threads = common->threads;
     options.precision = common->precision;
+    options.load = common->load;
     options.isa = common->isa;
     options.progress = cli_progress;
     options.progress_user = &bar;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * The .ref files of test/fixtures/tiny: token ids and the logits that transformers computes. */
+ * The .ref files of test/fixtures/tiny and hf: token ids and the logits that transformers computes. */
 #ifndef TEST_SUPPORT_REFERENCE_H
 #define TEST_SUPPORT_REFERENCE_H
 
@@ -10,6 +10,8 @@ typedef struct reference {
     uint32_t *ids;       /* [n_tokens] */
     uint32_t *positions; /* [n_rows]: logits are those after the token at that position */
     float *logits;       /* [n_rows][n_vocab] */
+    uint32_t n_greedy;   /* 0: the file has none */
+    uint32_t *greedy;    /* [n_greedy]: what follows the ids if the largest logit is always taken */
 } reference;
 
 /* name: as "fixtures/tiny/qwen2.ref", relative to test/. Ends the test program if it is not there.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .session import Session
 
 PRECISIONS = {"default": 0, "exact": 1, "fast": 2, "f32": 3}
+LOADS = ("stored", "f32", "f16", "bf16", "int8")
 FIM_FAMILIES = ("none", "qwen", "starcoder", "santacoder", "starcoder2", "codellama", "codegemma",
                 "deepseek", "codestral", "incoder", "codegen2", "generic")
 _SPECIAL = {"bos": 0, "eos": 1, "eot": 2, "pad": 3, "fim_prefix": 4, "fim_suffix": 5,
@@ -64,13 +65,18 @@ class Model:
 
     def __init__(self, path: Union[str, "os.PathLike[str]"], *, threads: Optional[int] = None,
                  precision: str = "default", isa: Optional[str] = None, weights: bool = True,
+                 load: str = "stored",
                  progress: Optional[Callable[[float], Any]] = None) -> None:
-        """weights=False reads metadata and tokenizer only. progress(fraction) is called while
+        """weights=False reads metadata and tokenizer only. load: numbers in memory, "stored" (as in
+        the file), "f32", "f16", "bf16" or "int8". progress(fraction) is called while
         loading; an exception raised in it cancels the load and comes out here."""
         options = _ffi.ModelOptions()
         _ffi.lib.nib_model_options_init(C.byref(options), C.sizeof(options))
         if precision not in PRECISIONS:
             raise ValueError(f"precision {precision!r}: expected one of {', '.join(PRECISIONS)}")
+        if load not in LOADS:
+            raise ValueError(f"load {load!r}: expected one of {', '.join(LOADS)}")
+        options.load = LOADS.index(load)
         options.flags = 0 if weights else 1
         options.n_threads = threads if threads is not None else cpu_count()
         options.precision = PRECISIONS[precision]

@@ -1,0 +1,419 @@
+/* SPDX-License-Identifier: MIT
+ * Every architecture of Hugging Face directories: logits of every position and 64 greedy tokens of
+ * tiny checkpoints against transformers (Qwen 3 and Gemma 3: against numpy), weights converted
+ * while loading, and damaged directories. test/oracle/make_hf_fixtures.py makes the checkpoints. */
+#include <math.h>
+#include <string.h>
+
+#include "test.h"
+
+#include "fault_alloc.h"
+#include "fixture.h"
+#include "model/model.h"
+#include "reference.h"
+#include "temp_dir.h"
+
+/* Of each architecture the first shape is safetensors in float32, the others pytorch_model.bin. */
+typedef struct checkpoint {
+    const char *name;
+    bool half; /* f16 or bf16: not float32 unless NIB_PRECISION_F32 */
+} checkpoint;
+
+static const checkpoint checkpoints[] = {
+    {"codegen", 0},  {"codegen-2", 0}, {"gpt2", 0},       {"gpt2-2", 0},       {"gpt2-old", 0},
+    {"bigcode", 0},  {"bigcode-2", 1}, {"gptj", 0},       {"gptj-2", 1},       {"neox", 0},
+    {"neox-2", 0},   {"xglm", 0},      {"starcoder2", 0}, {"starcoder2-2", 1}, {"xglm-2", 1},
+    {"llama", 0},    {"llama-2", 1},   {"llama-3", 1},    {"mistral", 1},      {"qwen2", 0},
+    {"qwen2-2", 1},  {"gemma", 0},     {"gemma-2", 1},    {"phi", 0},          {"phi-2", 1},
+    {"opt", 0},      {"opt-2", 1},     {"qwen3", 0},      {"qwen3-2", 1},      {"gemma3", 0},
+    {"gemma3-2", 1},
+};
+enum { N_CHECKPOINTS = sizeof checkpoints / sizeof checkpoints[0], CONTEXT = 84 };
+
+static nib_model *open_checkpoint(const char *name, uint32_t precision, uint32_t load,
+                                  const char *isa)
+{
+    char path[128];
+    nib_model *model = NULL;
+    nib_error err = {0};
+    nib_model_options options;
+    nib_model_options_init(&options, sizeof options);
+    options.precision = precision;
+    options.load = load;
+    options.isa = isa;
+    snprintf(path, sizeof path, "fixtures/hf/%s", name);
+    assert_ok(nib_model_open(fixture_path(path), &options, &model, &err), err);
+    return model;
+}
+
+static nib_session *open_session(nib_model *model, uint32_t n_threads)
+{
+    nib_session *session = NULL;
+    nib_error err = {0};
+    nib_session_options options;
+    nib_session_options_init(&options, sizeof options);
+    options.n_ctx = CONTEXT;
+    options.n_threads = n_threads;
+    assert_ok(nib_session_new(model, &options, &session, &err), err);
+    return session;
+}
+
+static reference read_reference(const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "fixtures/hf/%s.ref", name);
+    return reference_read(path);
+}
+
+/* Logits after each of the reference's ids; from malloc. */
+static float *logits_of(nib_model *model, const reference *ref, uint32_t n_threads, uint32_t flags)
+{
+    nib_session *session = open_session(model, n_threads);
+    nib_error err = {0};
+    float *logits = malloc((size_t)ref->n_tokens * ref->n_vocab * sizeof *logits);
+    assert_int_equal(model->config.n_vocab, ref->n_vocab);
+    assert_ok(nib_session_eval_logits(session, (const int32_t *)ref->ids, ref->n_tokens, flags,
+                                      logits, &err),
+              err);
+    nib_session_free(session);
+    return logits;
+}
+
+/* Largest difference relative to the largest logit; every position is in the reference. */
+static double distance(const reference *ref, const float *logits)
+{
+    double worst = 0, magnitude = 0;
+    size_t n = (size_t)ref->n_tokens * ref->n_vocab;
+    assert_int_equal(ref->n_rows, ref->n_tokens);
+    for (size_t i = 0; i < n; i++) {
+        double d = fabs((double)logits[i] - (double)ref->logits[i]);
+        if (!(d <= worst)) worst = d; /* NaN counts as worst */
+        if (fabs((double)ref->logits[i]) > magnitude) magnitude = fabs((double)ref->logits[i]);
+    }
+    return worst / magnitude;
+}
+
+static double distance_with(const char *name, uint32_t precision, uint32_t load, const char *isa,
+                            uint32_t flags)
+{
+    reference ref = read_reference(name);
+    nib_model *model = open_checkpoint(name, precision, load, isa);
+    float *logits = logits_of(model, &ref, 1, flags);
+    double d = distance(&ref, logits);
+    free(logits);
+    nib_model_free(model);
+    reference_free(&ref);
+    return d;
+}
+
+static void test_logits_equal_transformers(void **state)
+{
+    (void)state;
+    static const uint32_t precisions[] = {NIB_PRECISION_F32, NIB_PRECISION_DEFAULT,
+                                          NIB_PRECISION_EXACT};
+    for (size_t i = 0; i < N_CHECKPOINTS; i++) {
+        const checkpoint *c = &checkpoints[i];
+        for (int p = 0; p < 3; p++) {
+            for (uint32_t flags = 0; flags <= NIB_EVAL_STEPWISE; flags++) {
+                double d = distance_with(c->name, precisions[p], 0, NULL, flags);
+                bool plain = !c->half || precisions[p] == NIB_PRECISION_F32;
+                print_message("%-13s precision %u %s: %.1e\n", c->name, precisions[p],
+                              flags ? "steps" : "whole", d);
+                /* others: f16 keys and values, in prefill bf16 weights and activations */
+                assert_true(d <= (plain ? 2e-4 : flags ? 4e-3 : 3e-2));
+            }
+        }
+    }
+}
+
+static void test_every_instruction_set(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < NIB__ISA_COUNT; isa++) {
+        if (!nib__isa_available((nib__isa)isa)) continue;
+        for (size_t i = 0; i < N_CHECKPOINTS; i++) {
+            if (checkpoints[i].half) continue;
+            const char *name = nib__isa_name((nib__isa)isa);
+            assert_true(distance_with(checkpoints[i].name, 0, 0, name, 0) <= 2e-4);
+        }
+    }
+}
+
+static uint32_t largest(const float *logits, uint32_t n)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < n; i++) {
+        if (logits[i] > logits[best]) best = i;
+    }
+    return best;
+}
+
+static void test_greedy_equals_transformers(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_CHECKPOINTS; i++) {
+        reference ref = read_reference(checkpoints[i].name);
+        uint32_t precision = checkpoints[i].half ? NIB_PRECISION_F32 : NIB_PRECISION_DEFAULT;
+        nib_model *model = open_checkpoint(checkpoints[i].name, precision, 0, NULL);
+        nib_session *session = open_session(model, 1);
+        float *logits = malloc((size_t)ref.n_tokens * ref.n_vocab * sizeof *logits);
+        const float *last = logits + (size_t)(ref.n_tokens - 1) * ref.n_vocab;
+        nib_error err = {0};
+        assert_ok(nib_session_eval_logits(session, (const int32_t *)ref.ids, ref.n_tokens, 0,
+                                          logits, &err),
+                  err);
+        assert_int_equal(ref.n_greedy, 64);
+        for (uint32_t n = 0; n < ref.n_greedy; n++) {
+            int32_t id = (int32_t)largest(last, ref.n_vocab);
+            if (id != (int32_t)ref.greedy[n])
+                fail_msg("%s: greedy token %u: expected %u, got %d", checkpoints[i].name, n,
+                         ref.greedy[n], id);
+            if (n + 1 == ref.n_greedy) break;
+            assert_ok(nib_session_eval_logits(session, &id, 1, 0, logits, &err), err);
+            last = logits;
+        }
+        free(logits);
+        nib_session_free(session);
+        nib_model_free(model);
+        reference_free(&ref);
+    }
+}
+
+/* The same bits for one and for three threads, and whole or in steps where that is promised. */
+static void test_threads_and_steps_do_not_matter(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < N_CHECKPOINTS; i++) {
+        reference ref = read_reference(checkpoints[i].name);
+        nib_model *model = open_checkpoint(checkpoints[i].name, NIB_PRECISION_EXACT, 0, NULL);
+        size_t size = (size_t)ref.n_tokens * ref.n_vocab * sizeof(float);
+        float *one = logits_of(model, &ref, 1, 0), *three = logits_of(model, &ref, 3, 0);
+        float *steps = logits_of(model, &ref, 1, NIB_EVAL_STEPWISE);
+        assert_memory_equal(one, three, size);
+        assert_memory_equal(one, steps, size);
+        free(one);
+        free(three);
+        free(steps);
+        nib_model_free(model);
+        reference_free(&ref);
+    }
+}
+
+/* Converted weights: the rounding of the format, on average and at worst, and no more. */
+static void test_load_formats(void **state)
+{
+    (void)state;
+    static const struct {
+        uint32_t load;
+        double bound;
+        double size; /* weights in memory relative to float32, at most; small norms stay f32 */
+    } loads[] = {
+        {NIB_LOAD_F32, 2e-4, 1.01},
+        {NIB_LOAD_F16, 1e-2, 0.7},
+        {NIB_LOAD_BF16, 6e-2, 0.7},
+        {NIB_LOAD_INT8, 1e-1, 1.7}, /* rows are padded to 64: these are short */
+    };
+    for (size_t i = 0; i < N_CHECKPOINTS; i++) {
+        uint64_t whole = 0;
+        for (size_t l = 0; l < sizeof loads / sizeof loads[0]; l++) {
+            reference ref = read_reference(checkpoints[i].name);
+            nib_model *model =
+                open_checkpoint(checkpoints[i].name, NIB_PRECISION_F32, loads[l].load, NULL);
+            float *logits = logits_of(model, &ref, 1, 0);
+            double d = distance(&ref, logits);
+            if (l == 0) whole = model->weight_bytes;
+            print_message("%-13s load %u: %.1e, %.2f of float32\n", checkpoints[i].name,
+                          loads[l].load, d, (double)model->weight_bytes / (double)whole);
+            assert_true(d <= loads[l].bound);
+            assert_true((double)model->weight_bytes <= loads[l].size * (double)whole);
+            assert_true(d > 0);
+            free(logits);
+            nib_model_free(model);
+            reference_free(&ref);
+        }
+    }
+    nib_model_options options;
+    nib_model *model = NULL;
+    nib_error err = {0};
+    nib_model_options_init(&options, sizeof options);
+    options.load = 5;
+    assert_fails(nib_model_open(fixture_path("fixtures/hf/gpt2"), &options, &model, &err),
+                 NIB_ERR_ARGUMENT, err, "option load");
+}
+
+static void test_learned_positions_end(void **state)
+{
+    (void)state;
+    nib_model *model = open_checkpoint("gpt2", 0, 0, NULL); /* 90 positions */
+    nib_session *session = NULL;
+    nib_error err = {0};
+    nib_session_options options;
+    nib_session_options_init(&options, sizeof options);
+    options.n_ctx = 91;
+    assert_fails(nib_session_new(model, &options, &session, &err), NIB_ERR_ARGUMENT, err, "90");
+    const int32_t ids[2] = {1, 2};
+    assert_ok(nib__model_check_ids(model, ids, 2, 88, &err), err);
+    assert_fails(nib__model_check_ids(model, ids, 2, 89, &err), NIB_ERR_LIMIT, err, "position 90");
+    nib_model_free(model);
+    model = open_checkpoint("opt", 0, 0, NULL); /* 92 rows, the first two unused */
+    assert_int_equal(nib__model_max_positions(model), 90);
+    nib_model_free(model);
+}
+
+static void test_without_tokenizer(void **state)
+{
+    (void)state;
+    nib_model *model = open_checkpoint("codegen", 0, 0, NULL);
+    nib_error err = {0};
+    size_t n = 0;
+    assert_int_equal(nib_tokenize(model, "x", 1, 0, NULL, 0, &n, &err), NIB_ERR_UNSUPPORTED);
+    assert_true(err.text[0] != '\0');
+    nib_model_info info = {.struct_size = sizeof info};
+    assert_int_equal(nib_model_get_info(model, &info), NIB_OK);
+    assert_string_equal(info.architecture, "codegen");
+    assert_int_equal(info.n_vocab, 53);
+    nib_model_free(model);
+}
+
+/* ---- damaged directories ---- */
+
+/* A copy of a checkpoint whose config.json has `from` replaced by `to`. */
+static void copy_with(temp_dir *dir, const char *name, const char *from, const char *to)
+{
+    char path[128], weights[64] = "model.safetensors";
+    size_t size;
+    if (strchr(name, '-') != NULL) strcpy(weights, "pytorch_model.bin");
+    snprintf(path, sizeof path, "fixtures/hf/%s/%s", name, weights);
+    uint8_t *bytes = fixture_read(path, &size);
+    temp_dir_write(dir, weights, bytes, size);
+    free(bytes);
+    snprintf(path, sizeof path, "fixtures/hf/%s/config.json", name);
+    bytes = fixture_read(path, &size);
+    char *text = calloc(size + 512, 1), *end = (char *)bytes + size;
+    char *at = NULL;
+    for (char *p = (char *)bytes; p + strlen(from) <= end && at == NULL; p++) {
+        if (memcmp(p, from, strlen(from)) == 0) at = p;
+    }
+    if (at == NULL) fail_msg("%s: config.json has no %s", name, from);
+    memcpy(text, bytes, (size_t)(at - (char *)bytes));
+    strcat(text, to);
+    strncat(text, at + strlen(from), (size_t)(end - at) - strlen(from));
+    temp_dir_text(dir, "config.json", text);
+    free(text);
+    free(bytes);
+}
+
+static const struct {
+    const char *name, *from, *to;
+    nib_status code;
+    const char *part, *also; /* of the message */
+} bad[] = {
+    {"codegen", "\"n_head\": 4", "\"n_head\": 5", NIB_ERR_FORMAT, "n_head", "multiple of 4"},
+    {"codegen", "\"n_head\": 4", "\"n_head\": 3", NIB_ERR_FORMAT, "n_head", "divisor"},
+    {"codegen", "\"n_head\": 4", "\"n_head\": \"4\"", NIB_ERR_FORMAT, "n_head", "integer"},
+    {"codegen", "\"n_layer\": 2", "\"n_layers\": 2", NIB_ERR_FORMAT, "n_layer", "no such key"},
+    {"codegen", "\"n_layer\": 2", "\"n_layer\": null", NIB_ERR_FORMAT, "n_layer", "no such key"},
+    {"codegen", "\"n_layer\": 2", "\"n_layer\": 3", NIB_ERR_FORMAT, "h.2.", "needs it"},
+    {"codegen", "\"n_layer\": 2", "\"n_layer\": 1", NIB_ERR_UNSUPPORTED, "h.1.", "not part"},
+    {"codegen", "\"rotary_dim\": 2", "\"rotary_dim\": 3", NIB_ERR_FORMAT, "rotary_dim", "even"},
+    {"codegen", "\"rotary_dim\": 2", "\"rotary_dim\": 6", NIB_ERR_FORMAT, "rotary_dim", "2..5"},
+    {"codegen", "\"vocab_size\": 53", "\"vocab_size\": 52", NIB_ERR_FORMAT, "wte.weight", "52"},
+    {"codegen", "\"gelu_new\"", "\"mish\"", NIB_ERR_UNSUPPORTED, "activation_function", "mish"},
+    {"codegen", "\"model_type\": \"codegen\"", "\"model_type\": \"codegen9\"", NIB_ERR_UNSUPPORTED,
+     "model_type", "codegen9"},
+    {"codegen", "\"model_type\": \"codegen\"", "\"model_kind\": \"codegen\"", NIB_ERR_FORMAT,
+     "model_type", "no such key"},
+    {"gpt2", "\"n_embd\": 15", "\"n_embd\": 18", NIB_ERR_FORMAT, "wte.weight", "18 x 37"},
+    {"gpt2", "\"n_positions\": 90", "\"n_positions\": 91", NIB_ERR_FORMAT, "wpe.weight", "91"},
+    {"gpt2", "\"n_inner\": null", "\"n_inner\": 61", NIB_ERR_FORMAT, "mlp.c_fc", "61"},
+    {"gpt2", "\"n_embd\"", "\"tie_word_embeddings\": false, \"n_embd\"", NIB_ERR_FORMAT,
+     "lm_head.weight", "needs it"},
+    {"gpt2", "\"n_embd\"", "\"add_cross_attention\": true, \"n_embd\"", NIB_ERR_UNSUPPORTED,
+     "add_cross_attention", "cannot be run"},
+    {"bigcode", "\"multi_query\": true", "\"multi_query\": false", NIB_ERR_FORMAT, "c_attn", "54"},
+    {"neox", "\"rotary_pct\": 0.25", "\"rotary_pct\": 0.01", NIB_ERR_FORMAT, "rotary_pct", "two"},
+    {"neox", "\"rotary_pct\": 0.25", "\"rotary_pct\": 0.4", NIB_ERR_FORMAT, "rotary_pct", "even"},
+    {"llama", "\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", NIB_ERR_FORMAT,
+     "num_key_value_heads", "divisor"},
+    {"llama", "\"rms_norm_eps\": 1e-06", "\"rms_norm_eps\": -1", NIB_ERR_FORMAT, "rms_norm_eps",
+     "-1.0"},
+    {"llama", "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}",
+     NIB_ERR_UNSUPPORTED, "rope_scaling.type", "dynamic"},
+    {"llama", "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"linear\"}", NIB_ERR_FORMAT,
+     "rope_scaling.factor", "no such key"},
+    {"llama", "\"vocab_size\": 51",
+     "\"vocab_size\": 51, \"quantization_config\": "
+     "{\"quant_method\": \"gptq\"}",
+     NIB_ERR_UNSUPPORTED, "quant_method", "GGUF"},
+    {"phi", "\"qk_layernorm\": false", "\"qk_layernorm\": true", NIB_ERR_UNSUPPORTED,
+     "qk_layernorm", "cannot be run"},
+    {"opt", "\"word_embed_proj_dim\": 20", "\"word_embed_proj_dim\": 10", NIB_ERR_UNSUPPORTED,
+     "word_embed_proj_dim", "got 10"},
+    {"gemma3", "\"head_dim\": 10", "\"head_dim\": 9", NIB_ERR_FORMAT, "head_dim", "even"},
+};
+
+static void test_bad_configurations(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        temp_dir dir;
+        nib_model *model = NULL;
+        nib_error err = {0};
+        temp_dir_make(&dir);
+        copy_with(&dir, bad[i].name, bad[i].from, bad[i].to);
+        nib_status status = nib_model_open(dir.path, NULL, &model, &err);
+        if (status != bad[i].code || strstr(err.text, bad[i].part) == NULL ||
+            strstr(err.text, bad[i].also) == NULL)
+            fail_msg("%s with %s: status %d, \"%s\"", bad[i].name, bad[i].to, status, err.text);
+        temp_dir_remove(&dir);
+    }
+}
+
+static void test_every_allocation_can_fail(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"codegen", "gpt2-old", "gemma3", "llama-3"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "fixtures/hf/%s", names[i]);
+        for (size_t n = 1;; n++) {
+            fault_alloc fa;
+            nib_model *model = NULL;
+            nib_error err = {0};
+            nib_model_options options;
+            nib_model_options_init(&options, sizeof options);
+            fault_alloc_init(&fa);
+            fa.fail_at = n;
+            options.allocator = &fa.mem;
+            options.load = i % 2 == 0 ? NIB_LOAD_BF16 : NIB_LOAD_AS_STORED;
+            nib_status status = nib_model_open(fixture_path(path), &options, &model, &err);
+            if (status == NIB_OK) nib_model_free(model);
+            assert_int_equal(fa.live_blocks, 0);
+            bool done = fa.count < n;
+            fault_alloc_done(&fa);
+            if (done) {
+                assert_ok(status, err);
+                assert_true(n > 10);
+                break;
+            }
+            assert_int_equal(status, NIB_ERR_MEMORY);
+            assert_true(err.text[0] != '\0');
+        }
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_logits_equal_transformers),
+        cmocka_unit_test(test_every_instruction_set),
+        cmocka_unit_test(test_greedy_equals_transformers),
+        cmocka_unit_test(test_threads_and_steps_do_not_matter),
+        cmocka_unit_test(test_load_formats),
+        cmocka_unit_test(test_learned_positions_end),
+        cmocka_unit_test(test_without_tokenizer),
+        cmocka_unit_test(test_bad_configurations),
+        cmocka_unit_test(test_every_allocation_can_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
