@@ -52,7 +52,11 @@ static nib_status allocate(nib__completion *c, const nib_model *model,
     if (nib__sampler_needs_memory(o) || healed.len != 0) {
         c->sampler.candidates = nib__alloc_raw(&c->mem, n_vocab, sizeof *c->sampler.candidates);
         c->sampler.scores = nib__alloc_raw(&c->mem, n_vocab, sizeof *c->sampler.scores);
-        enough = enough && c->sampler.candidates != NULL && c->sampler.scores != NULL;
+        c->sampler.ids = nib__alloc_raw(&c->mem, n_vocab, sizeof *c->sampler.ids);
+        c->sampler.maxima = nib__alloc_raw(&c->mem, n_vocab / NIB__MAXIMA_RUN + (size_t)1,
+                                           sizeof *c->sampler.maxima);
+        enough = enough && c->sampler.candidates != NULL && c->sampler.scores != NULL &&
+                 c->sampler.ids != NULL && c->sampler.maxima != NULL;
     }
     if (!enough) return nib__fail(err, NIB_ERR_MEMORY, "out of memory for a completion");
     if (o->n_bias != 0) memcpy(c->bias, o->bias, o->n_bias * sizeof *c->bias);
@@ -101,6 +105,8 @@ void nib__completion_free(nib__completion *c)
     nib__free(&mem, c->piece);
     nib__free(&mem, c->sampler.candidates);
     nib__free(&mem, c->sampler.scores);
+    nib__free(&mem, c->sampler.ids);
+    nib__free(&mem, c->sampler.maxima);
     nib__free(&mem, c->text);
     nib__free(&mem, c->tokens);
     nib__free(&mem, c->top);

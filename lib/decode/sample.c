@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Logits -> one token: bias, penalties, temperature, top-k, typical, top-p, min-p, draw.
  *
- * Survivors are kept as a binary heap ordered by (logit descending, id ascending). Every filter
- * takes from it, best first, only as many as it needs, so that a vocabulary of 152,000 is never
- * sorted as a whole. A sorted array is a heap too, which is what a filter leaves behind.
+ * All filters but the typical one keep the best tokens of those before, so only tokens near the
+ * maximum are looked at: vector kernels find those above a limit, which is lowered until enough of
+ * the law is there. Survivors are a binary heap ordered by (logit descending, id ascending). Every
+ * filter takes from it, best first, only as many as it needs, so that a vocabulary of 152,000 is
+ * never sorted as a whole. A sorted array is a heap too, which is what a filter leaves behind.
  *
  * exp and log are ours: those of C libraries differ in the last bit between versions and CPUs, and
  * a seed must give the same text everywhere. */
@@ -69,20 +71,13 @@ static inline double below(float value, float max)
     return value == max ? 0.0 : (double)value - (double)max;
 }
 
-/* ln of the sum of e^(x - max): eight sums side by side, added in a fixed order. */
-static double log_sum_exp(const float *x, uint32_t n, float max)
+/* ln of the sum of e^(x - max) over the vocabulary. */
+static double log_sum_exp(const nib__kernels *kernels, const float *x, uint32_t n, float max)
 {
-    enum { LANES = 8 };
-    double sum[LANES] = {0};
-    uint32_t i = 0;
-    for (; n - i >= LANES; i += LANES) {
-        for (int j = 0; j < LANES; j++) sum[j] += exp_of(below(x[i + j], max));
-    }
-    for (; i < n; i++) sum[i % LANES] += exp_of(below(x[i], max));
-    for (int step = LANES / 2; step > 0; step /= 2) {
-        for (int j = 0; j < step; j++) sum[j] += sum[j + step];
-    }
-    return log_of(sum[0]);
+    if (max < INFINITY) return log_of(kernels->sum_exp(x, n, max, 1.0f));
+    double infinite = 0; /* all the mass there is, shared by them */
+    for (uint32_t i = 0; i < n; i++) infinite += x[i] == max;
+    return log_of(infinite);
 }
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -211,9 +206,10 @@ static uint32_t keep_top_k(nib__candidate *heap, uint32_t n, uint32_t k)
 
 /* Locally typical sampling (Meister et al. 2022): nearest to the entropy first, until their mass
  * exceeds p. Equal distances (as float32) go by id. */
-static uint32_t keep_typical(nib__candidate *heap, uint32_t n, float p, const float *scores)
+static uint32_t keep_typical(nib__candidate *heap, uint32_t n, float p, float *scores)
 {
     if (p >= 1.0f) return n;
+    for (uint32_t i = 0; i < n; i++) scores[heap[i].id] = heap[i].logit;
     float top = heap[0].logit;
     double sum = mass(heap, n, top), log_sum = log_of(sum), entropy = 0;
     for (uint32_t i = 0; i < n; i++) {
@@ -236,11 +232,12 @@ static uint32_t keep_typical(nib__candidate *heap, uint32_t n, float p, const fl
     return n;
 }
 
-static uint32_t keep_top_p(nib__candidate *heap, uint32_t n, float p)
+/* `total` is the mass of everything that came through the filters before, relative to heap[0]. */
+static uint32_t keep_top_p(nib__candidate *heap, uint32_t n, float p, double total)
 {
     if (p >= 1.0f) return n;
     float top = heap[0].logit;
-    double wanted = (double)p * mass(heap, n, top), reached = 0;
+    double wanted = (double)p * total, reached = 0;
     uint32_t taken = 0;
     do {
         nib__candidate next = take_best(heap, n - taken++);
@@ -261,11 +258,11 @@ static uint32_t keep_min_p(nib__candidate *heap, uint32_t n, float p)
     return kept;
 }
 
-/* Inverse of the cumulative law, tokens in the order of the heap. */
-static int32_t draw(nib__candidate *heap, uint32_t n, double u)
+/* Inverse of the cumulative law, tokens in the order of the heap; `total` as above. */
+static int32_t draw(nib__candidate *heap, uint32_t n, double u, double total)
 {
     float top = heap[0].logit;
-    double wanted = u * mass(heap, n, top), reached = 0;
+    double wanted = u * total, reached = 0;
     nib__candidate next = heap[0];
     for (uint32_t taken = 0; taken < n; taken++) {
         next = take_best(heap, n - taken);
@@ -303,54 +300,156 @@ static void adjust(nib__sampler *s, const float *logits, const int32_t *history,
     if (has_penalties(o)) apply_penalties(s, history, n_history);
 }
 
-/* Divides by the temperature, the maximum moved to 0 first so that nothing overflows, and collects
- * every token with a chance. With a small top_k only those that can be among the k best: whenever
- * the room is full, the best k stay, and the worst of them is what a further token has to beat. */
-static uint32_t collect(nib__sampler *s, float max)
+/* What one draw works on. `logits` are those after bias and penalties. */
+typedef struct law {
+    nib__sampler *s;
+    const float *logits;
+    float max;
+    double scale; /* 1 / temperature */
+} law;
+
+/* The maximum is moved to 0 before the division, so that nothing overflows. */
+static float scaled(const law *l, float logit)
 {
-    double scale = 1.0 / (double)s->options->temperature;
-    uint32_t k = s->options->top_k, n = 0, room = s->n_vocab;
-    if (k != 0 && k < room / 4 && room > 256) room = 2 * k + 64;
-    float worst = -700.0f;
-    for (uint32_t i = 0; i < s->n_vocab; i++) {
-        float value = (float)(below(s->scores[i], max) * scale);
-        s->scores[i] = value;
-        if (!(value > worst)) continue; /* an equal one has a larger id: worse */
-        s->candidates[n++] = (nib__candidate){value, (int32_t)i};
-        if (n < room || room == s->n_vocab) continue;
-        build_heap(s->candidates, n);
-        n = keep_top_k(s->candidates, n, k);
-        worst = s->candidates[n - 1].logit;
+    return (float)(below(logit, l->max) * l->scale);
+}
+
+/* Makes a heap of all tokens whose scaled logit is above `limit` (at most 0) among those whose
+ * logit is at least `least`. */
+static uint32_t collect(const law *l, double limit, float least)
+{
+    nib__sampler *s = l->s;
+    /* A little lower, because the limit and scaled() are rounded; the exact test follows. */
+    double from = (double)l->max + limit / l->scale * (1 + 1e-6), lowest = (double)least;
+    lowest -= ((double)l->max - lowest) * 1e-6;
+    float above = nextafterf((float)(from > lowest ? from : lowest), -INFINITY);
+    uint32_t found = s->kernels->filter_above(l->logits, s->n_vocab, above, s->ids), n = 0;
+    for (uint32_t i = 0; i < found; i++) {
+        int32_t id = s->ids[i];
+        float value = scaled(l, l->logits[id]);
+        if ((double)value > limit) s->candidates[n++] = (nib__candidate){value, id};
     }
     build_heap(s->candidates, n);
     return n;
 }
 
-static int32_t choose(nib__sampler *s, float max, uint32_t position)
+/* The k-th largest of x[n], 1 <= k <= n, none of them NaN; reorders x (Hoare's selection). */
+static float kth_largest(float *x, uint32_t n, uint32_t k)
+{
+    uint32_t low = 0, high = n - 1, at = k - 1;
+    while (low < high) {
+        float pivot = x[low + (high - low) / 2];
+        int64_t i = low, j = high;
+        while (i <= j) {
+            while (x[i] > pivot) i++;
+            while (x[j] < pivot) j--;
+            if (i > j) break;
+            float swap = x[i];
+            x[i++] = x[j];
+            x[j--] = swap;
+        }
+        if ((int64_t)at <= j)
+            high = (uint32_t)j;
+        else if ((int64_t)at >= i)
+            low = (uint32_t)i;
+        else
+            break;
+    }
+    return x[at];
+}
+
+enum { FLOOR = -700 }; /* below this a token has no chance: e^-700 */
+
+/* The k best: at least k tokens are not below the k-th largest of the maxima of runs. */
+static uint32_t collect_top_k(const law *l, uint32_t k)
+{
+    nib__sampler *s = l->s;
+    uint32_t runs = (s->n_vocab + NIB__MAXIMA_RUN - 1) / NIB__MAXIMA_RUN;
+    float least = -INFINITY;
+    if (k <= runs) {
+        s->kernels->run_maxima(l->logits, s->n_vocab, s->maxima);
+        least = kth_largest(s->maxima, runs, k);
+    }
+    return keep_top_k(s->candidates, collect(l, FLOOR, least), k);
+}
+
+/* The best tokens that together have the share `p` of the whole law, and usually some more; but
+ * none with a scaled logit of `floor` or less. *total is the mass of the law. */
+static uint32_t collect_share(const law *l, double p, double floor, double *total)
+{
+    nib__sampler *s = l->s;
+    bool finite = l->max < INFINITY;
+    float scale = l->scale < 3e38 ? (float)l->scale : 3e38f;
+    double all = finite ? s->kernels->sum_exp(l->logits, s->n_vocab, l->max, scale) : 0;
+    for (double limit = -6;; limit *= 2) {
+        bool last = !(limit > floor) || !finite;
+        uint32_t n = collect(l, last ? floor : limit, -INFINITY);
+        double have = mass(s->candidates, n, 0.0f);
+        *total = last && (floor == FLOOR || !finite) ? have : all;
+        if (last || have > p * all * (1 + 1e-5)) return n;
+    }
+}
+
+static int32_t choose(nib__sampler *s, const float *logits, float max, uint32_t position)
 {
     const nib_complete_options *o = s->options;
     nib__candidate *heap = s->candidates;
-    uint32_t n = collect(s, max);
-    n = keep_top_k(heap, n, o->top_k);
+    const law l = {s, logits, max, 1.0 / (double)o->temperature};
+    double u = nib__uniform(o->seed, position), total = 0;
+    uint32_t n;
+    if (o->top_k != 0 && o->top_k < s->n_vocab) {
+        n = collect_top_k(&l, o->top_k);
+    } else if (o->typical_p < 1.0f) {
+        n = collect(&l, FLOOR, -INFINITY);
+    } else {
+        /* Everything that can survive is above floor, or within the best p of the law. */
+        double floor = o->min_p > 0 ? log_of((double)o->min_p) - 1e-5 : FLOOR;
+        if (floor < FLOOR) floor = FLOOR;
+        if (o->top_p >= 1.0f && o->min_p > 0)
+            n = collect(&l, floor, -INFINITY);
+        else
+            n = collect_share(&l, o->top_p < 1.0f ? (double)o->top_p : u, floor, &total);
+        n = keep_top_p(heap, n, o->top_p, total);
+        n = keep_min_p(heap, n, o->min_p);
+        if (o->top_p < 1.0f || o->min_p > 0) total = mass(heap, n, heap[0].logit);
+        return draw(heap, n, u, total);
+    }
     n = keep_typical(heap, n, o->typical_p, s->scores);
-    n = keep_top_p(heap, n, o->top_p);
+    n = keep_top_p(heap, n, o->top_p, mass(heap, n, heap[0].logit));
     n = keep_min_p(heap, n, o->min_p);
-    return draw(heap, n, nib__uniform(o->seed, position));
+    return draw(heap, n, u, mass(heap, n, heap[0].logit));
 }
 
-/* The n_top most likely, best first: insertion into a short sorted list. */
-static void most_likely(const float *logits, uint32_t n_vocab, float max, double log_sum,
-                        uint32_t n_top, nib_logprob *top)
+/* A short list, best first, with room for `cap`. */
+static uint32_t insert(nib__candidate *list, uint32_t n, uint32_t cap, nib__candidate next)
 {
+    if (n == cap && !better(next, list[n - 1])) return n;
+    uint32_t at = n < cap ? n++ : n - 1;
+    for (; at > 0 && better(next, list[at - 1]); at--) list[at] = list[at - 1];
+    list[at] = next;
+    return n;
+}
+
+/* The n_top most likely, best first. Equal logits go by id, so what comes later must be above the
+ * worst of the list. Tokens without a chance (NaN, -infinity) fill the list up if others do not. */
+static void most_likely(const nib__kernels *kernels, const float *logits, uint32_t n_vocab,
+                        float max, double log_sum, uint32_t n_top, nib_logprob *top)
+{
+    enum { CHUNK = 512 };
     nib__candidate list[NIB__MAX_LOGPROBS];
+    int32_t ids[CHUNK];
     uint32_t n = 0;
-    for (uint32_t i = 0; i < n_vocab; i++) {
-        nib__candidate next = {logits[i], (int32_t)i};
-        if (isnan(next.logit)) next.logit = -INFINITY;
-        if (n == n_top && !better(next, list[n - 1])) continue;
-        uint32_t at = n < n_top ? n++ : n - 1;
-        for (; at > 0 && better(next, list[at - 1]); at--) list[at] = list[at - 1];
-        list[at] = next;
+    for (uint32_t from = 0; from < n_vocab; from += CHUNK) {
+        uint32_t count = n_vocab - from < CHUNK ? n_vocab - from : CHUNK;
+        float above = n == n_top ? list[n - 1].logit : -INFINITY;
+        uint32_t found = kernels->filter_above(logits + from, count, above, ids);
+        for (uint32_t i = 0; i < found; i++) {
+            int32_t id = ids[i] + (int32_t)from;
+            n = insert(list, n, n_top, (nib__candidate){logits[id], id});
+        }
+    }
+    for (uint32_t i = 0; i < n_vocab && n < n_top; i++) {
+        if (!(logits[i] > -INFINITY)) list[n++] = (nib__candidate){-INFINITY, (int32_t)i};
     }
     for (uint32_t i = 0; i < n_top; i++) {
         top[i] = i < n ? (nib_logprob){list[i].id, (float)(below(list[i].logit, max) - log_sum)}
@@ -369,7 +468,7 @@ nib_status nib__sample(nib__sampler *s, const float *logits, const int32_t *hist
         return nib__fail(err, NIB_ERR_STATE, "no token to choose: all logits are NaN or -infinity");
 
     int32_t id = (int32_t)best;
-    if (nib__sampler_needs_memory(o)) {
+    if (o->n_bias != 0 || has_penalties(o)) {
         adjust(s, logits, history, n_history);
         uint32_t adjusted = s->kernels->argmax(s->scores, s->n_vocab);
         float adjusted_max = s->scores[adjusted];
@@ -377,11 +476,15 @@ nib_status nib__sample(nib__sampler *s, const float *logits, const int32_t *hist
             return nib__fail(err, NIB_ERR_STATE,
                              "no token to choose: bias and penalties leave none");
         }
-        id = o->temperature == 0.0f ? (int32_t)adjusted : choose(s, adjusted_max, position);
+        id = (int32_t)adjusted;
+        if (o->temperature != 0.0f) id = choose(s, s->scores, adjusted_max, position);
+    } else if (o->temperature != 0.0f) {
+        id = choose(s, logits, max, position);
     }
 
-    double log_sum = log_sum_exp(logits, s->n_vocab, max); /* of the raw law */
+    double log_sum = log_sum_exp(s->kernels, logits, s->n_vocab, max); /* of the raw law */
     *token = (nib_logprob){id, (float)(below(logits[id], max) - log_sum)};
-    if (o->n_logprobs != 0) most_likely(logits, s->n_vocab, max, log_sum, o->n_logprobs, top);
+    if (o->n_logprobs != 0)
+        most_likely(s->kernels, logits, s->n_vocab, max, log_sum, o->n_logprobs, top);
     return NIB_OK;
 }

@@ -17,14 +17,16 @@ typedef struct nib__sampler {
     const nib_complete_options *options; /* checked by nib__sampler_check */
     const nib__kernels *kernels;
     nib__candidate *candidates;          /* [n_vocab] */
-    float *scores;                       /* [n_vocab] logits after bias, penalties, temperature */
+    float *scores;                       /* [n_vocab] logits after bias and penalties */
+    int32_t *ids;                        /* [n_vocab] */
+    float *maxima;                       /* [n_vocab / NIB__MAXIMA_RUN + 1] */
     uint32_t n_vocab;
 } nib__sampler;
 
 /* ARGUMENT if an option is out of range (negative temperature, NaN, bias for an unknown id ...). */
 nib_status nib__sampler_check(const nib_complete_options *options, uint32_t n_vocab, nib_error *err);
 
-/* 1 if the options need `candidates` and `scores`. */
+/* 1 if the options need the working memory. */
 int32_t nib__sampler_needs_memory(const nib_complete_options *options);
 
 /* Draws the token for position `position` after history[n_history]. Writes the token with its log

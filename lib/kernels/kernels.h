@@ -57,6 +57,7 @@
 enum {
     NIB__PANEL = 16,      /* output rows per panel */
     NIB__GROUP = 32,      /* k per group of codes */
+    NIB__MAXIMA_RUN = 64, /* numbers per maximum of run_maxima */
     NIB__DECODE_ROWS = 16,/* most rows of the decode strategy in one call */
     /* Files made by nib_quantize hold panels. Whoever changes the bytes of one counts this up, and
      * the checksums in test/model/test_repack.c with it: older files are then refused. */
@@ -226,6 +227,14 @@ typedef struct nib__kernels {
     size_t (*attention_prefill_scratch)(uint32_t dim);
     /* Index of the largest value, the smallest index on ties; NaN is never chosen over a number. */
     uint32_t (*argmax)(const float *x, uint32_t n);
+    /* Passes over a vocabulary's logits, the same bits on every level. */
+    /* Sum of e^((x - max) * scale), max finite and not below any x, scale > 0. NaN and what is more
+     * than 87 below the maximum count as next to nothing (1e-38). Relative error below 1e-5. */
+    double (*sum_exp)(const float *x, uint32_t n, float max, float scale);
+    /* ids[] = all i with x[i] > above, ascending; returns their number. NaN is above nothing. */
+    uint32_t (*filter_above)(const float *x, uint32_t n, float above, int32_t *ids);
+    /* out[i] = largest of x[64 i .. 64 i + 63], NaN skipped; -infinity where there is none. */
+    void (*run_maxima)(const float *x, uint32_t n, float *out);
 } nib__kernels;
 
 /* The two strategies for one kind of weights. */

@@ -5,12 +5,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
 #include "../support/rng.h"
+#include "base/clock.h"
 #include "decode/sample.h"
 #include "sample_golden.h"
 
@@ -27,7 +29,9 @@ static uint32_t plain_argmax(const float *x, uint32_t n)
 
 static nib__candidate candidates[MAX_VOCAB];
 static float scores[MAX_VOCAB];
-static const nib__kernels kernels = {.argmax = plain_argmax};
+static int32_t ids[MAX_VOCAB];
+static float maxima[MAX_VOCAB];
+static nib__kernels kernels; /* of the level under test */
 static const nib_complete_options neutral = {
     .top_p = 1, .typical_p = 1, .repeat_penalty = 1, .penalty_window = 64};
 
@@ -35,10 +39,12 @@ static nib_status sample(const nib_complete_options *o, const float *logits, uin
                          const int32_t *history, uint32_t n_history, uint32_t position,
                          nib_logprob *token, nib_logprob *top)
 {
-    nib__sampler sampler = {o, &kernels, NULL, NULL, n};
+    nib__sampler sampler = {.options = o, .kernels = &kernels, .n_vocab = n};
     if (nib__sampler_needs_memory(o)) {
         sampler.candidates = candidates;
         sampler.scores = scores;
+        sampler.ids = ids;
+        sampler.maxima = maxima;
     }
     assert_int_equal(nib__sampler_check(o, n, NULL), NIB_OK);
     return nib__sample(&sampler, logits, history, n_history, position, token, top, NULL);
@@ -401,8 +407,136 @@ static void test_bad_options(void **state)
     }
 }
 
-int main(void)
+/* Logits as a model gives them: a few tokens stand out of a wide bell. */
+static void model_logits(rng *r, float *logits, uint32_t n)
 {
+    for (uint32_t i = 0; i < n; i++) {
+        logits[i] = 2 * (rng_float(r) + rng_float(r) + rng_float(r) + rng_float(r));
+    }
+    for (int i = 0; i < 30; i++) logits[rng_below(r, n)] = 8 + 6 * rng_float(r);
+}
+
+enum { LARGE = 151936 };
+
+typedef struct large {
+    float *logits;
+    nib__sampler sampler;
+    nib_complete_options o;
+} large;
+
+static void large_make(large *l)
+{
+    *l = (large){.logits = malloc(LARGE * sizeof(float)), .o = neutral};
+    l->sampler = (nib__sampler){.options = &l->o,
+                                .kernels = &kernels,
+                                .candidates = malloc(LARGE * sizeof(nib__candidate)),
+                                .scores = malloc(LARGE * sizeof(float)),
+                                .ids = malloc(LARGE * sizeof(int32_t)),
+                                .maxima = malloc((LARGE / NIB__MAXIMA_RUN + 1) * sizeof(float)),
+                                .n_vocab = LARGE};
+}
+
+static void large_free(large *l)
+{
+    free(l->logits);
+    free(l->sampler.candidates);
+    free(l->sampler.scores);
+    free(l->sampler.ids);
+    free(l->sampler.maxima);
+}
+
+static const struct {
+    const char *name;
+    float temperature, top_p, min_p;
+    uint32_t top_k;
+} settings[] = {
+    {"greedy", 0, 1, 0, 0},
+    {"temperature 0.8, top-k 40, top-p 0.95", 0.8f, 0.95f, 0, 40},
+    {"temperature 0.8, top-p 0.95", 0.8f, 0.95f, 0, 0},
+    {"temperature 0.8, min-p 0.05", 0.8f, 1, 0.05f, 0},
+    {"temperature 0.8, top-k 40, min-p 0.05", 0.8f, 1, 0.05f, 40},
+    {"temperature 0.8", 0.8f, 1, 0, 0},
+    {"temperature 1.5, top-k 1000", 1.5f, 1, 0, 1000},
+};
+
+static void use_setting(large *l, size_t i)
+{
+    l->o.temperature = settings[i].temperature;
+    l->o.top_k = settings[i].top_k;
+    l->o.top_p = settings[i].top_p;
+    l->o.min_p = settings[i].min_p;
+}
+
+/* A whole vocabulary: the token that sorting all of it gives. */
+static void test_large_vocabulary(void **state)
+{
+    (void)state;
+    large l;
+    large_make(&l);
+    ref_token *t = malloc(LARGE * sizeof *t);
+    rng r = {77};
+    for (uint32_t trial = 0; trial < 14; trial++) {
+        size_t i = trial % 7;
+        model_logits(&r, l.logits, LARGE);
+        if (trial == 9) memset(l.logits, 0, LARGE * sizeof(float)); /* all tie */
+        use_setting(&l, i);
+        l.o.seed = trial;
+        float temperature = l.o.temperature == 0 ? 1.0f : l.o.temperature;
+        uint32_t n = ref_start(t, l.logits, LARGE, temperature);
+        n = ref_top_k(t, n, l.o.temperature == 0 ? 1 : l.o.top_k);
+        n = ref_top_p(t, n, (double)l.o.top_p);
+        n = ref_min_p(t, n, (double)l.o.min_p);
+        double u = nib__uniform(l.o.seed, 5), before = 0;
+        ref_law(t, n);
+        nib_logprob token;
+        assert_int_equal(nib__sample(&l.sampler, l.logits, NULL, 0, 5, &token, NULL, NULL), NIB_OK);
+        /* The whole law's mass is a sum of float32 numbers: the token of u is right within 1e-5. */
+        uint32_t at = 0;
+        while (at < n && t[at].id != token.id) before += t[at++].p;
+        if (at == n || u < before - 1e-5 || u > before + t[at].p + 1e-5)
+            fail_msg("%s: %d is not the token of %g", settings[i].name, token.id, u);
+        double sum = 0;
+        float max = l.logits[plain_argmax(l.logits, LARGE)];
+        for (uint32_t k = 0; k < LARGE; k++) sum += exp((double)l.logits[k] - (double)max);
+        double exact = (double)l.logits[token.id] - (double)max - log(sum);
+        assert_true(fabs((double)token.logprob - exact) < 4e-6);
+    }
+    free(t);
+    large_free(&l);
+}
+
+/* One token of 151,936, its log probability included. */
+static int bench(void)
+{
+    for (int isa = 0; isa < NIB__ISA_COUNT; isa++) {
+        if (!nib__isa_available((nib__isa)isa)) continue;
+        nib__kernels_init(&kernels, (nib__isa)isa, NIB_PRECISION_DEFAULT);
+        large l;
+        large_make(&l);
+        rng r = {5};
+        model_logits(&r, l.logits, LARGE);
+        for (size_t i = 0; i < sizeof settings / sizeof settings[0]; i++) {
+            use_setting(&l, i);
+            double best = 1e30;
+            for (uint32_t turn = 0; turn < 50; turn++) {
+                nib_logprob token;
+                uint64_t start = nib__now_ns();
+                if (nib__sample(&l.sampler, l.logits, NULL, 0, turn, &token, NULL, NULL) != NIB_OK)
+                    return 1;
+                double ms = (double)(nib__now_ns() - start) * 1e-6;
+                if (ms < best) best = ms;
+            }
+            printf("%-10s sample from 151936, %s: %.3f ms\n", nib__isa_name((nib__isa)isa),
+                   settings[i].name, best);
+        }
+        large_free(&l);
+    }
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "--bench") == 0) return bench();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_filters_match_references),
         cmocka_unit_test(test_ties),
@@ -410,8 +544,17 @@ int main(void)
         cmocka_unit_test(test_law),
         cmocka_unit_test(test_golden),
         cmocka_unit_test(test_logprobs),
+        cmocka_unit_test(test_large_vocabulary),
         cmocka_unit_test(test_extremes),
         cmocka_unit_test(test_bad_options),
     };
-    return cmocka_run_group_tests_name("sample", tests, NULL, NULL);
+    int failed = 0;
+    for (int isa = 0; isa < NIB__ISA_COUNT; isa++) {
+        if (!nib__isa_available((nib__isa)isa)) continue;
+        char name[64];
+        snprintf(name, sizeof name, "sample %s", nib__isa_name((nib__isa)isa));
+        nib__kernels_init(&kernels, (nib__isa)isa, NIB_PRECISION_DEFAULT);
+        failed += cmocka_run_group_tests_name(name, tests, NULL, NULL);
+    }
+    return failed != 0;
 }

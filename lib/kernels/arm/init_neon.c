@@ -14,5 +14,6 @@ void nib__kernels_init_neon(nib__kernels *table)
     table->attention = nib__attention_neon;
     table->attention_scratch = nib__attention_scratch_neon;
     nib__elementwise_init_neon(table);
+    nib__vocab_init_neon(table);
     nib__activate_init_neon(table);
 }

@@ -158,6 +158,7 @@ extern const nib__matmul nib__matmul_float_neon;
 extern const nib__matmul nib__int8_neon, nib__int8_dotprod, nib__int8_i8mm;
 
 void nib__elementwise_init_neon(nib__kernels *table);
+void nib__vocab_init_neon(nib__kernels *table);
 void nib__activate_init_neon(nib__kernels *table);
 void nib__attention_neon(const nib__attention *a);
 size_t nib__attention_scratch_neon(uint32_t dim);

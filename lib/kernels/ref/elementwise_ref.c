@@ -100,5 +100,4 @@ void nib__elementwise_init_ref(nib__kernels *table)
     table->add = add;
     table->rope = rope;
     table->kv_store = nib__kv_store_ref;
-    table->argmax = nib__argmax_ref;
 }

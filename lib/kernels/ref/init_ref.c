@@ -8,4 +8,5 @@ void nib__kernels_init_ref(nib__kernels *table)
     nib__elementwise_init_ref(table);
     nib__activate_init_ref(table);
     nib__attention_init_ref(table);
+    nib__vocab_init_ref(table);
 }

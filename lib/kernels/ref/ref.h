@@ -30,9 +30,14 @@ extern const nib__matmul nib__matmul_int8_ref;
 void nib__kv_store_ref(const nib__kv_head *kv, uint32_t pos, const float *k, const float *v);
 uint32_t nib__argmax_ref(const float *x, uint32_t n);
 
+/* Adds 16 partial sums in a fixed order; overwrites them. */
+double nib__reduce_lanes(double sum[16]);
+uint32_t nib__filter_above_ref(const float *x, uint32_t n, float above, int32_t *ids);
+
 void nib__matmul_init_ref(nib__kernels *table);
 void nib__elementwise_init_ref(nib__kernels *table);
 void nib__activate_init_ref(nib__kernels *table);
 void nib__attention_init_ref(nib__kernels *table);
+void nib__vocab_init_ref(nib__kernels *table);
 
 #endif

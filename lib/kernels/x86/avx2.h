@@ -120,6 +120,9 @@ void nib__add_avx2(const float *x, uint32_t n, float *y);
 void nib__rope_avx2(float *head, const float *cos_sin, uint32_t n_rot, int32_t interleaved);
 void nib__kv_store_avx2(const nib__kv_head *kv, uint32_t pos, const float *k, const float *v);
 uint32_t nib__argmax_avx2(const float *x, uint32_t n);
+double nib__sum_exp_avx2(const float *x, uint32_t n, float max, float scale);
+uint32_t nib__filter_above_avx2(const float *x, uint32_t n, float above, int32_t *ids);
+void nib__run_maxima_avx2(const float *x, uint32_t n, float *out);
 void nib__attention_avx2(const nib__attention *a);
 size_t nib__attention_scratch_avx2(uint32_t dim);
 

@@ -26,6 +26,10 @@ extern const nib__matmul nib__prefill_coded_avx512vnni;
 extern const nib__matmul nib__prefill_coded_amx;
 extern const nib__matmul nib__prefill_float_amx;
 
+double nib__sum_exp_avx512(const float *x, uint32_t n, float max, float scale);
+uint32_t nib__filter_above_avx512(const float *x, uint32_t n, float above, int32_t *ids);
+void nib__run_maxima_avx512(const float *x, uint32_t n, float *out);
+
 void nib__attention_avx512(const nib__attention *a);
 size_t nib__attention_scratch_avx512(uint32_t dim);
 void nib__attention_prefill_amx(const nib__attention *a);

@@ -18,6 +18,9 @@ void nib__kernels_init_avx2(nib__kernels *table)
     table->rope = nib__rope_avx2;
     table->kv_store = nib__kv_store_avx2;
     table->argmax = nib__argmax_avx2;
+    table->sum_exp = nib__sum_exp_avx2;
+    table->filter_above = nib__filter_above_avx2;
+    table->run_maxima = nib__run_maxima_avx2;
     table->attention = nib__attention_avx2;
     table->attention_scratch = nib__attention_scratch_avx2;
 }
