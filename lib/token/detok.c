@@ -29,7 +29,8 @@ static nib_status check_id(const nib__tokenizer *t, int32_t id, nib_error *err)
 static nib__str text_bytes(const nib__tokenizer *t, int32_t id, uint32_t flags, bool first)
 {
     nib__str bytes = nib__token_bytes(t, id, flags);
-    if (first && t->pipe != NULL && t->pipe->first.at != NULL && bytes.len != 0) {
+    bool hidden = !(flags & NIB_TOKENIZE_SPECIAL) && nib__tokenizer_is_control(t, id);
+    if (first && !hidden && t->pipe != NULL && t->pipe->first.at != NULL) {
         const nib__texts *texts = &t->pipe->first;
         bytes = (nib__str){texts->data + texts->at[id], texts->at[id + 1] - texts->at[id]};
     }
@@ -39,6 +40,12 @@ static nib__str text_bytes(const nib__tokenizer *t, int32_t id, uint32_t flags, 
         bytes.len--;
     }
     return bytes;
+}
+
+/* SentencePiece models that remove extra spaces drop one of every token in front of the text. */
+static bool stays_first(const nib__tokenizer *t, nib__str bytes)
+{
+    return t->pipe != NULL && t->pipe->extra_spaces && bytes.len == 0;
 }
 
 static bool ends_in_space(const nib__tokenizer *t, const int32_t *ids, size_t n, uint32_t flags)
@@ -60,7 +67,8 @@ nib_status nib__detokenize(const nib__tokenizer *t, const int32_t *ids, size_t n
     for (size_t i = 0; i < n; i++) {
         nib__str bytes = text_bytes(t, ids[i], flags, first);
         bool shown = t->pipe != NULL && (flags & NIB_TOKENIZE_SPECIAL);
-        if (shown || !nib__tokenizer_is_control(t, ids[i])) first = false;
+        if ((shown || !nib__tokenizer_is_control(t, ids[i])) && !stays_first(t, bytes))
+            first = false;
         if (bytes.len != 0 && total <= cap && bytes.len <= cap - total)
             memcpy(text + total, bytes.data, bytes.len);
         if (!nib__add(total, bytes.len, &total))
@@ -123,7 +131,7 @@ nib_status nib__detok_push(const nib__tokenizer *t, nib_detok *state, int32_t id
         text[i] = i < state->n_pending ? (char)state->pending[i] : bytes.data[i - state->n_pending];
     if (keep != 0) memcpy(state->pending, tail + n_tail - keep, keep);
     state->n_pending = (uint32_t)keep;
-    if (id != -1 && !nib__tokenizer_is_control(t, id)) state->n_seen = 1;
+    if (id != -1 && !nib__tokenizer_is_control(t, id) && !stays_first(t, bytes)) state->n_seen = 1;
     *len = out;
     return NIB_OK;
 }

@@ -244,6 +244,9 @@ static void sentencepiece(run *r, nib__place place)
             put(r, space ? NIB__SPM_SPACE : to.data + i, space ? 3 : 1);
         }
     }
+    nib__buffer *out = r->out; /* a literal U+2581 at the end counts as a space, too */
+    while (merge && out->len >= 3 && memcmp(out->data + out->len - 3, NIB__SPM_SPACE, 3) == 0)
+        out->len -= 3;
 }
 
 static void run_step(run *r, const nib__step *step, nib__place place)

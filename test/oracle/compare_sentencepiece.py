@@ -43,7 +43,11 @@ MODELS = {
 }
 
 
+RULE = {}  # make_hf_golden.py: normalization rules of small size
+
+
 def train(corpus, size, **options):
+    options = {**options, **RULE}
     import sentencepiece
     out = io.BytesIO()
     lines = [line for text in corpus for line in text.split("\n") if line]

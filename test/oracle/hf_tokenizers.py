@@ -182,7 +182,7 @@ def codellama(corpus, size):
 @family
 def llama_metaspace(corpus, size):
     tokenizer = char_bpe(corpus, size)
-    tokenizer.normalizer = None
+    tokenizer = edit(tokenizer, lambda d: d.update(normalizer=None))
     tokenizer.pre_tokenizer = Metaspace(prepend_scheme="first", split=False)
     return tokenizer
 
@@ -234,7 +234,7 @@ def bpe_prefix(corpus, size):
 @family
 def metaspace_never(corpus, size):
     tokenizer = char_bpe(corpus, size)
-    tokenizer.normalizer = None
+    tokenizer = edit(tokenizer, lambda d: d.update(normalizer=None))
     tokenizer.pre_tokenizer = Sequence([Digits(individual_digits=False), Punctuation("merged_with_previous"),
                                         Metaspace(prepend_scheme="never")])
     tokenizer.decoder = decoders.Metaspace(prepend_scheme="never")
@@ -258,7 +258,8 @@ def charsmap(rule):
 
 def unigram_model(corpus, size, normalizer, pre, special=("<pad>", "</s>", "<unk>"), **options):
     tokenizer = Tokenizer(models.Unigram())
-    tokenizer.normalizer = normalizer
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
     tokenizer.pre_tokenizer = pre
     tokenizer.train_from_iterator(corpus, trainers.UnigramTrainer(
         vocab_size=size, special_tokens=list(special), unk_token="<unk>", show_progress=False))

@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: MIT
+ * Small tokenizers of Hugging Face folders against what tokenizers, sentencepiece and transformers
+ * made of texts that are hard to tokenize, recorded by test/oracle/make_hf_golden.py: ids, decoded
+ * text at once and as a stream, and the tokens around a text. */
+#include "fixture.h"
+#include "test.h"
+#include "token_folder.h"
+
+enum { SAME = 0xFFFF, NOT_COMPARED = 0xFFFE };
+
+typedef struct reader {
+    uint8_t *data;
+    size_t size, at;
+} reader;
+
+static const uint8_t *take(reader *r, size_t n)
+{
+    assert_true(n <= r->size - r->at);
+    r->at += n;
+    return r->data + r->at - n;
+}
+
+static uint32_t u16(reader *r)
+{
+    const uint8_t *p = take(r, 2);
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
+}
+
+static uint32_t u32(reader *r)
+{
+    uint32_t low = u16(r);
+    return low | u16(r) << 16;
+}
+
+static void compare_ids(const nib__ids *ids, reader *gold, uint32_t number)
+{
+    uint32_t n = u16(gold);
+    for (uint32_t i = 0; i < n || i < ids->count; i++) {
+        int expected = i < n ? (int)u16(gold) : -1;
+        int got = i < ids->count ? ids->items[i] : -1;
+        if (got != expected)
+            fail_msg("text %u, id %u: expected %d, got %d", number, i, expected, got);
+    }
+}
+
+static void compare_text(const nib__tokenizer *t, const nib__ids *ids, const char *want, size_t len,
+                         uint32_t number)
+{
+    nib_error err = {0};
+    nib_detok stream = {0};
+    size_t n = 0, total = 0, cap = len + 64;
+    char *text = malloc(2 * cap);
+    assert_ok(nib__detokenize(t, ids->items, ids->count, 0, text, cap, &n, &err), err);
+    if (n != len || (len != 0 && memcmp(text, want, len) != 0))
+        fail_msg("text %u: expected '%.*s', got '%.*s'", number, (int)len, want, (int)n, text);
+    for (size_t i = 0; i <= ids->count; i++) {
+        int32_t id = i < ids->count ? ids->items[i] : -1;
+        assert_ok(nib__detok_push(t, &stream, id, text + total, 2 * cap - total, &n, &err), err);
+        total += n;
+    }
+    assert_int_equal(total, len);
+    if (len != 0) assert_memory_equal(text, want, len);
+    free(text);
+}
+
+static void agrees(void **state)
+{
+    const char *name = *state;
+    char path[96];
+    nib_error err = {0};
+    nib__tokenizer *t = NULL;
+    reader texts = {0}, gold = {0};
+    texts.data = fixture_read("fixtures/hf_tokenizers/texts.bin", &texts.size);
+    snprintf(path, sizeof path, "fixtures/hf_tokenizers/%s/golden.bin", name);
+    gold.data = fixture_read(path, &gold.size);
+    snprintf(path, sizeof path, "fixtures/hf_tokenizers/%s", name);
+    assert_ok(tokenizer_from_folder(NULL, fixture_path(path), &t, &err), err);
+    bool plain = strncmp(name, "sp_", 3) == 0; /* sentencepiece: no special tokens in text */
+    uint32_t flags = plain ? 0 : NIB_TOKENIZE_SPECIAL;
+    uint32_t count = u32(&texts), compared = 0;
+    assert_true(count > 150);
+    for (uint32_t i = 0; i < count; i++) {
+        size_t len = u32(&texts);
+        const char *text = (const char *)take(&texts, len);
+        nib__ids ids = nib__ids_make(NULL);
+        assert_ok(nib__tokenize(t, text, len, flags, &ids, &err), err);
+        bool skipped = plain && gold.data[gold.at] == 0 && gold.data[gold.at + 1] == 0;
+        if (skipped) ids.count = 0;
+        compare_ids(&ids, &gold, i);
+        uint32_t n = u16(&gold);
+        if (n != NOT_COMPARED && n != SAME)
+            compare_text(t, &ids, (const char *)take(&gold, n), n, i);
+        else if (n == SAME && !skipped)
+            compare_text(t, &ids, text, len, i);
+        compared += !skipped;
+        nib__ids_free(&ids);
+    }
+    nib__ids ids = nib__ids_make(NULL);
+    assert_ok(nib__tokenize(t, "", 0, NIB_TOKENIZE_BOS, &ids, &err), err);
+    if (plain) ids.count = 0;
+    compare_ids(&ids, &gold, count);
+    nib__ids_free(&ids);
+    assert_int_equal(gold.at, gold.size);
+    assert_true(compared > count / 2);
+    nib__tokenizer_free(t);
+    free(texts.data);
+    free(gold.data);
+}
+
+static char *names[] = {"codegen",
+                        "starcoder",
+                        "llama3",
+                        "roberta",
+                        "llama",
+                        "codellama",
+                        "llama_metaspace",
+                        "gemma",
+                        "bpe_suffix",
+                        "bpe_prefix",
+                        "byte_bpe_unknown",
+                        "bpe_unknown_alone",
+                        "t5",
+                        "xglm",
+                        "unigram_bytes",
+                        "unigram_nmt",
+                        "bert",
+                        "bert_cased",
+                        "wordlevel",
+                        "wordlevel_split",
+                        "added",
+                        "added_metaspace",
+                        "metaspace_never",
+                        "sp_bpe_llama",
+                        "sp_bpe_gemma",
+                        "plbart_java",
+                        "sp_unigram_bytes",
+                        "sp_unigram_spaces",
+                        "xglm_slow",
+                        "t5_20",
+                        "byt5_slow",
+                        "opt_slow",
+                        "codegen_slow",
+                        "roberta_space"};
+
+int main(void)
+{
+    enum { N = sizeof names / sizeof *names };
+    struct CMUnitTest tests[N];
+    for (size_t i = 0; i < N; i++)
+        tests[i] = (struct CMUnitTest){names[i], agrees, NULL, NULL, names[i]};
+    return _cmocka_run_group_tests("token_hf", tests, N, NULL, NULL);
+}
