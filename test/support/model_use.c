@@ -77,7 +77,9 @@ static int use_session(nib_model *model)
     return completed;
 }
 
-model_result model_use(const uint8_t *data, size_t size, size_t max_bytes, size_t fail_at)
+/* data == NULL: the model at `path`. */
+static model_result use(const char *path, const uint8_t *data, size_t size, size_t max_bytes,
+                        size_t fail_at)
 {
     model_result result = {0};
     fault_alloc fa;
@@ -89,7 +91,9 @@ model_result model_use(const uint8_t *data, size_t size, size_t max_bytes, size_
     options.allocator = &fa.mem;
     nib_model *model = NULL;
     nib_error err = {0};
-    nib_status status = result.status = nib_model_open_memory(data, size, &options, &model, &err);
+    nib_status status = result.status =
+        data == NULL ? nib_model_open(path, &options, &model, &err)
+                     : nib_model_open_memory(data, size, &options, &model, &err);
     if (status != NIB_OK) {
         check_failure(status, &err);
         require(model == NULL, "a model after a failure");
@@ -104,4 +108,14 @@ model_result model_use(const uint8_t *data, size_t size, size_t max_bytes, size_
     result.n_allocations = fa.count;
     fault_alloc_done(&fa);
     return result;
+}
+
+model_result model_use(const uint8_t *data, size_t size, size_t max_bytes, size_t fail_at)
+{
+    return use(NULL, data, size, max_bytes, fail_at);
+}
+
+model_result model_use_path(const char *path, size_t max_bytes, size_t fail_at)
+{
+    return use(path, NULL, 0, max_bytes, fail_at);
 }

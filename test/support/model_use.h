@@ -19,5 +19,7 @@ typedef struct model_result {
  * max_bytes; allocation number fail_at fails (0: none). Ends the program by abort if a failure
  * comes without a message or with an unknown status, or if anything leaks. */
 model_result model_use(const uint8_t *data, size_t size, size_t max_bytes, size_t fail_at);
+/* The same for a file or a directory. */
+model_result model_use_path(const char *path, size_t max_bytes, size_t fail_at);
 
 #endif
