@@ -20,8 +20,8 @@
  *  - Options structs are filled by their nib_*_options_init(&o, sizeof o), then edited. NULL means
  *    the defaults. They only ever grow at the end, so an older caller works with a newer library.
  *  - A nib_model is immutable: any number of threads and sessions may use it at once.
- *    A nib_session belongs to one thread at a time; only nib_session_cancel may be called from
- *    another thread (or a signal handler) while a call is running.
+ *    A nib_session or nib_batch belongs to one thread at a time; only nib_session_cancel and
+ *    nib_batch_cancel may be called from another thread (or a signal handler) while a call is running.
  *  - The library never aborts, exits, prints, or starts a thread unless told to, and has no mutable
  *    global state. It reads two environment variables when a model is opened and the options leave
  *    them open: NIB_ISA and NIB_PRECISION.
@@ -420,6 +420,44 @@ NIB_API nib_status nib_session_step(nib_session *session, uint64_t budget_us, ni
 NIB_API nib_status nib_complete(nib_session *session, const char *prompt, size_t len,
                                 const nib_complete_options *options, char *text, size_t cap,
                                 size_t *text_len, nib_error *err);
+
+/* ---- batches: many sessions in one step ------------------------------------------------------ */
+
+/* Threads and working memory for steps of many sessions of one model. For one thread at a time. */
+typedef struct nib_batch nib_batch;
+
+typedef struct nib_batch_options {
+    uint32_t struct_size;
+    uint32_t n_threads;        /* as in nib_session_options; the sessions' own threads are not used */
+    uint32_t max_rows;         /* most sessions in one pass over the weights; 0: 16, the most */
+    uint32_t reserved;
+    const nib_parallel *parallel;
+    const nib_allocator *allocator; /* NULL: the model's */
+} nib_batch_options;
+
+NIB_API void nib_batch_options_init(nib_batch_options *options, size_t size);
+
+NIB_API nib_status nib_batch_new(nib_model *model, const nib_batch_options *options,
+                                 nib_batch **batch, nib_error *err);
+
+/* NULL is a no-op. The sessions it has stepped stay as they are. */
+NIB_API void nib_batch_free(nib_batch *batch);
+
+/* Does for each of sessions[n] what nib_session_step does, with the same results bit by bit, but reads
+ * the weights once for up to max_rows sessions that generate. Any mixture of sessions of the model:
+ * with prompts, generating, done, without a completion; the array may change between two steps.
+ * budget_us: for all together (0: until each has something to report).
+ * statuses[n]: how it went with each session (CANCELLED by nib_session_cancel, MEMORY ...), which
+ * does not concern the others. steps[n]: what each brought, if its status is OK; the caller sets
+ * struct_size of the first, which is the distance between two. errors[n] may be NULL.
+ * Errors of the call itself, after which statuses are undefined and every session is usable:
+ * ARGUMENT (a session of another model, or twice in the array), CANCELLED (nib_batch_cancel), IO. */
+NIB_API nib_status nib_batch_step(nib_batch *batch, nib_session *const *sessions, size_t n,
+                                  uint64_t budget_us, nib_step *steps, nib_status *statuses,
+                                  nib_error *errors, nib_error *err);
+
+/* As nib_session_cancel, for the step in progress or the next one. */
+NIB_API void nib_batch_cancel(nib_batch *batch);
 
 /* ---- fill in the middle ---------------------------------------------------------------------- */
 

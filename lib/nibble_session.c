@@ -311,10 +311,7 @@ nib_status nib_session_step(nib_session *session, uint64_t budget_us, nib_step *
         return nib__fail(err, NIB_ERR_ARGUMENT, "nib_step: struct_size: expected %zu, got %u",
                          sizeof *step, step->struct_size);
     }
-    const uint64_t longest = 1000000000000u; /* 11 days, so that the sum cannot overflow */
-    uint64_t deadline = 0;
-    if (budget_us != 0)
-        deadline = nib__now_ns() + (budget_us < longest ? budget_us : longest) * 1000;
+    uint64_t deadline = nib__deadline(budget_us);
     nib_step full;
     nib__pool_begin(session->exec.pool);
     nib_status status = session->completion != NULL

@@ -7,4 +7,7 @@
 
 uint64_t nib__now_ns(void);
 
+/* The time that lies so many microseconds ahead; 0 for 0. */
+uint64_t nib__deadline(uint64_t budget_us);
+
 #endif

@@ -254,14 +254,34 @@ static void fill(const nib_session *s, nib__completion *c, nib_step *step)
     c->reported = 1;
 }
 
+void nib__complete_open(nib_session *s)
+{
+    nib__completion *c = s->completion;
+    if (!c->reported) return;
+    c->text_len = 0;
+    c->n_tokens = 0;
+    c->reported = 0;
+}
+
+int32_t nib__complete_done(const nib_session *s)
+{
+    return s->completion->done != 0;
+}
+
+nib_status nib__complete_draw(nib_session *s, nib_error *err)
+{
+    return next_token(s, s->completion, err);
+}
+
+void nib__complete_report(nib_session *s, nib_step *step)
+{
+    fill(s, s->completion, step);
+}
+
 nib_status nib__complete_step(nib_session *s, uint64_t deadline_ns, nib_step *step, nib_error *err)
 {
     nib__completion *c = s->completion;
-    if (c->reported) {
-        c->text_len = 0;
-        c->n_tokens = 0;
-        c->reported = 0;
-    }
+    nib__complete_open(s);
     while (!c->done) {
         nib_status status = nib__session_advance(s, deadline_ns, err);
         if (status != NIB_OK) return status;

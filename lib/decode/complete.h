@@ -20,6 +20,14 @@ void nib__complete_attach(nib_session *s, nib__completion *c);
 /* Ends the completion in progress, if any. */
 void nib__complete_end(nib_session *s);
 
+/* The parts of a step, for batches. A new report begins, unless the last one was not handed out. */
+void nib__complete_open(nib_session *s);
+int32_t nib__complete_done(const nib_session *s);
+/* The stream is evaluated: draws the next token, or ends. */
+nib_status nib__complete_draw(nib_session *s, nib_error *err);
+/* Hands the report out. */
+void nib__complete_report(nib_session *s, nib_step *step);
+
 /* Works until the deadline (nib__now_ns), or, if that is 0, until a token was drawn. What it brought
  * since the last report is in *step afterwards, also in the step after a failure. */
 nib_status nib__complete_step(nib_session *s, uint64_t deadline_ns, nib_step *step, nib_error *err);

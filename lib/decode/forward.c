@@ -96,7 +96,12 @@ nib_status nib__pass_begin(nib__pass *pass, const nib_model *model, nib__activat
         return nib__fail(err, NIB_ERR_ARGUMENT, "rows of a pass: expected 1..%u, got %u",
                          a->n_batch, pass->n);
     }
-    return nib__model_check_ids(model, pass->ids, pass->n, pass->pos0, err);
+    if (pass->places == NULL)
+        return nib__model_check_ids(model, pass->ids, pass->n, pass->pos0, err);
+    nib_status status = NIB_OK;
+    for (uint32_t i = 0; i < pass->n && status == NIB_OK; i++)
+        status = nib__model_check_ids(model, pass->ids + i, 1, pass->places[i].pos, err);
+    return status;
 }
 
 /* ---- steps ---- */
@@ -173,6 +178,7 @@ static nib_status embed_step(const forward *f)
         .ids = f->pass->ids,
         .m = f->m,
         .pos0 = f->pass->pos0,
+        .places = f->pass->places,
         .x = f->a->x,
         .cos_sin = f->a->cos_sin,
         .cos_sin_local = f->a->cos_sin_local,
@@ -208,6 +214,7 @@ static nib_status layer_step(const forward *f)
         .layer = f->pass->layer,
         .m = f->m,
         .pos0 = f->pass->pos0 + f->row,
+        .places = f->pass->places,
         .window = l->window,
         .scale = l->attn_scale,
         .eps = c->norm_eps,

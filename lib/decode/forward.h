@@ -24,13 +24,15 @@ typedef struct nib__activations {
 
 enum { NIB__LOGITS_LAST = 0, NIB__LOGITS_ALL = 1, NIB__LOGITS_NONE = 2 };
 
-/* A pass over rows of consecutive positions. The caller fills the first part and leaves the second
+/* A pass over rows of consecutive positions, or, with `places`, over at most 16 rows of different
+ * streams, whose results are the same as if each were alone. The caller fills the first part and leaves the second
  * alone; `layer` counts the layers done. */
 typedef struct nib__pass {
     const int32_t *ids;  /* [n] */
     uint32_t n, pos0;    /* rows, and position of the first */
     uint32_t all_logits; /* NIB__LOGITS_* */
     float *logits;       /* [n or 1][n_vocab] */
+    const nib__row_place *places; /* [n], in the place of pos0 and of kv; needs NIB__LOGITS_ALL */
 
     uint32_t layer; /* n_layer: only the head is left */
     uint32_t step;  /* of the layer, or of the head */

@@ -205,6 +205,7 @@ void nib__session_cut(nib_session *s, uint32_t n_tokens)
         s->n_evaluated = n_tokens;
         s->logits_valid = 0;
     }
+    s->batch_mark = 0;
     s->n_tokens = n_tokens;
 }
 
@@ -298,6 +299,7 @@ static nib_status start_pass(nib_session *s, uint64_t deadline_ns, nib_error *er
                           .all_logits = last ? NIB__LOGITS_LAST : NIB__LOGITS_NONE,
                           .logits = s->logits};
     s->pass_ns = 0;
+    s->batch_mark = 0;
     nib_status status = nib__pass_begin(&s->pass, s->model, &s->act, err);
     if (status == NIB_OK) s->pass_active = 1;
     return status;
@@ -337,8 +339,7 @@ static nib_status run_pass(nib_session *s, uint64_t deadline_ns, nib_error *err)
     return NIB_OK;
 }
 
-/* CANCELLED if somebody asked for it; the request is then forgotten. */
-static nib_status check_cancel(nib_session *s, nib_error *err)
+nib_status nib__session_check_cancel(nib_session *s, nib_error *err)
 {
     if (atomic_exchange(&s->cancel, 0) == 0) return NIB_OK;
     s->pass_active = 0;
@@ -348,7 +349,7 @@ static nib_status check_cancel(nib_session *s, nib_error *err)
 nib_status nib__session_advance(nib_session *s, uint64_t deadline_ns, nib_error *err)
 {
     for (;;) {
-        nib_status status = check_cancel(s, err);
+        nib_status status = nib__session_check_cancel(s, err);
         if (status != NIB_OK || nib__session_ready(s)) return status;
         /* Cut back to tokens that are all in the cache: only the last one's logits are missing. */
         if (s->n_evaluated == s->n_tokens) s->n_evaluated--;
@@ -358,6 +359,22 @@ nib_status nib__session_advance(nib_session *s, uint64_t deadline_ns, nib_error 
         if (status != NIB_OK) return status;
         if (deadline_ns != 0 && nib__now_ns() >= deadline_ns) return NIB_OK;
     }
+}
+
+int32_t nib__session_one_pending(const nib_session *s)
+{
+    if (s->pass_active || nib__session_ready(s)) return 0;
+    return s->n_tokens - s->n_evaluated <= 1; /* 0: only the logits are missing */
+}
+
+void nib__session_take_row(nib_session *s, const float *logits, uint64_t ns)
+{
+    memcpy(s->logits, logits, s->model->config.n_vocab * sizeof *logits);
+    s->n_evaluated = s->n_tokens;
+    s->logits_valid = 1;
+    s->batch_mark = 0;
+    s->stats.n_decode++;
+    s->stats.decode_ns += ns;
 }
 
 nib_status nib__session_eval_logits(nib_session *s, const int32_t *ids, size_t n, uint32_t rows,
@@ -376,7 +393,8 @@ nib_status nib__session_eval_logits(nib_session *s, const int32_t *ids, size_t n
                               .all_logits = NIB__LOGITS_ALL,
                               .logits = logits + (s->n_evaluated - before) * n_vocab};
         s->pass_ns = 0;
-        status = check_cancel(s, err);
+        s->batch_mark = 0;
+        status = nib__session_check_cancel(s, err);
         if (status == NIB_OK) status = nib__pass_begin(&s->pass, s->model, &s->act, err);
         if (status == NIB_OK) status = run_pass(s, 0, err);
     }

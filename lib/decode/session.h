@@ -27,6 +27,8 @@ struct nib_session {
     nib__pass pass;               /* in progress while pass_active */
     uint32_t pass_active;
     uint64_t pass_ns;             /* time spent on it so far */
+    uint64_t batch_mark;          /* of the batch's pass in progress that has a row of this session;
+                                     0, and the row is lost, after anything that would change it */
     double row_ns;                /* measured: time per row of a long pass; 0: not yet */
     atomic_int cancel;
     nib__completion *completion;  /* NULL: none */
@@ -62,6 +64,13 @@ nib_status nib__session_advance(nib_session *s, uint64_t deadline_ns, nib_error 
 
 /* 1 if nothing is pending. */
 int32_t nib__session_ready(const nib_session *s);
+
+/* For batches. CANCELLED if somebody asked for it; the request is then forgotten. */
+nib_status nib__session_check_cancel(nib_session *s, nib_error *err);
+/* 1 if exactly one token is to be evaluated, from its beginning. */
+int32_t nib__session_one_pending(const nib_session *s);
+/* The pending token was evaluated elsewhere: logits[n_vocab] after it, and the time it took. */
+void nib__session_take_row(nib_session *s, const float *logits, uint64_t ns);
 
 /* Appends ids and writes the logits after each to logits[n][n_vocab]; on failure they are cut off
  * again. `rows` is the most to evaluate in one pass. */

@@ -250,6 +250,7 @@ static void restore(nib_session *s, const header *h, const uint8_t *body, size_t
     nib__cursor from = {.base = body, .size = size};
     nib__complete_end(s);
     s->pass_active = 0;
+    s->batch_mark = 0;
     size_t tokens = h->n_tokens * sizeof *s->tokens, logits = h->n_vocab * sizeof *s->logits;
     memcpy(s->tokens, nib__cursor_take(&from, tokens), tokens);
     if (h->has_logits) memcpy(s->logits, nib__cursor_take(&from, logits), logits);

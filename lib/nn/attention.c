@@ -39,6 +39,12 @@ static void prepare(const store_job *job, float *heads, uint32_t n_heads, const 
     }
 }
 
+/* Where row number `row` lies. */
+static nib__row_place place_of(const nib__attention_rows *r, uint32_t row)
+{
+    return r->places != NULL ? r->places[row] : (nib__row_place){r->kv, r->pos0 + row};
+}
+
 static void store_piece(void *arg, uint32_t i, void *scratch)
 {
     const store_job *job = arg;
@@ -51,11 +57,12 @@ static void store_piece(void *arg, uint32_t i, void *scratch)
         const float *cos_sin = r->cos_sin + (size_t)row * c->n_rot;
         float *k = r->k + (size_t)row * c->n_head_kv * c->head_dim;
         const float *v = r->v + (size_t)row * c->n_head_kv * c->head_dim;
+        nib__row_place place = place_of(r, row);
         prepare(job, r->q + (size_t)row * c->n_head * c->head_dim, c->n_head, r->q_norm, cos_sin);
         prepare(job, k, c->n_head_kv, r->k_norm, cos_sin);
         for (uint32_t h = 0; h < c->n_head_kv; h++) {
-            nib__kv_head head = nib__kv_view(r->kv, r->layer, h);
-            job->exec->kernels->kv_store(&head, r->pos0 + row, k + (size_t)h * c->head_dim,
+            nib__kv_head head = nib__kv_view(place.kv, r->layer, h);
+            job->exec->kernels->kv_store(&head, place.pos, k + (size_t)h * c->head_dim,
                                          v + (size_t)h * c->head_dim);
         }
     }
@@ -93,17 +100,18 @@ static void attend_unit(const attend_job *job, uint32_t i, void *scratch)
     uint32_t per_split = job->group / job->splits;
     uint32_t head = head_kv * job->group + i % job->splits * per_split;
     uint32_t first = tile * job->step;
+    nib__row_place place = place_of(r, first);
     size_t stride = (size_t)c->n_head * c->head_dim;
     size_t at = first * stride + (size_t)head * c->head_dim;
     nib__attention a = {
-        .kv = nib__kv_view(r->kv, r->layer, head_kv),
+        .kv = nib__kv_view(place.kv, r->layer, head_kv),
         .q = r->q + at,
         .out = r->out + at,
         .q_stride = stride,
         .out_stride = stride,
         .n_rows = r->m - first < job->step ? r->m - first : job->step,
         .n_group = per_split,
-        .pos0 = r->pos0 + first,
+        .pos0 = place.pos,
         .window = r->window,
         .scale = r->scale,
         .scratch = scratch,
@@ -150,10 +158,10 @@ static void cut(attend_job *job, double ns_per_mac)
     uint32_t m = job->rows->m, n_head_kv = job->rows->config->n_head_kv;
     uint32_t threads = job->exec->n_slots < 1 ? 1 : job->exec->n_slots;
     double row_ns = job->row_macs * ns_per_mac, longest = job->few ? DECODE_NS : PREFILL_NS;
-    job->step = m;
+    job->step = job->rows->places != NULL ? 1 : m; /* rows of different streams share nothing */
     job->splits = 1;
-    job->units = n_head_kv;
-    job->per_piece = n_head_kv;
+    job->units = m / job->step * n_head_kv;
+    job->per_piece = job->units;
     if (row_ns * m * n_head_kv < ALONE_NS) return;
     uint32_t most = choose_rows(job, threads, longest / row_ns);
     if (job->step > most) job->step = most;
@@ -169,6 +177,19 @@ static double first_guess(const nib__exec *exec)
     return exec->kernels->isa == NIB__ISA_SCALAR ? 1.0 : 0.05;
 }
 
+/* Positions that a row sees, on average. */
+static double seen_by(const nib__attention_rows *rows)
+{
+    double sum = 0;
+    for (uint32_t i = 0; rows->places != NULL && i < rows->m; i++) {
+        double seen = (double)rows->places[i].pos + 1;
+        sum += rows->window != 0 && seen > rows->window ? rows->window : seen;
+    }
+    if (rows->places != NULL) return sum / rows->m;
+    double seen = (double)rows->pos0 + (double)rows->m / 2 + 1;
+    return rows->window != 0 && seen > rows->window ? rows->window : seen;
+}
+
 nib_status nib__attention_run(nib__exec *exec, const nib__attention_rows *rows)
 {
     const nib__config *c = rows->config;
@@ -177,9 +198,7 @@ nib_status nib__attention_run(nib__exec *exec, const nib__attention_rows *rows)
     job.kernel = job.few ? exec->kernels->attention : exec->kernels->attention_prefill;
     uint32_t kind = job.few ? RATE_DECODE : RATE_PREFILL;
     double rate = (double)exec->ns_per_mac[kind];
-    double seen = (double)rows->pos0 + (double)rows->m / 2 + 1;
-    if (rows->window != 0 && seen > rows->window) seen = rows->window;
-    job.row_macs = 2.0 * seen * c->head_dim * job.group; /* scores and weighted values */
+    job.row_macs = 2.0 * seen_by(rows) * c->head_dim * job.group; /* scores and weighted values */
     cut(&job, rate == 0 ? first_guess(exec) : rate);
     uint32_t pieces = (job.units + job.per_piece - 1) / job.per_piece;
     bool whole = exec->first == 0;

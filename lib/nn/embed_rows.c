@@ -29,13 +29,13 @@ static void embed_piece(void *arg, uint32_t i, void *scratch)
     const nib__config *c = &r->model->config;
     uint32_t first = i * job->step;
     uint32_t end = r->m - first < job->step ? r->m : first + job->step;
-    nib__model_embed(r->model, r->ids + first, end - first, r->pos0 + first, scratch,
-                     r->x + (size_t)first * c->n_embd);
     for (uint32_t row = first; row < end; row++) {
         size_t at = (size_t)row * c->n_rot;
-        angles(c, r->model->rope_inv, r->pos0 + row, r->cos_sin + at);
+        uint32_t pos = r->places != NULL ? r->places[row].pos : r->pos0 + row;
+        nib__model_embed(r->model, r->ids + row, 1, pos, scratch, r->x + (size_t)row * c->n_embd);
+        angles(c, r->model->rope_inv, pos, r->cos_sin + at);
         if (r->model->rope_inv_local == NULL) continue;
-        angles(c, r->model->rope_inv_local, r->pos0 + row, r->cos_sin_local + at);
+        angles(c, r->model->rope_inv_local, pos, r->cos_sin_local + at);
     }
 }
 

@@ -17,6 +17,8 @@ typedef struct region {
 
 static bool cancelled(const nib__exec *exec)
 {
+    const atomic_int *all = exec->cancel_all;
+    if (all != NULL && atomic_load_explicit(all, memory_order_relaxed) != 0) return true;
     return exec->cancel != NULL && atomic_load_explicit(exec->cancel, memory_order_relaxed) != 0;
 }
 

@@ -15,6 +15,7 @@ typedef struct nib__exec {
     const nib__kernels *kernels;
     nib__pool *pool;      /* NULL: the calling thread only */
     atomic_int *cancel;   /* non-zero: stop; looked at before every piece of work; may be NULL */
+    atomic_int *cancel_all; /* the same, of whoever runs several of these; NULL: nobody */
     uint8_t *scratch;     /* [n_slots][slot_bytes] working memory of kernels, 64-byte aligned */
     size_t slot_bytes;    /* nib__exec_slot_bytes */
     uint32_t n_slots;     /* nib__pool_threads(pool) */
@@ -107,11 +108,19 @@ nib_status nib__round_run(nib__exec *exec, const float *x, const nib__input *inp
 nib_status nib__activate_run(nib__exec *exec, nib__act act, float *x, const float *up,
                              const nib__input *input, const nib__output *output);
 
+/* Where one row belongs, in a pass over rows of different streams. */
+typedef struct nib__kv nib__kv;
+typedef struct nib__row_place {
+    const nib__kv *kv;
+    uint32_t pos;
+} nib__row_place;
+
 /* Where a pass starts: embeddings and rotation angles of m rows from position pos0 on. */
 typedef struct nib__embed_rows {
     const nib_model *model;
     const int32_t *ids; /* [m], checked */
     uint32_t m, pos0;
+    const nib__row_place *places; /* [m], or NULL: consecutive positions */
     float *x;       /* [m][n_embd] */
     float *cos_sin, *cos_sin_local; /* [m][n_rot/2][2]; the second of layers with a window */
 } nib__embed_rows;
@@ -120,12 +129,12 @@ nib_status nib__embed_run(nib__exec *exec, const nib__embed_rows *job);
 /* ---- attention ------------------------------------------------------------------------------- */
 
 /* Keys and values of all layers for up to `capacity` positions. */
-typedef struct nib__kv {
+struct nib__kv {
     nib_allocator mem;
     uint32_t n_layer, n_head_kv, head_dim, capacity, type;
     size_t head_bytes; /* k + v (+ scales) of one head of one layer */
     uint8_t *data;     /* [n_layer][n_head_kv][head_bytes] */
-} nib__kv;
+};
 
 /* The cache type for the caller's option: f32 takes the place of f16 with NIB_PRECISION_F32, and where
  * all linear maps have float32 weights. */
@@ -143,6 +152,7 @@ typedef struct nib__attention_rows {
     const nib__config *config;
     const nib__kv *kv;
     uint32_t layer, m, pos0;
+    const nib__row_place *places; /* [m] at most 16, in the place of kv and pos0; or NULL */
     uint32_t window;              /* a row sees so many positions up to its own; 0: all */
     float scale, eps;             /* of q.k; of the norms */
     const float *q_norm, *k_norm; /* [head_dim] RMS norm of each head before it is rotated, or NULL */
