@@ -30,10 +30,8 @@ static const checkpoint checkpoints[] = {
 };
 enum { N_CHECKPOINTS = sizeof checkpoints / sizeof checkpoints[0], CONTEXT = 84 };
 
-static nib_model *open_checkpoint(const char *name, uint32_t precision, uint32_t load,
-                                  const char *isa)
+static nib_model *open_path(const char *path, uint32_t precision, uint32_t load, const char *isa)
 {
-    char path[128];
     nib_model *model = NULL;
     nib_error err = {0};
     nib_model_options options;
@@ -41,9 +39,16 @@ static nib_model *open_checkpoint(const char *name, uint32_t precision, uint32_t
     options.precision = precision;
     options.load = load;
     options.isa = isa;
-    snprintf(path, sizeof path, "fixtures/hf/%s", name);
     assert_ok(nib_model_open(fixture_path(path), &options, &model, &err), err);
     return model;
+}
+
+static nib_model *open_checkpoint(const char *name, uint32_t precision, uint32_t load,
+                                  const char *isa)
+{
+    char path[128];
+    snprintf(path, sizeof path, "fixtures/hf/%s", name);
+    return open_path(path, precision, load, isa);
 }
 
 static nib_session *open_session(nib_model *model, uint32_t n_threads)
@@ -123,6 +128,31 @@ static void test_logits_equal_transformers(void **state)
                 assert_true(d <= (plain ? 2e-4 : flags ? 4e-3 : 3e-2));
             }
         }
+    }
+}
+
+/* The same with the names and keys of GGUF (test/oracle/make_gguf_archs.py). */
+static void test_gguf_architectures(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"gpt2", "starcoder", "starcoder2", "gptneox",
+                                        "phi2", "qwen3",     "gemma",      "gemma3"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[128];
+        snprintf(path, sizeof path, "fixtures/archs/%s.ref", names[i]);
+        reference ref = reference_read(path);
+        snprintf(path, sizeof path, "fixtures/archs/%s.gguf", names[i]);
+        nib_model *model = open_path(path, NIB_PRECISION_DEFAULT, 0, NULL);
+        assert_string_equal(model->config.arch, names[i]);
+        for (uint32_t flags = 0; flags <= NIB_EVAL_STEPWISE; flags++) {
+            float *logits = logits_of(model, &ref, 1, flags);
+            double d = distance(&ref, logits);
+            print_message("%-13s GGUF %s: %.1e\n", names[i], flags ? "steps" : "whole", d);
+            assert_true(d <= 2e-4);
+            free(logits);
+        }
+        nib_model_free(model);
+        reference_free(&ref);
     }
 }
 
@@ -406,6 +436,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits_equal_transformers),
+        cmocka_unit_test(test_gguf_architectures),
         cmocka_unit_test(test_every_instruction_set),
         cmocka_unit_test(test_greedy_equals_transformers),
         cmocka_unit_test(test_threads_and_steps_do_not_matter),
