@@ -118,7 +118,7 @@ size_t nib__arch_list(nib__naming naming, char *text, size_t cap);
 extern const nib__names nib__names_gguf;
 extern const nib__names nib__names_gpt2, nib__names_bigcode, nib__names_codegen, nib__names_gptj,
     nib__names_neox, nib__names_llama, nib__names_gemma, nib__names_gemma3, nib__names_starcoder2,
-    nib__names_phi, nib__names_xglm, nib__names_opt;
+    nib__names_phi, nib__names_xglm, nib__names_opt, nib__names_stablelm;
 
 const nib__role_info *nib__role_of(nib__role role);
 

@@ -40,6 +40,12 @@ static void special_neox(nib__key_reader *r, nib__config *c)
     if (!nib__key_bool(r, "use_parallel_residual", true)) c->residual = NIB__RESIDUAL_SEQUENTIAL;
 }
 
+/* One norm serves both blocks where they are in parallel. */
+static void special_stablelm(nib__key_reader *r, nib__config *c)
+{
+    if (nib__key_bool(r, "use_parallel_residual", false)) c->residual = NIB__RESIDUAL_PARALLEL;
+}
+
 static void special_mistral(nib__key_reader *r, nib__config *c)
 {
     if (nib__key_there(r, "sliding_window"))
@@ -130,7 +136,8 @@ static void special_neox_gguf(nib__key_reader *r, nib__config *c)
 #define ENDS (ROLE(EMBEDDING) | ROLE(OUT_NORM))
 
 /* Llama and its relatives: RMS norms, gated MLP. */
-#define GATED (QKVO | MLP | ROLE(GATE) | ROLE(ATTN_NORM) | ROLE(FFN_NORM) | ENDS)
+#define GATED_1 (QKVO | MLP | ROLE(GATE) | ROLE(ATTN_NORM) | ENDS)
+#define GATED (GATED_1 | ROLE(FFN_NORM))
 #define GATED_BIASES (ATTN_BIASES | MLP_BIASES | ROLE(GATE_BIAS))
 /* GPT: LayerNorms with biases, plain MLP; one norm per layer, or two. */
 #define PLAIN_1                                                                                    \
@@ -238,6 +245,9 @@ static const nib__arch archs[] = {
     {"phi", HF, HF_AS(phi, phi), LAYER, TANH, HALVES, PAR, NO_POS,
      PLAIN_1 | ATTN_BIASES | ROLE(HEAD) | ROLE(HEAD_BIAS),
      0, false, NULL},
+    {"stablelm", HF, HF_AS(stablelm, stablelm), LAYER, SILU, HALVES, SEQ, NO_POS,
+     GATED_1 | ROLE(ATTN_NORM_BIAS) | ROLE(OUT_NORM_BIAS),
+     QKV_BIASES | ROLE(FFN_NORM) | ROLE(FFN_NORM_BIAS) | ROLE(HEAD), false, special_stablelm},
     {"opt", HF, HF_AS(opt, opt), LAYER, RELU, NONE, SEQ, TABLE,
      (PLAIN_2 & ~MLP_BIASES) | ROLE(POSITIONS),
      ATTN_BIASES | MLP_BIASES | ROLE(HEAD), true, special_opt},

@@ -56,6 +56,12 @@ const nib__keys nib__keys_phi = {HF_KEYS,
                                  .rope_base = "rope_theta"};
 const nib__keys nib__keys_neox = {HF_KEYS, .eps = "layer_norm_eps", .act = "hidden_act",
                                   .rot_fraction = "rotary_pct", .rope_base = "rotary_emb_base"};
+const nib__keys nib__keys_stablelm = {HF_KEYS,
+                                      .n_head_kv = "num_key_value_heads",
+                                      .eps = "layer_norm_eps",
+                                      .act = "hidden_act",
+                                      .rot_fraction = "partial_rotary_factor",
+                                      .rope_base = "rope_theta"};
 const nib__keys nib__keys_starcoder2 = {HF_KEYS,
                                         .n_head_kv = "num_key_value_heads",
                                         .eps = "norm_epsilon",

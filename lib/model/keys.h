@@ -14,7 +14,8 @@ typedef struct nib__keys {
 
 extern const nib__keys nib__keys_gguf_rms, nib__keys_gguf_layer; /* behind "llama." */
 extern const nib__keys nib__keys_gpt2, nib__keys_llama, nib__keys_gemma, nib__keys_phi,
-    nib__keys_neox, nib__keys_starcoder2, nib__keys_xglm, nib__keys_opt;
+    nib__keys_neox, nib__keys_starcoder2, nib__keys_xglm, nib__keys_opt,
+    nib__keys_stablelm;
 
 /* Reads keys of one model. The first failure sticks: later reads return their lower bound, which
  * every computation can bear. */

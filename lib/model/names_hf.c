@@ -183,6 +183,17 @@ static const nib__name starcoder2[] = {
     END,
 };
 
+static const nib__name stablelm[] = {
+    BOTH(ATTN_NORM, "input_layernorm"),
+    ATTENTION,
+    ONE(O, "self_attn.o_proj.weight"),
+    BOTH(FFN_NORM, "post_attention_layernorm"),
+    GATED_MLP,
+    ENDS,
+    BOTH(OUT_NORM, "norm"),
+    END,
+};
+
 static const nib__name phi[] = {
     BOTH(ATTN_NORM, "input_layernorm"),
     ATTENTION,
@@ -198,6 +209,7 @@ const nib__names nib__names_llama = {"layers.", prefixes_llama, llama, buffers};
 const nib__names nib__names_gemma = {"layers.", prefixes_llama, gemma, buffers};
 const nib__names nib__names_gemma3 = {"layers.", prefixes_llama, gemma3, buffers};
 const nib__names nib__names_starcoder2 = {"layers.", prefixes_llama, starcoder2, buffers};
+const nib__names nib__names_stablelm = {"layers.", prefixes_llama, stablelm, buffers};
 const nib__names nib__names_phi = {"layers.", prefixes_llama, phi, buffers};
 
 /* ---- fairseq's decoders ---- */

@@ -174,7 +174,9 @@ static nib_status plan_role(loader *l, nib__role role, uint32_t layer, void *bas
     nib__row_map map = {0};
     if (((arch->required | arch->optional) >> role & 1u) == 0) return NIB_OK;
     const nib__tensor *t = nib__name_find(arch->names, l->source, c, role, layer, &map);
-    if (t == NULL) return (arch->required >> role & 1u) == 0 ? NIB_OK : missing(l, role, layer);
+    bool required = (arch->required >> role & 1u) != 0 ||
+                    (role == NIB__ROLE_FFN_NORM && c->residual != NIB__RESIDUAL_PARALLEL);
+    if (t == NULL) return required ? missing(l, role, layer) : NIB_OK;
     nib_status status = check_shape(l, t, info, &map);
     if (status != NIB_OK) return status;
     if (t->packed && info->kind != NIB__KIND_LINEAR && role != NIB__ROLE_EMBEDDING) {

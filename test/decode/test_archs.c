@@ -26,7 +26,7 @@ static const checkpoint checkpoints[] = {
     {"llama", 0},    {"llama-2", 1},   {"llama-3", 1},    {"mistral", 1},      {"qwen2", 0},
     {"qwen2-2", 1},  {"gemma", 0},     {"gemma-2", 1},    {"phi", 0},          {"phi-2", 1},
     {"opt", 0},      {"opt-2", 1},     {"qwen3", 0},      {"qwen3-2", 1},      {"gemma3", 0},
-    {"gemma3-2", 1},
+    {"gemma3-2", 1}, {"stablelm", 0},  {"stablelm-2", 1},
 };
 enum { N_CHECKPOINTS = sizeof checkpoints / sizeof checkpoints[0], CONTEXT = 84 };
 

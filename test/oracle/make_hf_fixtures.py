@@ -134,6 +134,14 @@ MODELS = {
         vocab_size=45, max_position_embeddings=96, hidden_size=15, num_hidden_layers=1,
         num_attention_heads=3, ffn_dim=40, word_embed_proj_dim=15, enable_bias=False,
         activation_function="gelu", tie_word_embeddings=False)),
+    "stablelm": ("StableLm", dict(
+        vocab_size=41, max_position_embeddings=96, hidden_size=24, num_hidden_layers=2,
+        num_attention_heads=3, num_key_value_heads=1, intermediate_size=31, use_qkv_bias=True,
+        partial_rotary_factor=0.25)),
+    "stablelm-2": ("StableLm", dict(
+        vocab_size=45, max_position_embeddings=96, hidden_size=20, num_hidden_layers=1,
+        num_attention_heads=2, num_key_value_heads=2, intermediate_size=25,
+        partial_rotary_factor=0.4, use_parallel_residual=True)),
     "qwen3": (None, dict(
         model_type="qwen3", vocab_size=38, max_position_embeddings=96, hidden_size=20,
         num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=6,
@@ -163,7 +171,7 @@ MODELS = {
 
 # Weights are float32 unless the shape is listed here.
 HALF = {name: torch.float16 for name in (
-    "bigcode-2", "gptj-2", "starcoder2-2", "xglm-2", "qwen2-2", "phi-2", "opt-2")}
+    "bigcode-2", "gptj-2", "starcoder2-2", "xglm-2", "qwen2-2", "phi-2", "opt-2", "stablelm-2")}
 HALF.update({name: torch.bfloat16 for name in (
     "llama-2", "llama-3", "mistral", "gemma-2", "qwen3-2", "gemma3-2")})
 
