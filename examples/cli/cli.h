@@ -80,6 +80,10 @@ void cli_bar_end(cli_bar *bar);
 void cli_on_interrupt(nib_session *session);
 int cli_interrupted(void);
 
+/* Writes n completions of one prompt as lines of JSON. `begin` starts number i of them. */
+int cli_suggest(const cli_common *common, nib_model *model, nib_session *session, uint32_t n,
+                int (*begin)(void *arg, nib_session *session, uint32_t number), void *arg);
+
 double cli_now(void); /* seconds, monotonic */
 uint64_t cli_peak_rss(void);
 

@@ -27,6 +27,7 @@ static const char help[] =
     "      --stop-indent N   end before a line indented by less than N\n"
     "      --stop-suffix     end where the text starts to repeat what follows the cursor\n"
     "      --max-time MS     after that end with the line\n"
+    "      --n-suggestions N N different completions (with --temp), as lines {\"text\":...}\n"
     "      --stats           timings and memory to standard error\n";
 
 enum {
@@ -45,7 +46,8 @@ enum {
     OPT_STOP_INDENT,
     OPT_STOP_SUFFIX,
     OPT_MAX_TIME,
-    OPT_STATS
+    OPT_STATS,
+    OPT_SUGGESTIONS
 };
 
 static const struct option long_options[] = {
@@ -68,6 +70,7 @@ static const struct option long_options[] = {
     {"stop-suffix", no_argument, NULL, OPT_STOP_SUFFIX},
     {"max-time", required_argument, NULL, OPT_MAX_TIME},
     {"stats", no_argument, NULL, OPT_STATS},
+    {"n-suggestions", required_argument, NULL, OPT_SUGGESTIONS},
     {NULL, 0, NULL, 0},
 };
 
@@ -78,7 +81,7 @@ typedef struct request {
     nib_complete_options options;
     nib_text stops[MAX_STOPS];
     const char *prompt, *file, *cursor, *suffix;
-    uint32_t layout;
+    uint32_t layout, n_suggestions;
     int stats;
     cli_buffer text;        /* of the prompt, or of the file */
     nib_text before, after; /* of the cursor */
@@ -129,6 +132,7 @@ static int set_option(request *r, int option, char **argv)
     case OPT_STOP_SUFFIX: o->stop_suffix = 1; return CLI_OK;
     case OPT_MAX_TIME: return cli_u32("--max-time", optarg, 1, INT32_MAX, &o->max_time_ms);
     case OPT_STATS: r->stats = 1; return CLI_OK;
+    case OPT_SUGGESTIONS: return cli_u32("--n-suggestions", optarg, 1, 256, &r->n_suggestions);
     default: return cli_common_option(&r->common, option, argv, help);
     }
 }
@@ -174,6 +178,8 @@ static int read_text(request *r)
     if (r->cursor != NULL && r->file == NULL) return cli_usage("--cursor goes with -f FILE");
     if (r->cursor != NULL && r->suffix != NULL)
         return cli_usage("--cursor and --suffix exclude each other");
+    if (r->n_suggestions > 1 && r->options.temperature == 0)
+        return cli_usage("--n-suggestions: greedy completions are all alike; add --temp");
     r->fill = r->cursor != NULL || r->suffix != NULL;
     if (r->options.stop_suffix && !r->fill)
         return cli_usage("--stop-suffix goes with --cursor or --suffix");
@@ -223,6 +229,14 @@ static int begin(request *r, nib_session *session)
         status = nib_complete_begin(session, r->before.data, r->before.len, &r->options, &err);
     }
     return status == NIB_OK ? CLI_OK : cli_error(&err);
+}
+
+/* Number i of several suggestions: as with --seed S+i. */
+static int begin_number(void *arg, nib_session *session, uint32_t number)
+{
+    request r = *(const request *)arg;
+    r.options.seed += number;
+    return begin(&r, session);
 }
 
 static void print_stats(const nib_session *session, const nib_model *model, double load,
@@ -290,7 +304,10 @@ int cmd_complete(int argc, char **argv)
     double load = cli_now() - start;
     if (status == CLI_OK) status = choose_context(&r, model);
     if (status == CLI_OK) status = cli_session(&r.common, model, &session);
-    if (status == CLI_OK) status = stream(&r, session, model, load);
+    if (status == CLI_OK && r.n_suggestions != 0)
+        status = cli_suggest(&r.common, model, session, r.n_suggestions, begin_number, &r);
+    else if (status == CLI_OK)
+        status = stream(&r, session, model, load);
     cli_on_interrupt(NULL);
     nib_session_free(session);
     nib_model_free(model);

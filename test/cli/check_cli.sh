@@ -164,6 +164,17 @@ status=$?
 if [ $status -eq 130 ] && [ ! -s "$err" ]; then ok "interrupt"
 else not_ok "interrupt" "status $status"; fi
 
+fails 2 "suggestions without a temperature" "--temp" \
+    complete -m "$model" -p x --n-suggestions 3
+works "--n-suggestions" complete -m "$model" -p "int add(int a, int b) {" -n 8 --temp 1 --seed 5 \
+    --n-suggestions 3 && cp "$out" "$dir/three" &&
+    if [ "$(wc -l <"$out")" -eq 3 ]; then ok "--n-suggestions"; else not_ok "--n-suggestions" ""; fi
+for i in 0 1 2; do
+    works "--seed" complete -m "$model" -p "int add(int a, int b) {" -n 8 --temp 1 \
+        --seed $((5 + i)) --n-suggestions 1 && sed -n "$((i + 1))p" "$dir/three" >"$dir/one" &&
+        same "suggestion $i is that of its seed" "$dir/one"
+done
+
 # ---- quantize ----
 works "quantize" quantize -m "$model" -o "$dir/repacked" --scheme repack &&
     works "complete from a repacked file" complete -m "$dir/repacked" \

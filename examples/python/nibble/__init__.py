@@ -15,6 +15,7 @@ from . import _ffi
 from ._errors import (ArgumentError, CancelledError, FormatError, InputOutputError, LimitError,
                       MismatchError, NibbleError, OutOfMemoryError, StateError, ThreadError,
                       UnsupportedError)
+from .batch import Batch
 from .model import Model, ModelInfo, inspect
 from .session import Completion, Session, Stats, Token
 
@@ -29,7 +30,7 @@ def build_info() -> str:
     return str(_ffi.lib.nib_build_info().decode())
 
 
-__all__ = ["ArgumentError", "CancelledError", "Completion", "FormatError", "InputOutputError",
-           "LimitError", "MismatchError", "Model", "ModelInfo", "NibbleError", "OutOfMemoryError",
-           "Session", "Stats", "StateError", "ThreadError", "Token", "UnsupportedError",
-           "build_info", "inspect", "version"]
+__all__ = ["ArgumentError", "Batch", "CancelledError", "Completion", "FormatError",
+           "InputOutputError", "LimitError", "MismatchError", "Model", "ModelInfo", "NibbleError",
+           "OutOfMemoryError", "Session", "Stats", "StateError", "ThreadError", "Token",
+           "UnsupportedError", "build_info", "inspect", "version"]

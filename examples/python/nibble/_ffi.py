@@ -83,6 +83,12 @@ class Step(C.Structure):
                 ("top", C.POINTER(LogProb))]
 
 
+class BatchOptions(C.Structure):
+    _fields_ = [(name, C.c_uint32) for name in (
+        "struct_size", "n_threads", "max_rows", "reserved")] + [
+        ("parallel", C.c_void_p), ("allocator", C.c_void_p)]
+
+
 class FimFile(C.Structure):
     _fields_ = [("path", Text), ("content", Text)]
 
@@ -141,6 +147,12 @@ _FUNCTIONS = {
                                        _ERR]),
     "nib_complete_begin_tokens": (C.c_int32, [_PTR, C.POINTER(CompleteOptions), _ERR]),
     "nib_session_step": (C.c_int32, [_PTR, C.c_uint64, C.POINTER(Step), _ERR]),
+    "nib_batch_options_init": (None, [C.POINTER(BatchOptions), C.c_size_t]),
+    "nib_batch_new": (C.c_int32, [_PTR, C.POINTER(BatchOptions), C.POINTER(_PTR), _ERR]),
+    "nib_batch_free": (None, [_PTR]),
+    "nib_batch_step": (C.c_int32, [_PTR, C.POINTER(_PTR), C.c_size_t, C.c_uint64, C.POINTER(Step),
+                                   _I32S, C.POINTER(Error), _ERR]),
+    "nib_batch_cancel": (None, [_PTR]),
     "nib_fim_init": (None, [C.POINTER(Fim), C.c_size_t]),
     "nib_fim_build": (C.c_int32, [_PTR, C.POINTER(Fim), _I32S, C.c_size_t, _SIZE, _ERR]),
     "nib_fim_begin": (C.c_int32, [_PTR, C.POINTER(Fim), C.POINTER(CompleteOptions), _ERR]),

@@ -295,6 +295,7 @@ class Completion:
         self._step.struct_size = C.sizeof(self._step)
         self.tokens: List[Token] = []
         self.stop_reason = "none"
+        self.held = ""  # text that a batch could not hand out yet
 
     def __iter__(self) -> "Completion":
         return self
@@ -307,15 +308,25 @@ class Completion:
                 if status != _ffi.OK:
                     self._session = None
                     _ffi.check(status, err)
-                text = C.string_at(step.text, step.text_len) if step.text_len else b""
-                self._take_tokens(step)
-            if step.done:
-                reason = step.stop_reason
-                self.stop_reason = STOP_REASONS[reason] if reason < len(STOP_REASONS) else "unknown"
-                self._session = None
+                text = self.take(step)
             if text:
-                return text.decode("utf-8", "surrogateescape")
+                return text
         raise StopIteration
+
+    @property
+    def session(self) -> Optional[Session]:
+        """None once the completion is over."""
+        return self._session
+
+    def take(self, step: Any) -> str:
+        """Notes what a step brought and returns its text; called while the session is held."""
+        text = C.string_at(step.text, step.text_len) if step.text_len else b""
+        self._take_tokens(step)
+        if step.done:
+            reason = step.stop_reason
+            self.stop_reason = STOP_REASONS[reason] if reason < len(STOP_REASONS) else "unknown"
+            self._session = None
+        return str(text, "utf-8", "surrogateescape")
 
     def _take_tokens(self, step: Any) -> None:
         n = self._n_logprobs

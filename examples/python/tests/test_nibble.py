@@ -328,5 +328,47 @@ class SessionTest(unittest.TestCase):
         session.close()
 
 
+class BatchTest(unittest.TestCase):
+    def test_suggestions(self):
+        with nibble.Model(MODEL) as model, nibble.Batch(model, threads=2) as batch:
+            with model.session(threads=1, ctx=128) as first, model.session(ctx=128) as alone:
+                first.set_tokens(model.tokenize(PROMPT))
+                first.eval()
+                sessions = [first] + [first.fork() for _ in range(3)]
+                options = {"temperature": 1.0, "max_tokens": 12, "ignore_end": 1}
+                texts = batch.texts([s.complete(seed=i, **options)
+                                     for i, s in enumerate(sessions)])
+                self.assertEqual(texts, [alone.text(PROMPT, seed=i, **options) for i in range(4)])
+                self.assertEqual(len(set(texts)), 4)
+                for session in sessions[1:]:
+                    session.close()
+
+    def test_one_cancelled(self):
+        with nibble.Model(MODEL) as model, nibble.Batch(model) as batch:
+            with model.session(ctx=128) as a, model.session(ctx=128) as b:
+                options = {"max_tokens": 8, "ignore_end": 1}
+                expected = a.text(PROMPT, **options)
+                both = [a.complete(PROMPT, **options), b.complete(PROMPT, **options)]
+                texts = ["", ""]
+                batch.step(both)
+                b.cancel()
+                with self.assertRaises(nibble.CancelledError):
+                    batch.step(both)
+                while any(c.session for c in both):
+                    texts = [t + p for t, p in zip(texts, batch.step(both))]
+                self.assertTrue(expected.endswith(texts[0]) and expected.endswith(texts[1]))
+                self.assertEqual([len(c.tokens) for c in both], [8, 8])
+
+    def test_wrong_use(self):
+        with nibble.Model(MODEL) as model:
+            with self.assertRaises(nibble.ArgumentError):
+                nibble.Batch(model, rows=17)
+            batch = nibble.Batch(model)
+            self.assertEqual(batch.step([]), [])
+            batch.close()
+            with self.assertRaises(ValueError):
+                batch.step([])
+
+
 if __name__ == "__main__":
     unittest.main()
