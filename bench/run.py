@@ -38,7 +38,7 @@ def arguments():
     parser.add_argument("--runs", type=int, help="runs of which the median counts")
     parser.add_argument("--peers", type=words, help="peers: " + ",".join(build_peers.NAMES))
     parser.add_argument("--short", action="store_true", help="a trial: few runs, short texts")
-    parser.add_argument("--out", help="folder for the CSV files instead of bench/results")
+    parser.add_argument("--out", help="folder for CSV files and plots; bench/results and docs/ stay as they are")
     chosen = parser.parse_args()
     for names, known in ((chosen.only, parts.ALL), (chosen.isa, machine.levels()),
                          (chosen.peers, build_peers.NAMES)):
@@ -54,11 +54,10 @@ def main():
     say(f"{machine.cpu()}, {machine.threads()} CPUs, {', '.join(machine.levels())}; "
         f"commit {results.facts['commit']}")
     if chosen.what != "report":
-        engines = [Nibble()]
+        engines, levels = [Nibble()], chosen.isa or machine.levels()
         if chosen.what != "ours":
-            engines += build_peers.all_peers(chosen.peers)
-        plan = parts.Plan(results, engines, chosen.models, chosen.isa or machine.levels(),
-                          chosen.threads)
+            engines += build_peers.all_peers(levels, chosen.peers)
+        plan = parts.Plan(results, engines, chosen.models, levels, chosen.threads)
         plan.short = chosen.short
         plan.runs = chosen.runs or (1 if plan.short else 5 if plan.peers else 3)
         started = time.monotonic()
@@ -68,10 +67,12 @@ def main():
             results.save(name)
             say(f"   ({time.monotonic() - started:.0f} s so far)")
     if chosen.what in ("results", "report"):
-        plots.draw_all(results)
-        tables.update(results, machine.ROOT / "docs" / "results.md")
-    if chosen.what != "report":
-        tables.show(results)
+        if chosen.out:
+            plots.draw_all(results, results.folder / "plots")
+        else:
+            plots.draw_all(results)
+            tables.update(results, machine.ROOT / "docs" / "results.md")
+    tables.show(results)
 
 
 if __name__ == "__main__":

@@ -21,8 +21,8 @@ PROGRAMS = machine.ROOT / "bench" / "programs"
 NAMES = ("llama.cpp", "other", "openvino", "ctranslate2", "pytorch")
 LLAMA_VERSION = "0.3.36"
 PACKAGES = {"openvino": ["openvino-genai==2026.4.1.0"],
-            "ctranslate2": ["ctranslate2==4.8.5", "transformers==4.44.2", "gguf==0.19.0"],
-            "pytorch": ["transformers==4.44.2", "gguf==0.19.0"]}
+            "ctranslate2": ["ctranslate2==4.5.0", "transformers==4.44.2"],
+            "pytorch": ["transformers==4.44.2"]}
 
 _AVX2 = ["SSE42", "AVX", "AVX2", "FMA", "F16C", "BMI2"]
 LLAMA_FLAGS = {"avx2": _AVX2, "avxvnni": _AVX2 + ["AVX_VNNI"], "avx512": _AVX2 + ["AVX512"],
@@ -141,10 +141,12 @@ def script_peer(name):
         check=False).stdout.strip()
     if not version:
         raise Failed("Debian's python3-torch is not installed")
-    return Script(label, version, python, f"peer_{name}.py", machine.levels()[:1])
+    return Script(label, version, python, f"peer_{name}.py", machine.levels()[:1],
+                  None if name == "openvino" else 500 << 20)
 
 
-def all_peers(chosen=None):
+def all_peers(levels, chosen=None):
+    """Engines that can be had, llama.cpp for the instruction sets given."""
     peers = []
     for name in chosen or NAMES:
         if name == "other" and not os.environ.get("LLAMA_BENCH"):
@@ -152,7 +154,7 @@ def all_peers(chosen=None):
             continue
         try:
             if name == "llama.cpp":
-                peers.append(llama(machine.levels()))
+                peers.append(llama(levels))
             else:
                 peers.append(other() if name == "other" else script_peer(name))
         except Failed as error:

@@ -2,13 +2,20 @@
 """Nibble and its peers, each with the measurements that it can do. A method returns plain numbers;
 a missing method means that the engine does not take part in that measurement."""
 
+import os
+
 from . import machine
-from .programs import BUILD, figures, first_json, output
+from .programs import BUILD, Failed, figures, first_json, output
 
 SCRIPT = machine.ROOT / "bench" / "data" / "typing.txt"
 
 
-class Nibble:
+class Engine:
+    once = False     # opening takes so long that one process does all runs of a speed
+    longest = 8192   # prompt of the curve
+
+
+class Nibble(Engine):
     name = "nibble"
 
     def __init__(self):
@@ -16,10 +23,10 @@ class Nibble:
         self.levels = machine.levels()
 
     def speed(self, model, isa, threads, prompt, generate):
-        """(prompt tokens/s, generated tokens/s), either None where its count is 0."""
+        """([prompt tokens/s of each run], [generated tokens/s])."""
         got = first_json(output([BUILD / "nibble", "bench", "-m", model, "--isa", isa, "-t", threads,
-                                 "-p", prompt, "-n", max(generate, 1), "-r", 1, "--json"]))
-        return got["prefill_tok_s"], got["decode_tok_s"] if generate > 1 else None
+                                 "-p", prompt, "-n", generate, "-r", 1, "--json"]))
+        return [got["prefill_tok_s"]], [got["decode_tok_s"]]
 
     def program(self, mode, model, isa, threads, *more):
         return figures([BUILD / "bench" / "programs" / "model", mode, "-m", model, "--isa", isa,
@@ -28,22 +35,24 @@ class Nibble:
     def curve(self, model, isa, threads, most):
         return self.program("curve", model, isa, threads, "--most", most)
 
-    def start(self, model, isa, threads):
-        return self.program("start", model, isa, threads, "--prompt", 512)
+    def start(self, model, isa, threads, prompt):
+        return self.program("start", model, isa, threads, "--prompt", prompt)
 
     def rows(self, model, isa, threads, repeat):
         return self.program("rows", model, isa, threads, "--repeat", repeat)
 
-    def typing(self, model, isa, threads, layout, _keys):
+    def typing(self, model, isa, threads, layout, before, after, _keys):
         return figures([BUILD / "bench" / "programs" / "typing", "-m", model, "--isa", isa,
                         "--threads", threads, "--script", SCRIPT, "--layout", layout,
+                        "--before", before, "--after", after,
                         "--cancels", 20 if layout == "line" else 0])
 
 
-class Llama:
+class Llama(Engine):
     """llama.cpp, one build per instruction set (build_peers.py)."""
 
     name = "llama.cpp"
+    longest = 4096
 
     def __init__(self, version, builds):
         self.version = version
@@ -60,15 +69,15 @@ class Llama:
     def curve(self, model, isa, threads, most):
         return self.program("curve", model, isa, threads, "--most", most)
 
-    def start(self, model, isa, threads):
-        return self.program("start", model, isa, threads, "--prompt", 512)
+    def start(self, model, isa, threads, prompt):
+        return self.program("start", model, isa, threads, "--prompt", prompt)
 
-    def typing(self, model, isa, threads, layout, keys):
+    def typing(self, model, isa, threads, layout, before, after, keys):
         return self.program("typing", model, isa, threads, "--script", SCRIPT, "--layout", layout,
-                            "--keys", keys)
+                            "--before", before, "--after", after, "--keys", keys)
 
 
-class OtherLlamaBench:
+class OtherLlamaBench(Engine):
     """Any program with llama-bench's options and JSON, such as that of a fork."""
 
     def __init__(self, program, name):
@@ -79,22 +88,26 @@ class OtherLlamaBench:
         return llama_bench(self.program, model, threads, prompt, generate)
 
 
-class Script:
+class Script(Engine):
     """A peer that a script of bench/suite drives inside a virtual environment."""
 
-    def __init__(self, name, version, python, script, levels):
-        self.name, self.version, self.levels = name, version, levels
+    once = True
+
+    def __init__(self, name, version, python, script, levels, largest=None):
+        self.name, self.version, self.levels, self.largest = name, version, levels, largest
         self.python, self.script = python, machine.ROOT / "bench" / "suite" / script
 
     def speed(self, model, _isa, threads, prompt, generate):
-        got = {name: value for name, _, value in figures(
-            [self.python, self.script, "--model", model, "--threads", threads, "--prompt", prompt,
-             "--generate", generate])}
-        return got.get("prompt"), got.get("generate")
+        if self.largest and os.path.getsize(model) > self.largest:
+            raise Failed("not measured: its int8 copy of a model of this size takes too long to make")
+        got = figures([self.python, self.script, "--model", model, "--threads", threads, "--prompt",
+                       prompt, "--generate", generate])
+        return tuple([value for name, _, value in got if name == wanted]
+                     for wanted in ("prompt", "generate"))
 
 
 def llama_bench(program, model, threads, prompt, generate):
     rows = first_json(output([program, "-m", model, "-p", prompt, "-n", generate, "-t", threads,
                               "-r", 1, "-o", "json"]))
-    by_kind = {bool(row["n_prompt"]): row["avg_ts"] for row in rows}
-    return by_kind.get(True), by_kind.get(False)
+    return ([row["avg_ts"] for row in rows if row["n_prompt"]],
+            [row["avg_ts"] for row in rows if not row["n_prompt"]])

@@ -98,6 +98,8 @@ def kernels(plan):
 # ---- whole models ---------------------------------------------------------------------------------
 
 PROMPT, GENERATE = 512, 128
+TRIAL_PROMPT, TRIAL_GENERATE = 64, 8
+SECOND_LEVELS = ("avx512", "avxvnni")  # between others: fewer runs, short generation
 
 
 def speed(plan):
@@ -108,21 +110,29 @@ def speed(plan):
         model_facts(plan, "speed", name, path)
         for isa in plan.levels:
             engines = plan.able("speed", isa)
-            if plan.peers and len(engines) < 2:
+            if not plan.peers or len(engines) > 1:
+                speed_of_level(plan, engines, name, path, isa)
+            plan.results.save("speed")
+
+
+def speed_of_level(plan, engines, name, path, isa):
+    second = isa in SECOND_LEVELS and len(plan.levels) > 1
+    runs = min(plan.runs, 3) if second else plan.runs
+    prompt, generate = (TRIAL_PROMPT, TRIAL_GENERATE) if plan.short else (
+        PROMPT, 16 if second else GENERATE)
+    got = {e.name: ([], []) for e in engines}
+    for run in range(runs):
+        for engine in list(engines):
+            if run > 0 and engine.once:
                 continue
-            got = {e.name: ([], []) for e in engines}
-            for _ in range(plan.runs):
-                for engine in list(engines):
-                    both = attempt(engine.name, engine.speed, path, isa, plan.threads, PROMPT,
-                                   GENERATE if not plan.short else 16)
-                    if both is None:
-                        engines.remove(engine)
-                        continue
-                    for values, value in zip(got[engine.name], both):
-                        if value is not None:
-                            values.append(value)
-            for engine in engines:
-                keep_speed(plan, "speed", engine, isa, name, got[engine.name], plan.threads)
+            both = attempt(engine.name, engine.speed, path, isa, plan.threads, prompt, generate)
+            if both is None:
+                engines.remove(engine)
+                continue
+            for values, new in zip(got[engine.name], both):
+                values += new
+    for engine in engines:
+        keep_speed(plan, "speed", engine, isa, name, got[engine.name], plan.threads)
 
 
 def keep_speed(plan, part, engine, isa, model, pair, threads):
@@ -135,28 +145,31 @@ def keep_speed(plan, part, engine, isa, model, pair, threads):
 
 
 def threads(plan):
-    """The same against the number of threads, on the best instruction set."""
+    """The same on fewer threads, on the best instruction set."""
     isa = plan.levels[0]
-    counts = [n for n in (1, 2, 4, 8, 16, 32, 64) if n < plan.threads] + [plan.threads]
+    prompt, generate = (TRIAL_PROMPT, TRIAL_GENERATE) if plan.short else (PROMPT, 32)
     for name in plan.models:
         path = model_path(name)
-        for count in counts:
-            for engine in plan.able("speed", isa):
-                pairs = [p for p in (attempt(engine.name, engine.speed, path, isa, count, PROMPT,
-                                             32) for _ in range(1 if plan.short else 3)) if p]
-                if pairs:
-                    keep_speed(plan, "threads", engine, isa, name,
-                               [[v for v in values if v is not None] for values in zip(*pairs)],
-                               count)
+        for engine in plan.able("speed", isa):
+            if engine.once:
+                continue
+            for count in [n for n in (1, 2, 4, 8, 16, 32, 64) if n < plan.threads]:
+                got = ([], [])
+                for _ in range(1 if plan.short else 2):
+                    both = attempt(engine.name, engine.speed, path, isa, count, prompt, generate)
+                    for values, new in zip(got, both or ()):
+                        values += new
+                keep_speed(plan, "threads", engine, isa, name, got, count)
 
 
 def curve(plan):
     """Cost of a prompt and of one more token against the length of what is there."""
-    isa, most = plan.levels[0], 1024 if plan.short else 8192
+    isa, most = plan.levels[0], 512 if plan.short else 8192
     for name in plan.models:
         path = model_path(name)
         for engine in plan.able("curve", isa):
-            got = attempt(engine.name, engine.curve, path, isa, plan.threads, most)
+            got = attempt(engine.name, engine.curve, path, isa, plan.threads,
+                          min(most, engine.longest))
             for measure, x, value in got or []:
                 plan.put("curve", engine, isa, name, measure, x, "s", [value])
             if got:
@@ -164,6 +177,7 @@ def curve(plan):
                     f"{x}: {1e3 * v / x:.2f}" for m, x, v in got if m == "prompt"))
                 say(f"  {name} {engine.name:10} ms for one more: " + ", ".join(
                     f"{x}: {1e3 * v:.1f}" for m, x, v in got if m == "token"))
+        plan.results.save("curve")
 
 
 def start(plan):
@@ -176,11 +190,13 @@ def start(plan):
             while file.read(1 << 24):
                 pass
         got = {}
-        for _ in range(plan.runs):
+        for run in range(plan.runs):
             for engine in plan.able("start", isa):
-                for measure, _, value in attempt(engine.name, engine.start, path, isa,
-                                                 plan.threads) or []:
-                    got.setdefault((engine, measure), []).append(value)
+                # memory after a long prompt; once is enough
+                for measure, _, value in attempt(engine.name, engine.start, path, isa, plan.threads,
+                                                 PROMPT if run == 0 else 0) or []:
+                    if run == 0 or not measure.endswith("memory"):
+                        got.setdefault((engine, measure), []).append(value)
         for (engine, measure), values in got.items():
             unit = "bytes" if measure.endswith("memory") else "s"
             median = plan.put("start", engine, isa, name, measure, 0, unit, values)
@@ -214,8 +230,9 @@ def typing(plan):
         path = model_path(name)
         for engine in plan.able("typing", isa):
             for layout in ("line", "prefix"):
+                size = (128, 32, 4) if plan.short else (1024, 256, 60)
                 got = attempt(engine.name, engine.typing, path, isa, plan.threads, layout,
-                              4 if plan.short else 60) or []
+                              *size) or []
                 keep_typing(plan, engine, isa, name, layout, got)
 
 
@@ -246,5 +263,5 @@ def quantile(values, share):
     return values[low] + (place - low) * (values[high] - values[low])
 
 
-ALL = {f.__name__: f for f in (kernels, speed, threads, curve, start, rows, typing)}
-WITH_PEERS = ("speed", "threads", "curve", "start", "typing")
+ALL = {f.__name__: f for f in (speed, typing, start, rows, curve, kernels, threads)}
+WITH_PEERS = ("speed", "typing", "start", "curve", "threads")

@@ -24,14 +24,14 @@ def colour(engine):
     return COLOURS.get(engine, "#444444")
 
 
-def draw(name, width, height, body):
+def draw(folder, name, width, height, body):
     """Runs gnuplot twice: SVG and PNG."""
-    FOLDER.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for kind, terminal in (("svg", f"svg size {width},{height} font 'Helvetica,15' background "
                                    "'white'"),
                            ("png", f"pngcairo size {width},{height} font 'Helvetica,12'")):
         script = "\n".join([
-            f"set terminal {terminal}", f"set output '{FOLDER / name}.{kind}'",
+            f"set terminal {terminal}", f"set output '{folder / name}.{kind}'",
             "set border 3 lc '#555555'", "set tics nomirror out", "set key noenhanced",
             "set grid ytics lc '#dddddd' lw 1 lt 1", body, "unset output"])
         done = subprocess.run(["gnuplot"], input=script, text=True, capture_output=True, check=False)
@@ -49,6 +49,15 @@ def where(rows):
     return f"{row['cpu']}, {row['cpus']} CPUs, {row['date']}".replace("_", "\\\\_")
 
 
+def grid(count, lines, title, rows):
+    """Panels: two beside each other for every model, one key below all of them."""
+    bottom = 0.30 / lines if lines > 1 else 0.22
+    top = 1 - 0.24 / lines
+    return [f"set multiplot layout {lines},{count} margins 0.085,0.985,{bottom:.3f},{top:.3f} "
+            f"spacing 0.105,{0.32 / lines:.3f} title \"{title}\\n{{/*0.8 {where(rows)}}}\"",
+            "set key at screen 0.5,0.015 center bottom horizontal maxrows 1", "set xtics font ',11'"]
+
+
 def engines_of(rows):
     order = list(COLOURS)
     return sorted({r["engine"] for r in rows},
@@ -57,15 +66,14 @@ def engines_of(rows):
 
 # ---- speed beside peers ---------------------------------------------------------------------------
 
-def speed(results):
+def speed(results, folder):
     """Bars: engines beside each other, one group per instruction set."""
     rows = [r for r in results.find("speed") if r["measure"] in ("prompt", "generate")]
     models = [m for m in TITLES if any(r["model"] == m for r in rows)]
     if not models:
         return
-    body = [f"set multiplot layout {len(models)},2 title "
-            f"\"Tokens per second, {rows[0]['threads']} threads, prompt of 512, 128 generated\\n"
-            f"{{/*0.8 {where(rows)}}}\"",
+    body = grid(2, len(models), f"Tokens per second, {rows[0]['threads']} threads, prompt of 512, "
+                "128 generated", rows) + [
             "set style fill solid 0.9 noborder", "set yrange [0:*]", "set offsets 0,0,graph 0.12,0"]
     for number, model in enumerate(models):
         for measure in ("prompt", "generate"):
@@ -74,15 +82,15 @@ def speed(results):
                          f"{title_of(model)}, {measure}", "tokens/s", number == 0 and
                          measure == "prompt")
     body.append("unset multiplot")
-    draw("speed", 1000, 330 * len(models) + 60, "\n".join(body))
+    draw(folder, "speed", 1000, 330 * len(models) + 60, "\n".join(body))
 
 
 def bars(label, rows, title, unit, key):
     levels = [level for level in machine.LEVELS if any(r["isa"] == level for r in rows)]
-    engines = engines_of(rows)
+    engines = engines_of(rows)  # of this panel: a peer may lack a model
     slot = 0.8 / max(len(engines), 1)
     body = [f"set title \"{title}\"", f"set ylabel '{unit}'",
-            "set key top right" if key else "unset key", f"set xrange [-0.5:{len(levels) - 0.5}]",
+            "" if key else "unset key", f"set xrange [-0.5:{len(levels) - 0.5}]",
             "set xtics (" + ", ".join(f"'{level}' {i}" for i, level in enumerate(levels)) + ")"]
     plots = []
     for number, engine in enumerate(engines):
@@ -104,7 +112,7 @@ PEAK_NAMES = {"amx_int8": "AMX int8", "amx_bf16": "AMX bf16", "vnni512": "AVX-51
               "fma256": "AVX2 f32 FMA"}
 
 
-def roofline(results):
+def roofline(results, folder):
     """Our kernels under the roofs of memory and of each instruction."""
     rows = results.find("kernels", engine="nibble", measure="operations")
     peaks = {r["measure"]: float(r["median"]) for r in results.find("kernels", engine="machine")}
@@ -115,7 +123,7 @@ def roofline(results):
     memory = peaks["read_memory"]
     body = ["set logscale xy", "set xrange [2:4000]", "set yrange [15:30000]",
             "set xlabel 'operations per byte of packed weights (2 x rows / bytes per weight)'",
-            "set ylabel '10^9 operations per second'", "set key bottom right",
+            "set ylabel '10^9 operations per second'", "set key outside right top",
             f"set title \"Matrix products, {rows[0]['threads']} threads, under the roofs measured in "
             f"the same run\\n{{/*0.8 {where(rows)}}}\"", "set grid xtics ytics lc '#eeeeee'"]
     plots = [f"(x * {memory / 1e9:.4g} < 30000 ? x * {memory / 1e9:.4g} : 1/0) with lines lw 2 "
@@ -134,20 +142,19 @@ def roofline(results):
         if points:
             body.append(block(level, points))
             plots.append(f"${level} with points pt 7 ps 0.7 lc '{tint}' title '{level}'")
-    draw("roofline", 900, 560, "\n".join(body) + "\nplot " + ", ".join(plots))
+    draw(folder, "roofline", 1000, 560, "\n".join(body) + "\nplot " + ", ".join(plots))
 
 
 # ---- cost against length --------------------------------------------------------------------------
 
-def curves(results):
+def curves(results, folder):
     """Milliseconds per prompt token, and for one more token, against length."""
     rows = results.find("curve")
     models = [m for m in TITLES if any(r["model"] == m for r in rows)]
     if not models:
         return
-    body = [f"set multiplot layout {len(models)},2 title "
-            f"\"Cost against length, {rows[0]['isa']}, {rows[0]['threads']} threads\\n"
-            f"{{/*0.8 {where(rows)}}}\"", "set yrange [0:*]", "set key top left",
+    body = grid(2, len(models), f"Cost against length, {rows[0]['isa']}, {rows[0]['threads']} threads",
+                rows) + ["set yrange [0:*]",
             "set logscale x 2", "set grid xtics ytics lc '#eeeeee'"]
     for number, model in enumerate(models):
         for measure, title, axis in (("prompt", "prompt", "ms per prompt token"),
@@ -164,22 +171,24 @@ def curves(results):
                 body.append(block(label, points))
                 plots.append(f"${label} with linespoints pt 7 ps 0.7 lw 2 lc '{colour(engine)}' "
                              f"title '{engine}'")
-            body.append("plot " + ", ".join(plots))
+            body += ["plot " + ", ".join(plots), "unset key"]
     body.append("unset multiplot")
-    draw("length", 1000, 330 * len(models) + 60, "\n".join(body))
+    draw(folder, "length", 1000, 330 * len(models) + 60, "\n".join(body))
 
 
 # ---- threads --------------------------------------------------------------------------------------
 
-def thread_curves(results):
+def thread_curves(results, folder):
     """Speed against the number of threads."""
-    rows = [r for r in results.find("threads") if r["measure"] in ("prompt", "generate")]
+    rows = results.find("threads")
+    rows += [r for r in results.find("speed") if r["measure"] in ("prompt", "generate") and any(
+        r["engine"] == q["engine"] and r["isa"] == q["isa"] for q in rows)]
     models = [m for m in TITLES if any(r["model"] == m for r in rows)]
     if not models:
         return
     most = max(int(r["threads"]) for r in rows)
-    body = [f"set multiplot layout {len(models)},2 title \"Speed against threads, "
-            f"{rows[0]['isa']}\\n{{/*0.8 {where(rows)}}}\"", "set yrange [0:*]", "set key top left",
+    body = grid(2, len(models), f"Speed against threads, {rows[0]['isa']}", rows) + [
+            "set yrange [0:*]",
             f"set xrange [0.8:{most + 0.2}]", "set xtics 1" if most <= 8 else "set logscale x 2",
             "set xlabel 'threads'", "set ylabel 'tokens/s'", "set offsets 0,0,graph 0.1,0"]
     for number, model in enumerate(models):
@@ -194,21 +203,21 @@ def thread_curves(results):
                 body.append(block(label, points))
                 plots.append(f"${label} with linespoints pt 7 lw 2 lc '{colour(engine)}' "
                              f"title '{engine}'")
-            body.append("plot " + ", ".join(plots))
+            body += ["plot " + ", ".join(plots), "unset key"]
     body.append("unset multiplot")
-    draw("threads", 1000, 330 * len(models) + 60, "\n".join(body))
+    draw(folder, "threads", 1000, 330 * len(models) + 60, "\n".join(body))
 
 
 # ---- memory, start, typing ------------------------------------------------------------------------
 
-def memory(results):
+def memory(results, folder):
     """Peak memory beside the file, and the time to the first token."""
     rows = results.find("start")
     models = [m for m in TITLES if any(r["model"] == m for r in rows)]
     if not models:
         return
-    body = ["set multiplot layout 1,2 title \"Opening a model in a fresh process, file in the page "
-            f"cache, {rows[-1]['threads']} threads\\n{{/*0.8 {where(rows)}}}\"",
+    body = grid(2, 1, "Opening a model in a fresh process, file in the page cache, "
+                f"{rows[-1]['threads']} threads", rows) + [
             "set style fill solid 0.9 noborder", "set yrange [0:*]", "set offsets 0,0,graph 0.12,0"]
     for measures, title, unit, scale in ((("peak_memory", "file"), "peak memory, 2,048 positions",
                                           "MB", 1e-6),
@@ -219,9 +228,8 @@ def memory(results):
                 for r in rows if r["measure"] in measures]
         engines = engines_of(mine)
         slot = 0.8 / len(engines)
-        body += [f"set title '{title}'", f"set ylabel '{unit}'", "set key top left",
-                 f"set xrange [-0.5:{len(models) - 0.5}]",
-                 "set xtics (" + ", ".join(f"\"{title_of(m)}\" {i}"
+        body += [f"set title '{title}'", f"set ylabel '{unit}'", f"set xrange [-0.5:{len(models) - 0.5}]",
+                 "set xtics (" + ", ".join("\"" + title_of(m).replace(" ", "\\n") + f"\" {i}"
                                            for i, m in enumerate(models)) + ")"]
         plots = []
         for number, engine in enumerate(engines):
@@ -232,22 +240,23 @@ def memory(results):
             plots.append(f"${label} using 1:2:3 with boxes lc '{colour(engine)}' title '{engine}'")
             plots.append(f"${label} using 1:2:(sprintf('%.0f', $2)) with labels offset 0,0.6 "
                          "font ',10' notitle")
-        body.append("plot " + ", ".join(plots))
+        body += ["plot " + ", ".join(plots), "unset key"]
     body.append("unset multiplot")
-    draw("start", 1000, 400, "\n".join(body))
+    draw(folder, "start", 1000, 400, "\n".join(body))
 
 
-def keystrokes(results):
+def keystrokes(results, folder):
     """Every keystroke of the replay."""
     rows = results.find("typing", measure="line key") + results.find("typing", measure="prefix key")
     if not rows:
         return
     marks = {"line key": (7, "typed text after the middle marker"),
              "prefix key": (6, "typed text in the prefix")}
-    body = [f"set title \"From a keystroke to the first text of its suggestion, "
-            f"{title_of(rows[0]['model'])}, {rows[0]['isa']}, {rows[0]['threads']} threads\\n"
-            f"{{/*0.8 1,024 tokens before and 256 after the cursor; {where(rows)}}}\"",
-            "set logscale y", "set ylabel 'ms'", "set xlabel 'keystroke'", "set key outside bottom",
+    body = [f"set title \"From a keystroke to its suggestion: {title_of(rows[0]['model'])}, "
+            f"1,024 tokens before, 256 after the cursor\\n"
+            f"{{/*0.8 {rows[0]['isa']}, {rows[0]['threads']} threads, {where(rows)}}}\"",
+            "set logscale y", "set ylabel 'ms to the first text'", "set xlabel 'keystroke'",
+            "set key at screen 0.5,0.02 center bottom vertical maxrows 2", "set bmargin 6.5",
             "set yrange [10:*]"]
     plots = []
     for engine in engines_of(rows):
@@ -259,10 +268,10 @@ def keystrokes(results):
                 body.append(block(label, points))
                 plots.append(f"${label} with points pt {point} ps 0.8 lc '{colour(engine)}' "
                              f"title '{engine}, {text}'")
-    draw("typing", 900, 480, "\n".join(body) + "\nplot " + ", ".join(plots))
+    draw(folder, "typing", 1000, 500, "\n".join(body) + "\nplot " + ", ".join(plots))
 
 
-def draw_all(results):
+def draw_all(results, folder=FOLDER):
     for function in (speed, roofline, curves, thread_curves, memory, keystrokes):
-        function(results)
-    say(f"plots are in {FOLDER.relative_to(machine.ROOT)}")
+        function(results, folder)
+    say(f"plots are in {folder}")
