@@ -28,9 +28,12 @@ static void special_gptj(nib__key_reader *r, nib__config *c)
         nib__key_refuse(r, NIB_ERR_FORMAT, "an even number of dimensions", c->n_rot);
 }
 
+/* CodeGen 2 brings code of its own, with other shards; its configuration has head_dim. */
 static void special_codegen(nib__key_reader *r, nib__config *c)
 {
+    static const char *const second[] = {"head_dim"};
     special_gptj(r, c);
+    nib__key_refuse_all(r, second, 1);
     nib__key_of(r, "n_head");
     if (c->n_head % 4 != 0) nib__key_refuse(r, NIB_ERR_FORMAT, "a multiple of 4", c->n_head);
 }
@@ -67,6 +70,27 @@ static void special_gemma(nib__key_reader *r, nib__config *c)
     c->embd_scale = (float)sqrt((double)c->n_embd);
 }
 
+/* Newer files list every layer as sliding_attention or full_attention; the list must be periodic.
+ */
+static void read_layer_types(nib__key_reader *r, nib__config *c)
+{
+    nib__array types;
+    nib__str type;
+    size_t at = 0;
+    uint32_t layer = 0, period = 0;
+    if (r->status != NIB_OK || !nib__key_there(r, "layer_types")) return;
+    int32_t got = nib__meta_array(r->source, r->key, NIB__META_STRING, &types, r->err);
+    if (got < 0) r->status = got;
+    while (r->status == NIB_OK && nib__array_next_str(&types, &at, &type)) {
+        bool full = type.len == 14 && memcmp(type.data, "full_attention", 14) == 0;
+        layer++;
+        if (full && period == 0) period = layer;
+        if (full != (period != 0 && layer % period == 0))
+            nib__key_refuse(r, NIB_ERR_UNSUPPORTED, "every n-th layer to be full_attention", layer);
+    }
+    c->window_period = period; /* 0: no layer is */
+}
+
 /* Gemma 3: five layers with a window and a base of their own, then one without. */
 static void special_gemma3_hf(nib__key_reader *r, nib__config *c)
 {
@@ -76,6 +100,7 @@ static void special_gemma3_hf(nib__key_reader *r, nib__config *c)
     c->window = nib__key_count(r, "sliding_window", 1, 1u << 30, 4096);
     c->window_period = nib__key_count(r, "sliding_window_pattern", 1, NIB__MAX_LAYERS, 6);
     c->rope_base_local = nib__key_real(r, "rope_local_base_freq", 2.0f, 1e12f, 10000);
+    read_layer_types(r, c);
 }
 
 static void special_gemma3_gguf(nib__key_reader *r, nib__config *c)

@@ -34,11 +34,17 @@ static void refuse_features(nib__key_reader *r, nib__naming naming)
     else
         nib__key_refuse_all(r, hf, sizeof hf / sizeof hf[0]);
     static const char quantized[] = "quantization_config.quant_method";
-    if (naming == NIB__NAMING_HF && r->status == NIB_OK && nib__key_there(r, quantized)) {
-        r->status = nib__fail(r->err, NIB_ERR_UNSUPPORTED,
-                              "%s%s: key %s: quantized checkpoints are read as GGUF only",
-                              nib__source_path(r->source), r->file, r->key);
-    }
+    /* How transformers 5 writes what was rope_theta and rope_scaling. */
+    static const char later[] = "rope_parameters";
+    if (naming != NIB__NAMING_HF || r->status != NIB_OK) return;
+    const char *why = NULL;
+    if (nib__key_there(r, quantized))
+        why = "quantized checkpoints are read as GGUF only";
+    else if (nib__key_there(r, later))
+        why = "expected rope_theta and rope_scaling in its place, as transformers 4 writes them";
+    if (why == NULL) return;
+    r->status = nib__fail(r->err, NIB_ERR_UNSUPPORTED, "%s%s: key %s: %s",
+                          nib__source_path(r->source), r->file, r->key, why);
 }
 
 /* Embedding models of the same architectures look both ways. */

@@ -379,6 +379,14 @@ static const struct {
      "qk_layernorm", "cannot be run"},
     {"opt", "\"word_embed_proj_dim\": 20", "\"word_embed_proj_dim\": 10", NIB_ERR_UNSUPPORTED,
      "word_embed_proj_dim", "got 10"},
+    {"codegen", "\"n_head\": 4", "\"n_head\": 4, \"head_dim\": 128", NIB_ERR_UNSUPPORTED,
+     "head_dim", "cannot be run"},
+    {"llama", "\"vocab_size\": 51", "\"vocab_size\": 51, \"rope_parameters\": {\"rope_theta\": 5}",
+     NIB_ERR_UNSUPPORTED, "rope_parameters", "rope_theta"},
+    {"gemma3", "\"vocab_size\": 38",
+     "\"vocab_size\": 38, \"layer_types\": [\"full_attention\", "
+     "\"sliding_attention\", \"full_attention\"]",
+     NIB_ERR_UNSUPPORTED, "layer_types", "n-th"},
     {"gemma3", "\"head_dim\": 10", "\"head_dim\": 9", NIB_ERR_FORMAT, "head_dim", "even"},
 };
 
