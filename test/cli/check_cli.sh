@@ -71,6 +71,14 @@ fails 2 "id out of range" "999999" logits -m "$tiny" --ids 999999 -o "$dir/x"
 fails 1 "missing model" "no/such.gguf" complete -m no/such.gguf -p x
 fails 1 "missing file" "no/such.txt" complete -m "$tiny" -f no/such.txt
 fails 1 "a model that is none" "check_cli.sh" info -m "$0"
+works "info of a directory" info -m test/fixtures/hf/codegen &&
+    if grep -q '^architecture *codegen' "$out"; then ok "info of a directory"
+    else not_ok "info of a directory" "another architecture"; fi
+fails 1 "a directory without a model" "config.json: no such file" info -m test
+fails 1 "a directory of unknown architecture" "config.json: .*model_type" \
+    info -m test/fixtures/checkpoints/torch
+fails 1 "PyTorch's old format" "legacy.bin: .*before version 1.6.*save it again" \
+    complete -m test/fixtures/checkpoints/refused/legacy.bin -p x
 fails 1 "prompt longer than the context" "8" complete -m "$tiny" -p "one two three four five six" --ctx 8
 fails 1 "output folder missing" "no/such/dir" logits -m "$tiny" --ids 1 -o no/such/dir/x
 head -c 3000 "$tiny" >"$dir/cut.gguf"

@@ -63,7 +63,7 @@ static size_t value_end(const char *text, size_t at)
 /* Calls `visit` with the place of every value that has a key, at any depth. */
 static void damage(temp_dir *d, const char *config)
 {
-    char text[MAX_CONFIG];
+    char text[2 * MAX_CONFIG];
     size_t len = strlen(config);
     for (size_t at = 1; at < len; at++) {
         if (config[at] != ':' || config[at - 1] != '"') continue;
