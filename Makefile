@@ -44,6 +44,14 @@ endif
 ifeq ($(ARCH),aarch64)
 SRC += $(wildcard lib/kernels/arm/*.c)
 endif
+# Other libraries' matrix products, loaded at run time; BACKENDS= leaves them out. oneDNN is compiled
+# where its header is.
+has_header = $(shell printf '\#include <$(1)>\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes)
+BACKENDS ?= openblas $(if $(call has_header,dnnl.h),onednn)
+BACKENDS := $(BACKENDS)
+SRC += $(foreach b,$(BACKENDS),$(wildcard lib/kernels/$(b)/*.c))
+BASE += $(if $(filter onednn,$(BACKENDS)),-DNIB_WITH_ONEDNN) \
+        $(if $(filter openblas,$(BACKENDS)),-DNIB_WITH_OPENBLAS)
 OBJ := $(SRC:%.c=$(BUILD)/%.o)
 
 # One file per op and instruction set, compiled with that set's flags only: <op>_<isa>.c
@@ -188,7 +196,7 @@ test-arm: ## every test cross-compiled for AArch64, under qemu
 # ---- a library for embedding: stripped, small --------------------------------------------------------
 BUILD_MINIMAL ?= build-minimal
 minimal: ## stripped libnibble.so that needs only libc and libm
-	@$(MAKE) --no-print-directory BUILD=$(BUILD_MINIMAL) CFLAGS="-O2 -ffunction-sections -fdata-sections" \
+	@$(MAKE) --no-print-directory BUILD=$(BUILD_MINIMAL) BACKENDS= CFLAGS="-O2 -ffunction-sections -fdata-sections" \
 	    LDLIBS="-Wl,--gc-sections -Wl,--as-needed -s -lm -pthread" $(BUILD_MINIMAL)/libnibble.so
 	@ls -l $(BUILD_MINIMAL)/libnibble.so.$(SOVERSION) | awk '{print $$NF ": " $$5 " bytes"}'
 
@@ -239,7 +247,6 @@ bench-results: ## both, then the plots and tables of docs/results.md
 MODEL ?= qwen2.5-coder-1.5b
 
 # Our matrix products beside oneDNN and OpenBLAS, which this program links where their headers are.
-has_header = $(shell printf '\#include <$(1)>\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes)
 BENCH_GEMM_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(wildcard bench/gemm/*.c))
 $(BUILD)/bench/gemm/%.o: BASE += -Itest/support -Ibench/programs
 $(BUILD)/bench/gemm/gemm_peers.o: BASE += $(if $(call has_header,dnnl.h),-DHAVE_DNNL -fopenmp) \

@@ -23,8 +23,8 @@
  *    A nib_session or nib_batch belongs to one thread at a time; only nib_session_cancel and
  *    nib_batch_cancel may be called from another thread (or a signal handler) while a call is running.
  *  - The library never aborts, exits, prints, or starts a thread unless told to, and has no mutable
- *    global state. It reads two environment variables when a model is opened and the options leave
- *    them open: NIB_ISA and NIB_PRECISION.
+ *    global state. It reads three environment variables when a model is opened and the options leave
+ *    them open: NIB_ISA, NIB_PRECISION and NIB_GEMM.
  *  - Text is bytes with a length. It may hold NUL and invalid UTF-8; both survive unchanged.
  */
 #ifndef NIBBLE_H
@@ -126,6 +126,13 @@ enum { /* nib_model_options.load */
     NIB_LOAD_INT8 = 4          /* 8-bit codes with one scale per output row */
 };
 
+enum { /* nib_model_options.gemm: who multiplies the rows of a prompt with float and int8 weights */
+    NIB_GEMM_DEFAULT = 0,      /* what was measured to be fastest on such a CPU */
+    NIB_GEMM_NATIVE = 1,       /* this library; coded weights and few rows are always its own */
+    NIB_GEMM_ONEDNN = 2,       /* UNSUPPORTED if libdnnl.so.2 cannot be loaded */
+    NIB_GEMM_OPENBLAS = 3      /* float weights only; UNSUPPORTED if libopenblas.so.0 cannot be */
+};
+
 typedef struct nib_model_options {
     uint32_t struct_size;
     uint32_t flags;            /* NIB_OPEN_* */
@@ -137,7 +144,7 @@ typedef struct nib_model_options {
     int32_t (*progress)(void *user, double fraction); /* non-zero return cancels the load */
     void *progress_user;
     uint32_t load;             /* NIB_LOAD_*: numbers of linear maps in memory */
-    uint32_t reserved;         /* 0 */
+    uint32_t gemm;             /* NIB_GEMM_*; DEFAULT also lets NIB_GEMM= decide */
 } nib_model_options;
 
 NIB_API void nib_model_options_init(nib_model_options *options, size_t size);

@@ -3,15 +3,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "kernels/gemm.h"
 #include "model/arch.h"
 
 /* ---- settings ---- */
 
 /* The only reads of the environment in the library. */
-static void read_environment(const nib_model_options *o, const char **isa, const char **precision)
+static void read_environment(const nib_model_options *o, const char **isa, const char **precision,
+                             const char **gemm)
 {
     *isa = o->isa != NULL ? o->isa : getenv("NIB_ISA");
     *precision = o->precision == NIB_PRECISION_DEFAULT ? getenv("NIB_PRECISION") : NULL;
+    *gemm = o->gemm == NIB_GEMM_DEFAULT ? getenv("NIB_GEMM") : NULL;
 }
 
 static nib_status choose_precision(uint32_t option, const char *name, uint32_t *precision,
@@ -33,16 +36,33 @@ static nib_status choose_precision(uint32_t option, const char *name, uint32_t *
                      "NIB_PRECISION: expected default, exact, fast or f32, got \"%s\"", name);
 }
 
+static nib_status choose_gemm(uint32_t option, const char *name, uint32_t *choice, nib_error *err)
+{
+    static const char *const names[] = {"default", "native", "onednn", "openblas"};
+    *choice = option;
+    if (name == NULL || name[0] == '\0') return NIB_OK;
+    for (uint32_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) != 0) continue;
+        *choice = i;
+        return NIB_OK;
+    }
+    return nib__fail(err, NIB_ERR_ARGUMENT,
+                     "NIB_GEMM: expected default, native, onednn or openblas, got \"%s\"", name);
+}
+
 static nib_status choose_kernels(nib_model *m, const nib_model_options *options, nib_error *err)
 {
-    const char *isa_name = NULL, *precision_name = NULL;
+    const char *isa_name = NULL, *precision_name = NULL, *gemm_name = NULL;
+    uint32_t gemm = NIB_GEMM_DEFAULT;
     nib__isa isa = NIB__ISA_SCALAR;
-    read_environment(options, &isa_name, &precision_name);
+    read_environment(options, &isa_name, &precision_name, &gemm_name);
     nib_status status = nib__isa_choose(isa_name, &isa, err);
     if (status == NIB_OK)
         status = choose_precision(options->precision, precision_name, &m->precision, err);
-    if (status == NIB_OK) nib__kernels_init(&m->kernels, isa, m->precision);
-    return status;
+    if (status == NIB_OK) status = choose_gemm(options->gemm, gemm_name, &gemm, err);
+    if (status != NIB_OK) return status;
+    nib__kernels_init(&m->kernels, isa, m->precision);
+    return nib__gemm_init(&m->kernels, gemm, m->precision, err);
 }
 
 /* ---- identity ---- */
@@ -150,9 +170,6 @@ static void release_parts(nib_model *m)
 
 static nib_status check_load(const nib_model_options *options, nib_error *err)
 {
-    if (options->reserved != 0)
-        return nib__fail(err, NIB_ERR_ARGUMENT, "option reserved: expected 0, got %u",
-                         options->reserved);
     if (options->load <= NIB_LOAD_INT8) return NIB_OK;
     return nib__fail(err, NIB_ERR_ARGUMENT, "option load: expected 0..%d, got %u",
                      (int)NIB_LOAD_INT8, options->load);
