@@ -2,7 +2,6 @@
  * Unigram language model segmentation (Kudo 2018; T5, XLM-R): the text is normalized, then cut into
  * the tokens whose scores, log probabilities, add up to the most. Normalization is part of the
  * model, so this family does not give back every byte. */
-#include <float.h>
 #include <string.h>
 
 #include "token/pipeline.h"
@@ -61,6 +60,8 @@ static bool normalize(const nib__tokenizer *t, const char *text, size_t len, boo
     return true;
 }
 
+enum { UNSEEN = INT32_MAX }; /* of best_end.from: no token ends here yet */
+
 typedef struct best_end { /* the best segmentation of text[0..here) ends in token `id` */
     double score;
     uint32_t from;
@@ -72,7 +73,7 @@ static void challenge(const nib__tokenizer *t, best_end *end, double score, uint
                       int32_t id)
 {
     if (t->pipe != NULL && t->pipe->float_scores) score = (double)(float)score;
-    if (score <= end->score) return;
+    if (end->from != UNSEEN && score <= end->score) return;
     end->score = score;
     end->from = from;
     end->id = id;
@@ -91,7 +92,7 @@ static double score_of(const nib__tokenizer *t, int32_t id, size_t len)
 static void segment(const nib__tokenizer *t, const char *text, uint32_t len, best_end *best)
 {
     int32_t unknown = t->pipe != NULL ? t->pipe->unknown : t->ids[NIB_TOKEN_UNK];
-    for (uint32_t i = 1; i <= len; i++) best[i] = (best_end){-DBL_MAX, 0, 0, -1};
+    for (uint32_t i = 1; i <= len; i++) best[i] = (best_end){0, UNSEEN, 0, -1};
     best[0] = (best_end){0, 0, 0, -1};
     for (uint32_t at = 0; at < len;) {
         uint32_t code, node = 0;

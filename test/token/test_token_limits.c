@@ -5,8 +5,10 @@
 #include <pthread.h>
 #include <time.h>
 
+#include "fixture.h"
 #include "rng.h"
 #include "test.h"
+#include "token_folder.h"
 #include "tokenizer_files.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__x86_64__)
@@ -78,11 +80,10 @@ static char *repeat(const char *unit, size_t len)
 
 /* Ten times the text may cost ten times the time and a logarithm; quadratic would be a hundred.
  * Times below 0.1 s tell nothing. */
-static void check(const char *name, const nib__tokenizer *t, const char *unit)
+static void check(const char *name, const nib__tokenizer *t, const char *unit, bool exact)
 {
     char shown[8];
     snprintf(shown, sizeof shown, "%02x", (unsigned char)unit[0]);
-    bool exact = strcmp(name, "unigram") != 0 && strcmp(name, "wpm") != 0;
     char *text = repeat(unit, LARGE);
     double small = run(t, text, LARGE / 10, exact);
     double large = run(t, text, LARGE, exact);
@@ -96,17 +97,37 @@ static void long_runs(void **state)
 {
     static const char *const UNITS[] = {"a", " ", "!", "", "\xff", "<|fim_"};
     nib__tokenizer *t = tokenizer_small(*state);
-    for (size_t i = 0; i < sizeof UNITS / sizeof *UNITS; i++) check(*state, t, UNITS[i]);
+    bool exact = strcmp(*state, "unigram") != 0 && strcmp(*state, "wpm") != 0;
+    for (size_t i = 0; i < sizeof UNITS / sizeof *UNITS; i++) check(*state, t, UNITS[i], exact);
+    nib__tokenizer_free(t);
+}
+
+/* The same of Hugging Face folders: a letter, spaces, a mark that normalization sorts, no UTF-8,
+ * and an added token that takes the white space around it. */
+static void long_runs_of_folder(void **state)
+{
+    static const char *const UNITS[] = {"a", " ", "\xcc\x81\xcc\xa3", "\xff", "  <mask>"};
+    const char *name = *state;
+    char path[96];
+    nib_error err = {0};
+    nib__tokenizer *t = NULL;
+    snprintf(path, sizeof path, "fixtures/hf_tokenizers/%s", name);
+    assert_ok(tokenizer_from_folder(NULL, fixture_path(path), &t, &err), err);
+    bool exact = strcmp(name, "starcoder") == 0 || strcmp(name, "llama") == 0;
+    for (size_t i = 0; i < sizeof UNITS / sizeof *UNITS; i++) check(name, t, UNITS[i], exact);
     nib__tokenizer_free(t);
 }
 
 static char *families[] = {"bpe/qwen2", "bpe/deepseek-llm", "spm", "unigram", "wpm"};
+static char *folders[] = {"starcoder", "llama", "added", "unigram_bytes", "sp_unigram_spaces"};
 
 int main(void)
 {
-    enum { N = sizeof families / sizeof *families };
-    struct CMUnitTest tests[N];
+    enum { N = sizeof families / sizeof *families, M = sizeof folders / sizeof *folders };
+    struct CMUnitTest tests[N + M];
     for (size_t i = 0; i < N; i++)
         tests[i] = (struct CMUnitTest){families[i], long_runs, NULL, NULL, families[i]};
-    return _cmocka_run_group_tests("token_limits", tests, N, NULL, NULL);
+    for (size_t i = 0; i < M; i++)
+        tests[N + i] = (struct CMUnitTest){folders[i], long_runs_of_folder, NULL, NULL, folders[i]};
+    return _cmocka_run_group_tests("token_limits", tests, N + M, NULL, NULL);
 }
