@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Small tokenizers of Hugging Face folders against what tokenizers, sentencepiece and transformers
  * made of texts that are hard to tokenize, recorded by test/oracle/make_hf_golden.py: ids, decoded
- * text at once and as a stream, and the tokens around a text. */
+ * text at once and as a stream, and the tokens around a text. The published vocabularies of CodeT5
+ * and PLBART are compared too where NIB_TEST_TOKENIZERS names the folder that holds them. */
 #include "fixture.h"
 #include "test.h"
 #include "token_folder.h"
@@ -63,19 +64,13 @@ static void compare_text(const nib__tokenizer *t, const nib__ids *ids, const cha
     free(text);
 }
 
-static void agrees(void **state)
+/* `plain`: sentencepiece, which knows no special tokens in text. */
+static void compare_all(const nib__tokenizer *t, const char *golden, bool plain)
 {
-    const char *name = *state;
-    char path[96];
     nib_error err = {0};
-    nib__tokenizer *t = NULL;
     reader texts = {0}, gold = {0};
     texts.data = fixture_read("fixtures/hf_tokenizers/texts.bin", &texts.size);
-    snprintf(path, sizeof path, "fixtures/hf_tokenizers/%s/golden.bin", name);
-    gold.data = fixture_read(path, &gold.size);
-    snprintf(path, sizeof path, "fixtures/hf_tokenizers/%s", name);
-    assert_ok(tokenizer_from_folder(NULL, fixture_path(path), &t, &err), err);
-    bool plain = strncmp(name, "sp_", 3) == 0; /* sentencepiece: no special tokens in text */
+    gold.data = fixture_read(golden, &gold.size);
     uint32_t flags = plain ? 0 : NIB_TOKENIZE_SPECIAL;
     uint32_t count = u32(&texts), compared = 0;
     assert_true(count > 150);
@@ -102,9 +97,70 @@ static void agrees(void **state)
     nib__ids_free(&ids);
     assert_int_equal(gold.at, gold.size);
     assert_true(compared > count / 2);
-    nib__tokenizer_free(t);
     free(texts.data);
     free(gold.data);
+}
+
+static void agrees(void **state)
+{
+    const char *name = *state;
+    char path[96];
+    nib_error err = {0};
+    nib__tokenizer *t = NULL;
+    snprintf(path, sizeof path, "fixtures/hf_tokenizers/%s", name);
+    assert_ok(tokenizer_from_folder(NULL, fixture_path(path), &t, &err), err);
+    snprintf(path, sizeof path, "fixtures/hf_tokenizers/%s/golden.bin", name);
+    compare_all(t, path, strncmp(name, "sp_", 3) == 0);
+    nib__tokenizer_free(t);
+}
+
+static bool load(const char *file, token_file *loaded)
+{
+    char path[1024];
+    const char *folder = getenv("NIB_TEST_TOKENIZERS");
+    if (folder == NULL) return false;
+    snprintf(path, sizeof path, "%s/%s", folder, file);
+    loaded->data = file_read(path, &loaded->size);
+    return loaded->data != NULL;
+}
+
+static void published(const token_file *files, size_t n, const char *golden)
+{
+    nib__tokenizer *t = NULL;
+    nib_error err = {0};
+    assert_ok(tokenizer_from_memory(NULL, files, n, &t, &err), err);
+    compare_all(t, golden, false);
+    nib__tokenizer_free(t);
+}
+
+static void published_codet5(void **state)
+{
+    (void)state;
+    static const char CONFIG[] = "{\"tokenizer_class\":\"RobertaTokenizer\"}";
+    token_file files[3] = {{"vocab.json", NULL, 0},
+                           {"merges.txt", NULL, 0},
+                           {"tokenizer_config.json", CONFIG, sizeof CONFIG - 1}};
+    if (!load("codet5/vocab.json", &files[0]) || !load("codet5/merges.txt", &files[1])) {
+        print_message("NIB_TEST_TOKENIZERS names no folder with codet5: this test is skipped\n");
+        free((void *)(uintptr_t)files[0].data);
+        skip();
+    }
+    published(files, 3, "fixtures/hf_tokenizers/published/codet5.bin");
+    for (int i = 0; i < 2; i++) free((void *)(uintptr_t)files[i].data);
+}
+
+static void published_plbart(void **state)
+{
+    (void)state;
+    static const char CONFIG[] = "{\"tokenizer_class\":\"PLBartTokenizer\",\"src_lang\":\"java\"}";
+    token_file files[2] = {{"sentencepiece.bpe.model", NULL, 0},
+                           {"tokenizer_config.json", CONFIG, sizeof CONFIG - 1}};
+    if (!load("plbart/sentencepiece.bpe.model", &files[0])) {
+        print_message("NIB_TEST_TOKENIZERS names no folder with plbart: this test is skipped\n");
+        skip();
+    }
+    published(files, 2, "fixtures/hf_tokenizers/published/plbart.bin");
+    free((void *)(uintptr_t)files[0].data);
 }
 
 static char *names[] = {"codegen",
@@ -145,8 +201,10 @@ static char *names[] = {"codegen",
 int main(void)
 {
     enum { N = sizeof names / sizeof *names };
-    struct CMUnitTest tests[N];
+    struct CMUnitTest tests[N + 2];
     for (size_t i = 0; i < N; i++)
         tests[i] = (struct CMUnitTest){names[i], agrees, NULL, NULL, names[i]};
-    return _cmocka_run_group_tests("token_hf", tests, N, NULL, NULL);
+    tests[N] = (struct CMUnitTest)cmocka_unit_test(published_codet5);
+    tests[N + 1] = (struct CMUnitTest)cmocka_unit_test(published_plbart);
+    return _cmocka_run_group_tests("token_hf", tests, N + 2, NULL, NULL);
 }
