@@ -110,23 +110,35 @@ static uint64_t mix_config(uint64_t hash, const nib__config *c)
     return hash;
 }
 
-/* Configuration and tensor directory, plus a few bytes of every tensor: two fine-tunes of one base
- * model have the same directory, but a saved session of one is worthless to the other. */
-static uint64_t identity_of(const nib_model *m)
+static uint64_t mix_tensor(uint64_t hash, const nib__tensor *t)
 {
     enum { SAMPLE = 64 };
-    uint64_t hash = mix_config(UINT64_C(0xcbf29ce484222325), &m->config);
+    size_t sample = t->size < SAMPLE ? t->size : SAMPLE;
+    hash = mix(hash, t->name, strlen(t->name) + 1);
+    hash = mix_number(hash, t->format->format);
+    for (int d = 0; d < NIB__MAX_DIMS; d++) hash = mix_number(hash, t->ne[d]);
+    hash = mix(hash, t->data, sample);
+    return mix(hash, t->data + t->size - sample, sample);
+}
+
+/* Configuration and tensor directory, plus a few bytes of every tensor: two fine-tunes of one base
+ * model have the same directory, but a saved session of one is worthless to the other. A checkpoint
+ * of a directory is the same in one file or in shards: there the order of tensors does not count,
+ * nor what no model computes with. */
+static uint64_t identity_of(const nib_model *m)
+{
+    static const uint64_t start = UINT64_C(0xcbf29ce484222325);
+    uint64_t hash = mix_config(start, &m->config), sum = 0;
+    bool ordered = nib__source_naming(m->source) == NIB__NAMING_GGUF;
     size_t n = nib__source_tensor_count(m->source);
     for (size_t i = 0; i < n; i++) {
         const nib__tensor *t = nib__source_tensor_at(m->source, i);
-        size_t sample = t->size < SAMPLE ? t->size : SAMPLE;
-        hash = mix(hash, t->name, strlen(t->name) + 1);
-        hash = mix_number(hash, t->format->format);
-        for (int d = 0; d < NIB__MAX_DIMS; d++) hash = mix_number(hash, t->ne[d]);
-        hash = mix(hash, t->data, sample);
-        hash = mix(hash, t->data + t->size - sample, sample);
+        if (ordered)
+            hash = mix_tensor(hash, t);
+        else if (t->format->decode != NULL)
+            sum += mix_tensor(start, t);
     }
-    return hash;
+    return ordered ? hash : mix_number(hash, sum);
 }
 
 /* ---- open, retain, release ---- */
