@@ -2,15 +2,16 @@
  * Attention of a pass: rotate and store, then pieces of (rows) x (KV head) x (query heads that
  * share it). All query heads of a group go together where that leaves work for every thread,
  * because keys and values are then read once for all of them. */
+#include <math.h>
+
 #include "base/clock.h"
 #include "nn/nn.h"
 
 enum {
-    RATE_DECODE = 6, /* places of attention among the rates of nib__exec */
-    RATE_PREFILL = 7,
-    ALONE_NS = 12000,   /* less work than this is done by the calling thread */
-    DECODE_NS = 500000, /* most for one piece */
-    PREFILL_NS = 2000000,
+    RATE_DECODE = 3 * NIB__WEIGHT_KINDS, /* places of attention among the rates of nib__exec */
+    RATE_PREFILL,
+    ALONE_NS = 12000,     /* less work than this is done by the calling thread */
+    LONGEST_NS = 2000000, /* most for one piece */
     /* Queries (rows x heads) of a piece of prefill. Kernels expand keys and values once per piece:
      * fewer would make that expensive, more no cheaper. */
     LEAST_QUERIES = 96,
@@ -127,17 +128,23 @@ static void attend_piece(void *arg, uint32_t i, void *scratch)
     for (uint32_t u = 0; u < job->per_piece && u < left; u++) attend_unit(job, first + u, scratch);
 }
 
-/* Query heads of a group are cut apart when KV heads alone cannot keep the threads evenly busy. */
+/* Query heads of a group are cut apart where KV heads alone would leave threads idle, or take too
+ * long. Each part reads all keys and values again, which costs about as much as ten queries. */
 static uint32_t choose_splits(const attend_job *job, uint32_t threads, uint32_t tiles,
-                              double unit_ns, double longest)
+                              double unit_ns)
 {
-    uint32_t n = job->rows->config->n_head_kv * tiles;
-    for (uint32_t splits = 1; splits < job->group; splits++) {
-        if (job->group % splits != 0) continue;
-        bool even = n * splits % threads == 0 || n * splits >= 4 * threads;
-        if (even && unit_ns / splits <= longest) return splits;
+    const double read = 10;
+    uint32_t n = job->rows->config->n_head_kv * tiles, best = job->group;
+    double least = INFINITY;
+    for (uint32_t splits = 1; splits <= job->group; splits++) {
+        if (job->group % splits != 0 || unit_ns / splits > LONGEST_NS) continue;
+        uint32_t turns = (n * splits + threads - 1) / threads;
+        double cost = turns * (read + (double)job->step * job->group / splits);
+        if (cost >= least) continue;
+        least = cost;
+        best = splits;
     }
-    return job->group;
+    return best;
 }
 
 /* Rows of a tile: as many as fit the time, and few enough that there are pieces for all threads. */
@@ -157,16 +164,16 @@ static void cut(attend_job *job, double ns_per_mac)
 {
     uint32_t m = job->rows->m, n_head_kv = job->rows->config->n_head_kv;
     uint32_t threads = job->exec->n_slots < 1 ? 1 : job->exec->n_slots;
-    double row_ns = job->row_macs * ns_per_mac, longest = job->few ? DECODE_NS : PREFILL_NS;
+    double row_ns = job->row_macs * ns_per_mac;
     job->step = job->rows->places != NULL ? 1 : m; /* rows of different streams share nothing */
     job->splits = 1;
     job->units = m / job->step * n_head_kv;
     job->per_piece = job->units;
     if (row_ns * m * n_head_kv < ALONE_NS) return;
-    uint32_t most = choose_rows(job, threads, longest / row_ns);
+    uint32_t most = choose_rows(job, threads, LONGEST_NS / row_ns);
     if (job->step > most) job->step = most;
     uint32_t tiles = (m + job->step - 1) / job->step;
-    job->splits = choose_splits(job, threads, tiles, row_ns * job->step, longest);
+    job->splits = choose_splits(job, threads, tiles, row_ns * job->step);
     job->units = tiles * n_head_kv * job->splits;
     job->per_piece = 1;
 }

@@ -8,7 +8,7 @@
 
 /* ---- running pieces -------------------------------------------------------------------------- */
 
-enum { NIB__RATES = 3 * NIB__WEIGHT_KINDS };
+enum { NIB__RATES = 3 * NIB__WEIGHT_KINDS + 2 }; /* maps of one, few, many rows; attention */
 
 /* What every layer needs to run; one per session, used by one thread at a time. */
 typedef struct nib__exec {
@@ -105,7 +105,7 @@ nib_status nib__round_run(nib__exec *exec, const float *x, const nib__input *inp
                           const nib__output *outputs, uint32_t n_outputs);
 
 /* act(x) * up is rounded for the map that follows; x is overwritten; up may be NULL: 1. */
-nib_status nib__activate_run(nib__exec *exec, nib__act act, float *x, const float *up,
+nib_status nib__activate_run(nib__exec *exec, nib__act act, const float *x, const float *up,
                              const nib__input *input, const nib__output *output);
 
 /* Where one row belongs, in a pass over rows of different streams. */

@@ -13,8 +13,7 @@ typedef struct rows_job {
     uint32_t n_outputs, step; /* rows per piece */
     const float *x;           /* to be rounded */
     nib__act act;
-    float *inner; /* overwritten by act(inner) * up */
-    const float *up;
+    const float *inner, *up; /* act(inner) * up is rounded */
 } rows_job;
 
 static uint32_t last_row(const rows_job *job, uint32_t first)
@@ -93,16 +92,16 @@ static void activate_piece(void *arg, uint32_t i, void *scratch)
 {
     const rows_job *job = arg;
     uint32_t n = job->input->k, first = i * job->step;
-    (void)scratch;
     for (uint32_t row = first; row < last_row(job, first); row++) {
-        float *x = job->inner + (size_t)row * n;
+        const float *x = job->inner + (size_t)row * n;
         const float *up = job->up != NULL ? job->up + (size_t)row * n : NULL;
-        job->exec->kernels->activate[job->act](x, up, n, x);
-        nib__input_round(job->exec, job->input, job->outputs, job->n_outputs, x, row);
+        /* Not back into x: that would be written to memory, which nobody reads again. */
+        job->exec->kernels->activate[job->act](x, up, n, scratch);
+        nib__input_round(job->exec, job->input, job->outputs, job->n_outputs, scratch, row);
     }
 }
 
-nib_status nib__activate_run(nib__exec *exec, nib__act act, float *x, const float *up,
+nib_status nib__activate_run(nib__exec *exec, nib__act act, const float *x, const float *up,
                              const nib__input *input, const nib__output *output)
 {
     rows_job job = {
