@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Prefill with group-32 int8 activations in 256-bit registers. A strip of panels is unpacked once,
- * to byte codes and float32 scales in scratch, and then meets all rows in tiles of 4.
+ * to byte codes and float32 scales in scratch, and then meets a block of rows, in tiles of 6 rows and
+ * half a panel: with both halves the sums would not fit in 16 registers.
  *
  * Per scale group: the integer sum of (code - zero) * q, then y += (s * sx) * sum and, where the
  * format has mins, y += m * (sx * xsum). A format has mins or a zero point, never both.
@@ -14,7 +15,10 @@
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/rows_avx2.h"
 
-enum { TILE = 4 };
+enum {
+    TILE = 6,
+    M_BLOCK = 256 /* rows that meet an unpacked strip; their second planes are added at its end */
+};
 
 /* One unpacked panel in scratch. Scale groups are of 16 or 32 k. */
 typedef struct strip {
@@ -33,9 +37,26 @@ static size_t panel_scratch(uint32_t k)
     return (size_t)k * NIB__PANEL + 2 * ((size_t)k / 16 * NIB__PANEL * sizeof(float));
 }
 
+/* Which rows of a block have a second plane in a group: [k / 32] of these. */
+typedef struct row_mask {
+    uint64_t bits[M_BLOCK / 64];
+} row_mask;
+
+/* The second planes of a block of rows. */
+typedef struct second_planes {
+    row_g32 rows[M_BLOCK];
+    row_mask masks[]; /* [k / 32] */
+} second_planes;
+
+static size_t second_bytes(uint32_t k)
+{
+    return nib__align_up(sizeof(second_planes) + k / NIB__GROUP * sizeof(row_mask), NIB_ALIGN);
+}
+
+/* [second planes][strip] */
 static size_t prefill_scratch(uint32_t k)
 {
-    return strip_panels(k) * panel_scratch(k);
+    return second_bytes(k) + strip_panels(k) * panel_scratch(k);
 }
 
 static strip strip_at(void *scratch, uint32_t k, uint32_t index)
@@ -86,120 +107,222 @@ static void expand_panel(const nib__packed *w, uint32_t p, const strip *t)
 /* What a scale group adds beside the sum of code * q. */
 typedef enum offset { OFFSET_NONE, OFFSET_ZERO, OFFSET_MIN } offset;
 
-/* acc[rows] += one group of 32 k: number g of the weights, number i of the activations. `mode` is
- * passed on to lines_256; `lines` per scale. */
+/* Where the parts of a plane lie behind its codes: the same for all rows, so that one register per
+ * row is enough. */
+typedef struct plane_parts {
+    size_t scale, sum16, sum32, scaled16, scaled32;
+} plane_parts;
+
+static plane_parts parts_of(const row_g32 *x)
+{
+    const uint8_t *base = (const uint8_t *)x->q;
+    plane_parts p = {
+        (size_t)((const uint8_t *)x->scale - base),    (size_t)((const uint8_t *)x->sum16 - base),
+        (size_t)((const uint8_t *)x->sum32 - base),    (size_t)((const uint8_t *)x->scaled16 - base),
+        (size_t)((const uint8_t *)x->scaled32 - base),
+    };
+    return p;
+}
+
+NIB_INLINE __m256 broadcast_float(const int8_t *plane, size_t at)
+{
+    return _mm256_castsi256_ps(broadcast4(plane + at));
+}
+
+/* acc[rows] += group g of 32 k for 8 outputs, half `h` of a panel. `mode` is passed on to lines_256;
+ * `lines` per scale. */
 NIB_INLINE void add_group(int mode, int lines, offset o, int rows, __m256i zero, const strip *t,
-                          uint32_t g, const row_g32 *x, uint32_t i, __m256 acc[TILE][2])
+                          uint32_t h, uint32_t g, const plane_parts *at, const row_g32 *x,
+                          __m256 acc[TILE])
 {
     NIB_UNROLL
     for (int part = 0; part < 8 / lines; part++) {
         const size_t group = (size_t)g * (8 / (uint32_t)lines) + (uint32_t)part;
-        const uint32_t at = i * (8 / (uint32_t)lines) + (uint32_t)part;
-        const float *scale = t->scale + group * NIB__PANEL, *mins = t->mins + group * NIB__PANEL;
-        __m256i sum[TILE][2];
-        lines_256(mode, lines, rows, t->codes + (size_t)g * 512 + 64 * (size_t)(part * lines), x,
-                  i * NIB__GROUP + 4 * (uint32_t)(part * lines), sum);
+        const __m256 scale = _mm256_load_ps(t->scale + group * NIB__PANEL + 8 * h);
+        __m256i sum[TILE];
+        lines_256(mode, lines, rows,
+                  t->codes + (size_t)g * 512 + 64 * (size_t)(part * lines) + 32 * (size_t)h, x,
+                  g * NIB__GROUP + 4 * (uint32_t)(part * lines), sum);
         NIB_UNROLL
         for (int r = 0; r < rows; r++) {
-            const __m256 sx = _mm256_broadcast_ss(x[r].scale + i);
-            const int32_t *xsum = (lines == 8 ? x[r].sum32 : x[r].sum16) + at;
-            NIB_UNROLL
-            for (int h = 0; h < 2; h++) {
-                __m256i s = sum[r][h];
-                if (o == OFFSET_ZERO) { /* |xsum| < 2^15: a product of 16-bit numbers */
-                    s = _mm256_sub_epi32(s, _mm256_madd_epi16(_mm256_set1_epi32(*xsum), zero));
-                }
-                __m256 factor = _mm256_mul_ps(_mm256_load_ps(scale + 8 * h), sx);
-                acc[r][h] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(s), factor, acc[r][h]);
-                if (o == OFFSET_MIN) {
-                    const __m256 xs =
-                        _mm256_broadcast_ss((lines == 8 ? x[r].scaled32 : x[r].scaled16) + at);
-                    acc[r][h] = _mm256_fmadd_ps(_mm256_load_ps(mins + 8 * h), xs, acc[r][h]);
-                }
+            const size_t xsum = (lines == 8 ? at->sum32 : at->sum16) + 4 * group;
+            if (o == OFFSET_ZERO) { /* |xsum| < 2^15: a product of 16-bit numbers */
+                sum[r] = _mm256_sub_epi32(sum[r], _mm256_madd_epi16(broadcast4(x[r].q + xsum), zero));
+            }
+            __m256 factor = _mm256_mul_ps(scale, broadcast_float(x[r].q, at->scale + 4 * (size_t)g));
+            acc[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[r]), factor, acc[r]);
+            if (o == OFFSET_MIN) {
+                const __m256 mins = _mm256_load_ps(t->mins + group * NIB__PANEL + 8 * h);
+                const size_t xs = (lines == 8 ? at->scaled32 : at->scaled16) + 4 * group;
+                acc[r] = _mm256_fmadd_ps(mins, broadcast_float(x[r].q, xs), acc[r]);
             }
         }
     }
 }
 
-/* y[rows][n <= 16] = start + one panel times rows. */
+/* y[rows][n <= 8] = half a panel times rows. */
 NIB_INLINE void prefill_tile(int mode, int lines, offset o, int rows, const nib__packed *w,
-                             const strip *t, const row_g32 *x, float start[TILE][16], uint32_t n,
-                             float *y, size_t ldy)
+                             const strip *t, uint32_t h, const plane_parts *at, const row_g32 *x,
+                             uint32_t n, float *y, size_t ldy)
 {
     const __m256i zero = _mm256_set1_epi32(w->layout->zero);
-    __m256 acc[TILE][2];
+    __m256 acc[TILE];
     NIB_UNROLL
-    for (int r = 0; r < rows; r++) {
-        acc[r][0] = _mm256_loadu_ps(start[r]);
-        acc[r][1] = _mm256_loadu_ps(start[r] + 8);
-    }
+    for (int r = 0; r < rows; r++) acc[r] = _mm256_setzero_ps();
     for (uint32_t g = 0; g < w->k / NIB__GROUP; g++) {
-        add_group(mode, lines, o, rows, zero, t, g, x, g, acc);
+        add_group(mode, lines, o, rows, zero, t, h, g, at, x, acc);
     }
     NIB_UNROLL
-    for (int r = 0; r < rows; r++) {
-        store_first(y + (size_t)r * ldy, acc[r][0], n);
-        if (n > 8) store_first(y + (size_t)r * ldy + 8, acc[r][1], n - 8);
-    }
+    for (int r = 0; r < rows; r++) store_first(y + (size_t)r * ldy, acc[r], n);
 }
 
-/* sums[16] = what the second plane of the row's large groups adds. */
-NIB_INLINE void rest_of_row(int mode, int lines, offset o, const nib__packed *w, const strip *t,
-                            const row_g32_rest *rest, float sums[16])
-{
-    const __m256i zero = _mm256_set1_epi32(w->layout->zero);
-    __m256 acc[TILE][2];
-    acc[0][0] = acc[0][1] = _mm256_setzero_ps();
-    for (uint32_t i = 0; i < rest->count; i++) {
-        add_group(mode, lines, o, 1, zero, t, rest->groups[i], &rest->plane, i, acc);
-    }
-    _mm256_storeu_ps(sums, acc[0][0]);
-    _mm256_storeu_ps(sums + 8, acc[0][1]);
-}
-
+/* One panel times a tile of rows. */
 NIB_INLINE void prefill_mode(int mode, int lines, offset o, uint32_t rows, const nib__packed *w,
-                             const strip *t, const row_g32 *x, const row_g32_rest *rest, uint32_t n,
+                             const strip *t, const plane_parts *at, const row_g32 *x, uint32_t n,
                              float *y, size_t ldy)
 {
-    float start[TILE][16];
-    for (uint32_t r = 0; r < rows; r++) rest_of_row(mode, lines, o, w, t, &rest[r], start[r]);
-    if (rows == TILE) {
-        prefill_tile(mode, lines, o, TILE, w, t, x, start, n, y, ldy);
-        return;
+    for (uint32_t h = 0; 8 * h < n; h++, y += 8) {
+        uint32_t width = n - 8 * h, r = 0;
+        if (rows == TILE) {
+            prefill_tile(mode, lines, o, TILE, w, t, h, at, x, width, y, ldy);
+            continue;
+        }
+        for (; r + 2 <= rows; r += 2) {
+            prefill_tile(mode, lines, o, 2, w, t, h, at, x + r, width, y + r * ldy, ldy);
+        }
+        if (r < rows) prefill_tile(mode, lines, o, 1, w, t, h, at, x + r, width, y + r * ldy, ldy);
     }
-    for (uint32_t r = 0; r < rows; r++) {
-        prefill_tile(mode, lines, o, 1, w, t, x + r, start + r, n, y + r * ldy, ldy);
+}
+
+/* Adds group g of the second planes of `count` rows to y. */
+NIB_INLINE void second_tile(int mode, int lines, offset o, int count, const nib__packed *w,
+                            const strip *t, uint32_t g, const plane_parts *at, const row_g32 *x,
+                            float *const *y, uint32_t n)
+{
+    const __m256i zero = _mm256_set1_epi32(w->layout->zero);
+    for (uint32_t h = 0; 8 * h < n; h++) {
+        __m256 acc[TILE];
+        NIB_UNROLL
+        for (int r = 0; r < count; r++) acc[r] = load_first(y[r] + 8 * h, n - 8 * h);
+        add_group(mode, lines, o, count, zero, t, h, g, at, x, acc);
+        NIB_UNROLL
+        for (int r = 0; r < count; r++) store_first(y[r] + 8 * h, acc[r], n - 8 * h);
     }
+}
+
+/* Adds what the second planes of a block of rows give with one panel. Group by group, several rows
+ * at once: asking each row at each group in the main loop would be mispredicted too often. */
+NIB_INLINE void second_mode(int mode, int lines, offset o, const nib__packed *w, const strip *t,
+                            const second_planes *second, const plane_parts *at, uint32_t n, float *y,
+                            size_t ldy)
+{
+    enum { TOGETHER = 4 };
+    for (uint32_t g = 0; g < w->k / NIB__GROUP; g++) {
+        row_g32 x[TOGETHER];
+        float *to[TOGETHER];
+        uint32_t count = 0;
+        for (uint32_t i = 0; i < M_BLOCK / 64; i++) {
+            for (uint64_t left = second->masks[g].bits[i]; left != 0; left &= left - 1) {
+                const uint32_t r = i * 64 + (uint32_t)__builtin_ctzll(left);
+                x[count] = second->rows[r];
+                to[count++] = y + r * ldy;
+                if (count < TOGETHER) continue;
+                second_tile(mode, lines, o, TOGETHER, w, t, g, at, x, to, n);
+                count = 0;
+            }
+        }
+        for (uint32_t r = 0; r < count; r++) {
+            second_tile(mode, lines, o, 1, w, t, g, at, x + r, to + r, n);
+        }
+    }
+}
+
+/* What the including file does with a panel: a tile of rows, or the second planes of a block. */
+typedef struct panel_job {
+    const nib__packed *w;
+    strip strip;
+    plane_parts parts;
+    uint32_t n; /* real outputs */
+    float *y;
+    size_t ldy;
+    uint32_t rows; /* of the tile */
+    const row_g32 *x;
+    const second_planes *second; /* else NULL */
+} panel_job;
+
+NIB_INLINE void prefill_job(int mode, int lines, offset o, const panel_job *j)
+{
+    if (j->second == NULL)
+        prefill_mode(mode, lines, o, j->rows, j->w, &j->strip, &j->parts, j->x, j->n, j->y,
+                     j->ldy);
+    else
+        second_mode(mode, lines, o, j->w, &j->strip, j->second, &j->parts, j->n, j->y, j->ldy);
 }
 
 /* Defined by the including file: picks mode and lines for the format. */
-static void prefill_panel(const nib__packed *w, uint32_t rows, const strip *t, const row_g32 *x,
-                          const row_g32_rest *rest, uint32_t n, float *y, size_t ldy);
+static void prefill_panel(const panel_job *job);
+
+static void find_second_planes(const uint8_t *rows, uint32_t m, uint32_t k, second_planes *second)
+{
+    memset(second->masks, 0, k / NIB__GROUP * sizeof second->masks[0]);
+    for (uint32_t r = 0; r < m; r++) {
+        row_g32 x;
+        row_g32_rest rest;
+        nib__row_g32_view_avx2(rows + r * nib__row_g32_bytes_avx2(k), k, &x, &rest);
+        second->rows[r] = rest.plane;
+        for (uint32_t i = 0; i < rest.count; i++) {
+            second->masks[rest.groups[i]].bits[r / 64] |= (uint64_t)1 << r % 64;
+        }
+    }
+}
+
+/* Panels [p, p + panels) times a block of rows. */
+static void prefill_strip(const nib__packed *w, uint32_t p, uint32_t panels, const uint8_t *rows,
+                          uint32_t m, const second_planes *second, float *y, size_t ldy,
+                          void *scratch)
+{
+    const size_t row_bytes = nib__row_g32_bytes_avx2(w->k);
+    panel_job jobs[4];
+    for (uint32_t i = 0; i < panels; i++) {
+        strip t = strip_at(scratch, w->k, i);
+        expand_panel(w, p + i, &t);
+        jobs[i] = (panel_job){.w = w, .strip = t, .n = nib__panel_rows(w, p + i), .ldy = ldy,
+                              .parts = parts_of(&second->rows[0])};
+    }
+    for (uint32_t at = 0; at < m; at += TILE) {
+        uint32_t n_rows = m - at < TILE ? m - at : TILE;
+        row_g32 x[TILE];
+        row_g32_rest rest;
+        for (uint32_t r = 0; r < n_rows; r++) {
+            nib__row_g32_view_avx2(rows + (at + r) * row_bytes, w->k, &x[r], &rest);
+        }
+        for (uint32_t i = 0; i < panels; i++) {
+            jobs[i].rows = n_rows;
+            jobs[i].x = x;
+            jobs[i].y = y + at * ldy + (size_t)(p + i) * NIB__PANEL;
+            prefill_panel(&jobs[i]);
+        }
+    }
+    for (uint32_t i = 0; i < panels; i++) {
+        jobs[i].second = second;
+        jobs[i].y = y + (size_t)(p + i) * NIB__PANEL;
+        prefill_panel(&jobs[i]);
+    }
+}
 
 static void prefill_run(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
                         uint32_t m, float *y, size_t ldy, void *scratch)
 {
-    size_t row_bytes = nib__row_g32_bytes_avx2(w->k);
-    for (uint32_t p = first, panels; p < first + count; p += panels) {
-        panels = strip_panels(w->k);
-        if (panels > first + count - p) panels = first + count - p;
-        strip strips[4];
-        for (uint32_t i = 0; i < panels; i++) {
-            strips[i] = strip_at(scratch, w->k, i);
-            expand_panel(w, p + i, &strips[i]);
-        }
-        for (uint32_t at = 0; at < m; at += TILE) {
-            uint32_t n_rows = m - at < TILE ? m - at : TILE;
-            row_g32 x[TILE];
-            row_g32_rest rest[TILE];
-            for (uint32_t r = 0; r < n_rows; r++) {
-                nib__row_g32_view_avx2((const uint8_t *)rows + (at + r) * row_bytes, w->k, &x[r],
-                                       &rest[r]);
-            }
-            for (uint32_t i = 0; i < panels; i++) {
-                prefill_panel(w, n_rows, &strips[i], x, rest, nib__panel_rows(w, p + i),
-                              y + at * ldy + (size_t)(p + i) * NIB__PANEL, ldy);
-            }
+    second_planes *second = scratch;
+    uint8_t *strips = (uint8_t *)scratch + second_bytes(w->k);
+    for (uint32_t row = 0; row < m; row += M_BLOCK) {
+        const uint8_t *from = (const uint8_t *)rows + row * nib__row_g32_bytes_avx2(w->k);
+        uint32_t n = m - row < M_BLOCK ? m - row : M_BLOCK;
+        find_second_planes(from, n, w->k, second);
+        for (uint32_t p = first, panels; p < first + count; p += panels) {
+            panels = strip_panels(w->k);
+            if (panels > first + count - p) panels = first + count - p;
+            prefill_strip(w, p, panels, from, n, second, y + row * ldy, ldy, strips);
         }
     }
 }

@@ -10,71 +10,59 @@
 /* 8-bit codes and code books are unpacked to signed weights. */
 enum { SIGNED_CODES = 1 };
 
-/* mode: lines summed in 16 bits, or 1 for signed weights. sum[r][half] of `lines` lines. */
+/* mode: lines summed in 16 bits, or 1 for signed weights. sum[r] of `lines` lines of 8 outputs. */
 NIB_INLINE void lines_256(int mode, int lines, int rows, const uint8_t *codes, const row_g32 *x,
-                          uint32_t k, __m256i sum[4][2])
+                          uint32_t k, __m256i *sum)
 {
     const __m256i one = _mm256_set1_epi16(1);
     NIB_UNROLL
     for (int from = 0; from < lines; from += mode) {
-        __m256i part[4][2];
+        __m256i part[6];
         NIB_UNROLL
-        for (int r = 0; r < rows; r++) part[r][0] = part[r][1] = _mm256_setzero_si256();
-        NIB_UNROLL_2
         for (int j = from; j < from + mode; j++) {
-            const __m256i w0 = load_256(codes + 64 * j), w1 = load_256(codes + 64 * j + 32);
+            const __m256i w = load_256(codes + 64 * j);
             NIB_UNROLL
             for (int r = 0; r < rows; r++) {
                 const __m256i q = broadcast4(x[r].q + k + 4 * (uint32_t)j);
-                __m256i p0, p1;
-                if (mode == 1) {
-                    p0 = _mm256_maddubs_epi16(_mm256_abs_epi8(w0), _mm256_sign_epi8(q, w0));
-                    p1 = _mm256_maddubs_epi16(_mm256_abs_epi8(w1), _mm256_sign_epi8(q, w1));
-                } else {
-                    p0 = _mm256_maddubs_epi16(w0, q);
-                    p1 = _mm256_maddubs_epi16(w1, q);
-                }
-                part[r][0] = _mm256_add_epi16(part[r][0], p0);
-                part[r][1] = _mm256_add_epi16(part[r][1], p1);
+                __m256i p = mode == 1
+                                ? _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(q, w))
+                                : _mm256_maddubs_epi16(w, q);
+                part[r] = j == from ? p : keep_sum(_mm256_add_epi16(part[r], p));
             }
         }
         NIB_UNROLL
         for (int r = 0; r < rows; r++) {
-            NIB_UNROLL
-            for (int h = 0; h < 2; h++) {
-                __m256i wide = _mm256_madd_epi16(part[r][h], one);
-                sum[r][h] = from == 0 ? wide : _mm256_add_epi32(sum[r][h], wide);
-            }
+            __m256i wide = _mm256_madd_epi16(part[r], one);
+            sum[r] = from == 0 ? wide : _mm256_add_epi32(sum[r], wide);
         }
     }
 }
 
 #include "kernels/x86/matmul_prefill_256.h"
 
-static void prefill_panel(const nib__packed *w, uint32_t rows, const strip *t, const row_g32 *x,
-                          const row_g32_rest *rest, uint32_t n, float *y, size_t ldy)
+static void prefill_panel(const panel_job *j)
 {
-    bool mins = w->layout->has_min;
-    switch (code_class_of(w->layout)) {
-    case CODES_2: prefill_mode(4, 4, OFFSET_MIN, rows, w, t, x, rest, n, y, ldy); break;
-    case CODES_TERNARY: prefill_mode(8, 8, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy); break;
-    case CODES_3: prefill_mode(4, 4, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy); break;
+    bool mins = j->w->layout->has_min;
+    switch (code_class_of(j->w->layout)) {
+    case CODES_2: prefill_job(4, 4, OFFSET_MIN, j); break;
+    case CODES_TERNARY: prefill_job(8, 8, OFFSET_ZERO, j); break;
+    case CODES_3: prefill_job(4, 4, OFFSET_ZERO, j); break;
     case CODES_4:
         if (mins)
-            prefill_mode(8, 8, OFFSET_MIN, rows, w, t, x, rest, n, y, ldy);
+            prefill_job(8, 8, OFFSET_MIN, j);
         else
-            prefill_mode(8, 8, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy);
+            prefill_job(8, 8, OFFSET_ZERO, j);
         break;
     case CODES_5:
         if (mins)
-            prefill_mode(4, 8, OFFSET_MIN, rows, w, t, x, rest, n, y, ldy);
+            prefill_job(4, 8, OFFSET_MIN, j);
         else
-            prefill_mode(4, 8, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy);
+            prefill_job(4, 8, OFFSET_ZERO, j);
         break;
-    case CODES_6: prefill_mode(2, 4, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy); break;
-    case CODES_BOOK_16: prefill_mode(1, 4, OFFSET_NONE, rows, w, t, x, rest, n, y, ldy); break;
+    case CODES_6: prefill_job(2, 4, OFFSET_ZERO, j); break;
+    case CODES_BOOK_16: prefill_job(1, 4, OFFSET_NONE, j); break;
     case CODES_8:
-    case CODES_BOOK: prefill_mode(1, 8, OFFSET_NONE, rows, w, t, x, rest, n, y, ldy); break;
+    case CODES_BOOK: prefill_job(1, 8, OFFSET_NONE, j); break;
     }
 }
 

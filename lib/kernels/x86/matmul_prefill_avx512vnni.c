@@ -16,6 +16,7 @@
 enum {
     STRIP = 2 * NIB__PANEL, /* outputs per strip */
     ROWS = 6,               /* most rows in registers */
+    M_BLOCK = 256,          /* rows that meet an unpacked strip */
     LINES_BYTES = 8 * 2 * 64,
     PART_BYTES = 3 * 2 * 64
 };
@@ -23,7 +24,7 @@ enum {
 static const uint32_t INFINITY_BITS = 0x7f800000u;
 static const float SECOND_PLANE = 254.0f; /* steps of the second plane per step of the first */
 /* Groups with this many times the mean square of the largest values get a second plane. */
-static const float OUTLIER = 2.0f;
+static const float OUTLIER = 4.0f;
 
 /* One scale group of a strip, both panels: after the lines of its 32 k. */
 typedef struct strip_part {
@@ -59,9 +60,20 @@ NIB_INLINE size_t strip_group_bytes(int parts)
     return LINES_BYTES + (size_t)parts * PART_BYTES;
 }
 
+/* Which rows of a block have a second plane in a group: [k / 32] of these. */
+typedef struct row_mask {
+    uint64_t bits[M_BLOCK / 64];
+} row_mask;
+
+/* [row masks][unpacked strip] */
+static size_t masks_bytes(uint32_t k)
+{
+    return nib__align_up(k / NIB__GROUP * sizeof(row_mask), NIB_ALIGN);
+}
+
 static size_t scratch_bytes(uint32_t k)
 {
-    return k / NIB__GROUP * strip_group_bytes(2);
+    return masks_bytes(k) + k / NIB__GROUP * strip_group_bytes(2);
 }
 
 /* Largest magnitude of 32 values, as float32 bits: infinities and NaN win over numbers. */
@@ -192,6 +204,7 @@ static void unpack(const nib__packed *w, uint32_t panel, int half, uint8_t *stri
 /* What a block of rows is multiplied with and where results go. */
 typedef struct product {
     const uint8_t *strip;
+    const row_mask *second;
     uint32_t k;
     size_t row_bytes, ldy;
     __mmask16 mask[2]; /* real outputs of both panels */
@@ -209,23 +222,65 @@ NIB_INLINE void add_scaled(__m512 acc[2], const __m512i sum[2], __m512 scale, __
     acc[1] = _mm512_fmadd_ps(_mm512_mul_ps(scale, s1), _mm512_cvtepi32_ps(sum[1]), acc[1]);
 }
 
-/* The second plane of one row and group, x[32]. */
-NIB_INLINE void add_second_plane(int parts, const uint8_t *strip, const uint8_t *x, float scale,
-                                 __m512 acc[2])
+/* Adds the second plane of one group, x[32], to the results y of a row. */
+NIB_INLINE void add_second_plane(int parts, const product *p, const uint8_t *strip,
+                                 __m512i code[8][2], const uint8_t *x, float scale, float *y)
 {
+    __m512 acc[2] = {_mm512_maskz_loadu_ps(p->mask[0], y),
+                     _mm512_maskz_loadu_ps(p->mask[1], y + NIB__PANEL)};
     NIB_UNROLL
     for (int part = 0; part < parts; part++) {
         const int n_lines = 8 / parts;
         const strip_part *w =
             (const strip_part *)(const void *)(strip + LINES_BYTES + part * PART_BYTES);
         __m512i sum[2] = {_mm512_load_si512(w->start[0]), _mm512_load_si512(w->start[1])};
+        NIB_UNROLL
         for (int j = part * n_lines; j < (part + 1) * n_lines; j++) {
             __m512i four = broadcast4((const int8_t *)x + 4 * j);
-            sum[0] = _mm512_dpbusd_epi32(sum[0], four, _mm512_load_si512(strip + 128 * j));
-            sum[1] = _mm512_dpbusd_epi32(sum[1], four, _mm512_load_si512(strip + 128 * j + 64));
+            sum[0] = _mm512_dpbusd_epi32(sum[0], four, code[j][0]);
+            sum[1] = _mm512_dpbusd_epi32(sum[1], four, code[j][1]);
         }
         add_scaled(acc, sum, _mm512_set1_ps(scale), _mm512_load_ps(w->scale[0]),
                    _mm512_load_ps(w->scale[1]));
+    }
+    _mm512_mask_storeu_ps(y, p->mask[0], acc[0]);
+    _mm512_mask_storeu_ps(y + NIB__PANEL, p->mask[1], acc[1]);
+}
+
+/* The second planes of a block of rows. Group by group, so that the codes stay in registers; asking
+ * each row at each group in the main loop would be mispredicted too often. */
+NIB_INLINE void add_second_planes(int parts, const product *p, const uint8_t *rows, float *y)
+{
+    const uint8_t *strip = p->strip;
+    for (uint32_t g = 0; g < p->k / NIB__GROUP; g++, strip += strip_group_bytes(parts)) {
+        __m512i code[8][2];
+        NIB_UNROLL
+        for (int j = 0; j < 8; j++) {
+            code[j][0] = _mm512_load_si512(strip + 128 * j);
+            code[j][1] = _mm512_load_si512(strip + 128 * j + 64);
+        }
+        for (uint32_t i = 0; i < M_BLOCK / 64; i++) {
+            for (uint64_t left = p->second[g].bits[i]; left != 0; left &= left - 1) {
+                const uint32_t r = i * 64 + (uint32_t)__builtin_ctzll(left);
+                const uint8_t *row = rows + r * p->row_bytes;
+                const row_group *groups =
+                    (const row_group *)(const void *)(row + 2 * plane_bytes(p->k));
+                add_second_plane(parts, p, strip, code, row + plane_bytes(p->k) + g * NIB__GROUP,
+                                 groups[g].scale * (1.0f / SECOND_PLANE), y + r * p->ldy);
+            }
+        }
+    }
+}
+
+/* Which of m rows have a second plane where. */
+static void find_second_planes(const uint8_t *rows, uint32_t m, uint32_t k, row_mask *masks)
+{
+    memset(masks, 0, k / NIB__GROUP * sizeof *masks);
+    for (uint32_t r = 0; r < m; r++) {
+        const uint8_t *flags = rows + r * row_bytes(k) + flags_at(k);
+        for (uint32_t g = 0; g < k / NIB__GROUP; g++) {
+            masks[g].bits[r / 64] |= (uint64_t)flags[g] << r % 64;
+        }
     }
 }
 
@@ -234,7 +289,7 @@ NIB_INLINE void multiply_rows(int rows, int parts, int with_min, const product *
                               const uint8_t *row, float *y)
 {
     const uint8_t *strip = p->strip;
-    const size_t group_at = 2 * plane_bytes(p->k), flag_at = flags_at(p->k);
+    const size_t group_at = 2 * plane_bytes(p->k);
     __m512 acc[ROWS][2];
     NIB_UNROLL
     for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm512_setzero_ps();
@@ -274,20 +329,6 @@ NIB_INLINE void multiply_rows(int rows, int parts, int with_min, const product *
                 }
             }
         }
-        uint32_t flagged = 0;
-        NIB_UNROLL
-        for (int r = 0; r < rows; r++) {
-            flagged |= (uint32_t)row[r * p->row_bytes + flag_at + k / NIB__GROUP] << r;
-        }
-        if (flagged != 0) {
-            NIB_UNROLL
-            for (int r = 0; r < rows; r++) {
-                if ((flagged >> r & 1u) == 0) continue;
-                const uint8_t *x = row + r * p->row_bytes;
-                float scale = group_of(x + group_at, k)->scale * (1.0f / SECOND_PLANE);
-                add_second_plane(parts, strip, x + plane_bytes(p->k) + k, scale, acc[r]);
-            }
-        }
         strip += strip_group_bytes(parts);
     }
     NIB_UNROLL
@@ -312,18 +353,23 @@ NIB_INLINE void multiply(int parts, int with_min, const product *p, const uint8_
         default: multiply_rows(1, parts, with_min, p, row, out); break;
         }
     }
+    add_second_planes(parts, p, rows, y);
 }
 
-static void run(const nib__packed *w, uint32_t first, uint32_t count, const void *rows, uint32_t m,
-                float *y, size_t ldy, void *scratch)
+static void run_block(const nib__packed *w, uint32_t first, uint32_t count, const uint8_t *rows,
+                      uint32_t m, float *y, size_t ldy, uint8_t *scratch)
 {
     int parts = w->layout->scale_group == 16 ? 2 : 1;
-    product job = {.strip = scratch, .k = w->k, .row_bytes = row_bytes(w->k), .ldy = ldy};
+    row_mask *masks = (row_mask *)(void *)scratch;
+    uint8_t *strip = scratch + masks_bytes(w->k);
+    find_second_planes(rows, m, w->k, masks);
+    product job = {
+        .strip = strip, .second = masks, .k = w->k, .row_bytes = row_bytes(w->k), .ldy = ldy};
     for (uint32_t p = first; p < first + count; p += 2) {
         bool two = p + 1 < first + count;
-        unpack(w, p, 0, scratch);
+        unpack(w, p, 0, strip);
         /* A missing second panel multiplies what lies in scratch; nothing of it is stored. */
-        if (two) unpack(w, p + 1, 1, scratch);
+        if (two) unpack(w, p + 1, 1, strip);
         job.mask[0] = panel_mask(w, p);
         job.mask[1] = two ? panel_mask(w, p + 1) : 0;
         float *out = y + (size_t)p * NIB__PANEL;
@@ -335,6 +381,16 @@ static void run(const nib__packed *w, uint32_t first, uint32_t count, const void
             multiply(2, 0, &job, rows, m, out);
         else
             multiply(2, 1, &job, rows, m, out);
+    }
+}
+
+static void run(const nib__packed *w, uint32_t first, uint32_t count, const void *rows, uint32_t m,
+                float *y, size_t ldy, void *scratch)
+{
+    for (uint32_t row = 0; row < m; row += M_BLOCK) {
+        const uint8_t *from = (const uint8_t *)rows + row * row_bytes(w->k);
+        uint32_t n = m - row < M_BLOCK ? m - row : M_BLOCK;
+        run_block(w, first, count, from, n, y + row * ldy, ldy, scratch);
     }
 }
 

@@ -6,41 +6,39 @@
 
 enum { SIGNED_CODES = 0 };
 
-/* mode is not used. sum[r][half] of `lines` lines. */
+/* mode is not used. sum[r] of `lines` lines of 8 outputs. */
 NIB_INLINE void lines_256(int mode, int lines, int rows, const uint8_t *codes, const row_g32 *x,
-                          uint32_t k, __m256i sum[4][2])
+                          uint32_t k, __m256i *sum)
 {
     (void)mode;
     NIB_UNROLL
-    for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
+    for (int r = 0; r < rows; r++) sum[r] = _mm256_setzero_si256();
     NIB_UNROLL
     for (int j = 0; j < lines; j++) {
-        const __m256i w0 = load_256(codes + 64 * j), w1 = load_256(codes + 64 * j + 32);
+        const __m256i w = load_256(codes + 64 * j);
         NIB_UNROLL
         for (int r = 0; r < rows; r++) {
             const __m256i q = broadcast4(x[r].q + k + 4 * (uint32_t)j);
-            sum[r][0] = _mm256_dpbusd_avx_epi32(sum[r][0], w0, q);
-            sum[r][1] = _mm256_dpbusd_avx_epi32(sum[r][1], w1, q);
+            sum[r] = keep_sum(_mm256_dpbusd_avx_epi32(sum[r], w, q));
         }
     }
 }
 
 #include "kernels/x86/matmul_prefill_256.h"
 
-static void prefill_panel(const nib__packed *w, uint32_t rows, const strip *t, const row_g32 *x,
-                          const row_g32_rest *rest, uint32_t n, float *y, size_t ldy)
+static void prefill_panel(const panel_job *j)
 {
-    bool mins = w->layout->has_min;
-    if (w->layout->scale_group == 16) {
+    bool mins = j->w->layout->has_min;
+    if (j->w->layout->scale_group == 16) {
         if (mins)
-            prefill_mode(0, 4, OFFSET_MIN, rows, w, t, x, rest, n, y, ldy);
+            prefill_job(0, 4, OFFSET_MIN, j);
         else
-            prefill_mode(0, 4, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy);
+            prefill_job(0, 4, OFFSET_ZERO, j);
     } else {
         if (mins)
-            prefill_mode(0, 8, OFFSET_MIN, rows, w, t, x, rest, n, y, ldy);
+            prefill_job(0, 8, OFFSET_MIN, j);
         else
-            prefill_mode(0, 8, OFFSET_ZERO, rows, w, t, x, rest, n, y, ldy);
+            prefill_job(0, 8, OFFSET_ZERO, j);
     }
 }
 

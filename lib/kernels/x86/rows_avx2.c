@@ -194,11 +194,9 @@ NIB_INLINE void round_group(const float *x, uint32_t bits, const plane *p, uint3
     _mm256_storeu_si256((__m256i *)(void *)(p->q + 32 * (size_t)g), bytes);
 }
 
-/* The error of a group grows with the square of its largest magnitude. Groups above twice the mean
- * of these squares get a second plane: about a tenth of them, as much more time, and the KL to
- * float32 falls from 0.0036 to 0.0009 (SmolLM2-135M) and from 0.0017 to 0.0002 (Qwen2.5-Coder-1.5B,
- * whose first position alone goes from 0.18 to 0.0002). */
-static const double large_factor = 2.0;
+/* The error of a group grows with the square of its largest magnitude. Groups above four times the
+ * mean of these squares get a second plane: docs/kernels.md has what that costs and gives. */
+static const double large_factor = 4.0;
 
 void nib__row_g32_round_avx2(const float *x, uint32_t k, void *row)
 {
@@ -219,7 +217,7 @@ void nib__row_g32_round_avx2(const float *x, uint32_t k, void *row)
         bool large = top * top > limit && bits < 0x7f800000u;
         round_group(from, bits, &all, g, large ? left : NULL);
         if (!large) continue;
-        round_group(left, group_max_bits(left), &rest, count, NULL);
+        round_group(left, group_max_bits(left), &rest, g, NULL);
         groups[count++] = g;
     }
     memcpy(tail, &count, sizeof count);

@@ -5,7 +5,7 @@
  *   rounding left over, for the few groups with large values: they make most of the error. A plane
  * is [int8 q: k][float scale: k/32][int32 sum16: k/16][int32 sum32: k/32][float scaled16: k/16]
  *   [float scaled32: k/32], where sum is that of q over 16 or 32 k and scaled is scale * sum. A row
- * is [plane of all groups][second plane, only its first groups used][count][uint32 groups: k/32].
+ * is [plane of all groups][second plane, only some groups written][count][uint32 groups: k/32].
  * Each part is padded to 64 bytes. */
 #ifndef NIB_KERNELS_X86_ROWS_AVX2_H
 #define NIB_KERNELS_X86_ROWS_AVX2_H
@@ -38,7 +38,7 @@ typedef struct row_g32 {
 } row_g32;
 
 typedef struct row_g32_rest {
-    row_g32 plane;          /* group i belongs to groups[i] of the weights */
+    row_g32 plane;          /* only these groups hold something: */
     const uint32_t *groups; /* [count], ascending */
     uint32_t count;
 } row_g32_rest;
