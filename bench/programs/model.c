@@ -136,6 +136,46 @@ static void curve(const request *q)
 
 /* ---- rows ------------------------------------------------------------------------------------ */
 
+/* One token of each of several sessions in one step. Sessions stay a few tokens long. */
+static void sessions(const request *q, nib_model *model)
+{
+    enum { SIZES = 5, MOST = 16, CONTEXT = 32, MOST_ROUNDS = 64 };
+    static const uint32_t sizes[SIZES] = {1, 2, 4, 8, 16};
+    double times[MOST_ROUNDS];
+    nib_session *all[MOST];
+    nib_step steps[MOST];
+    nib_status statuses[MOST];
+    nib_batch_options options;
+    nib_complete_options complete;
+    nib_batch *batch;
+    int32_t *ids = make_ids(model, CONTEXT);
+    uint32_t rounds = q->repeat < MOST_ROUNDS ? q->repeat : MOST_ROUNDS;
+    nib_batch_options_init(&options, sizeof options);
+    options.n_threads = q->threads;
+    must(nib_batch_new(model, &options, &batch, &err));
+    nib_complete_options_init(&complete, sizeof complete);
+    complete.max_tokens = SIZES * (rounds + 2) + 2;
+    complete.ignore_end = 1;
+    for (uint32_t i = 0; i < MOST; i++) {
+        all[i] = open_session(q, model, CONTEXT + complete.max_tokens + 8);
+        add(all[i], ids, CONTEXT);
+        must(nib_complete_begin_tokens(all[i], &complete, &err));
+    }
+    steps[0].struct_size = sizeof steps[0];
+    for (uint32_t s = 0; s < SIZES; s++) {
+        for (uint32_t r = 0; r < rounds + 2; r++) { /* the first two warm up */
+            double start = measure_now();
+            must(nib_batch_step(batch, all, sizes[s], 0, steps, statuses, NULL, &err));
+            if (r > 1) times[r - 2] = measure_now() - start;
+            for (uint32_t i = 0; i < sizes[s]; i++) must(statuses[i]);
+        }
+        measure_print("sessions", sizes[s], measure_quantile(times, rounds, 0.5), "s");
+    }
+    for (uint32_t i = 0; i < MOST; i++) nib_session_free(all[i]);
+    nib_batch_free(batch);
+    free(ids);
+}
+
 static void rows(const request *q)
 {
     enum { CONTEXT = 128, SIZES = 5, MOST_ROUNDS = 64 };
@@ -161,6 +201,7 @@ static void rows(const request *q)
     free(ids);
     free(logits);
     nib_session_free(session);
+    sessions(q, model);
     nib_model_free(model);
 }
 

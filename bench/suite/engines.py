@@ -38,6 +38,13 @@ class Nibble(Engine):
     def start(self, model, isa, threads, prompt):
         return self.program("start", model, isa, threads, "--prompt", prompt)
 
+    def prepacked(self, model):
+        """The file that `nibble quantize --scheme repack` makes of a model, made if need be."""
+        packed = BUILD / "bench" / (os.path.basename(model) + ".packed")
+        if not packed.exists() or packed.stat().st_mtime < (BUILD / "nibble").stat().st_mtime:
+            output([BUILD / "nibble", "quantize", "-m", model, "-o", packed, "--scheme", "repack"])
+        return str(packed)
+
     def rows(self, model, isa, threads, repeat):
         return self.program("rows", model, isa, threads, "--repeat", repeat)
 

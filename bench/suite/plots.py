@@ -7,7 +7,8 @@ from . import machine
 from .programs import Failed, say
 
 FOLDER = machine.ROOT / "docs" / "plots"
-COLOURS = {"nibble": "#1f6fb4", "llama.cpp": "#e08214", "ik_llama.cpp": "#8073ac",
+COLOURS = {"nibble": "#1f6fb4", "nibble, prepacked": "#92c5de",
+           "llama.cpp": "#e08214", "ik_llama.cpp": "#8073ac",
            "OpenVINO GenAI": "#35978f", "CTranslate2": "#c51b7d", "PyTorch": "#8c6d31",
            "file": "#969696"}
 LEVEL_COLOURS = {"amx": "#1f6fb4", "avx512vnni": "#35978f", "avx512": "#7fbc41",
