@@ -174,6 +174,25 @@ static nib_status split_by_class(reader *r, nib__rule rule, nib__str text, nib__
     return NIB_OK;
 }
 
+/* A regular expression without operators is a text; \n, \r and \t are known. */
+static bool plain_regex(nib__str regex, char *text, size_t cap, size_t *len)
+{
+    *len = 0;
+    if (regex.len == 0 || regex.len > cap) return false;
+    for (size_t i = 0; i < regex.len; i++) {
+        char c = regex.data[i];
+        if (c == '\\' && i + 1 < regex.len) {
+            c = regex.data[++i];
+            c = c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : '\0';
+            if (c == '\0') return false;
+        } else if (c == '\0' || strchr("\\^$.|?*+()[]{}", c) != NULL) {
+            return false;
+        }
+        text[(*len)++] = c;
+    }
+    return true;
+}
+
 static nib_status read_split(reader *r, nib__json_value v)
 {
     nib__json_value pattern = nib__json_get(r->j, v, "pattern");
@@ -188,6 +207,10 @@ static nib_status read_split(reader *r, nib__json_value v)
     if (text.data != NULL) return split_by_text(r, rule, text);
     text.data = nib__json_string(r->j, regex, &text.len);
     const nib__rule *known = text.data != NULL ? nib__pattern_find(text.data, text.len) : NULL;
+    char plain[64];
+    size_t n;
+    if (known == NULL && plain_regex(text, plain, sizeof plain, &n))
+        return split_by_text(r, rule, (nib__str){plain, n});
     if (known == NULL) return split_by_class(r, rule, text, regex);
     rule.find = known->find;
     rule.param = known->param;

@@ -165,6 +165,12 @@ static const nib__rule DECIMALS = {.find = nib__find_run, .param = &DIGITS};
 static const nib__rule NEWLINE_RUN = {.find = nib__find_run, .param = &NEWLINES};
 static const nib__run_set ANY_SPACE = {.classes = NIB__S_SPACE};
 static const nib__rule SPACE_RUN = {.find = nib__find_run, .param = &ANY_SPACE};
+static const nib__rule ONE_SPACE = {.find = nib__find_run, .param = &ANY_SPACE, .max = 1};
+static const nib__run_set ANY_LETTER = {.classes = NIB__S_LETTER};
+static const nib__rule LETTERS = {.find = nib__find_run, .param = &ANY_LETTER};
+static const nib__run_set ANY_PUNCT = {.classes = NIB__S_PUNCT};
+static const nib__rule ONE_PUNCT = {.find = nib__find_run, .param = &ANY_PUNCT, .max = 1};
+static const nib__rule PUNCTS = {.find = nib__find_run, .param = &ANY_PUNCT};
 
 #define CONTRACTIONS "(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 #define GAPS "|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
@@ -191,6 +197,13 @@ static const struct {
      &SEED_CODER},
     {O200K_TEXT(CONTRACTIONS "?", "{1,3}"), &GPT4O},
     {O200K_TEXT("", ""), &TEKKEN},
+    {"'(?i:[sdmt]|ll|ve|re)|[^\\r\\n\\p{L}\\p{N}]?+\\p{L}+|\\p{N}{1,3}| "
+     "?[^\\s\\p{L}\\p{N}]++[\\r\\n]*|\\s*[\\r\\n]|\\s+(?!\\S)|\\s+",
+     &LLAMA3},
+    {"\\p{L}+", &LETTERS},
+    {"\\p{P}", &ONE_PUNCT},
+    {"\\p{P}+", &PUNCTS},
+    {"\\s", &ONE_SPACE},
     {"\\p{N}", &ONE_DIGIT},
     {"\\p{N}+", &NUMBER_RUN},
     {"\\p{N}{1,3}", &THREE_NUMBERS},

@@ -368,6 +368,22 @@ def wordlevel_split(corpus, size):
     return tokenizer
 
 
+@family
+def byte_splits(corpus, size):
+    """Expressions that have no family of their own."""
+    return byte_bpe(corpus, size, Sequence([
+        Split(Regex(r"\n"), "isolated"), Split(Regex(r"\p{P}"), "isolated"), Split(Regex("[a-c\u00e9x-z]+"), "isolated"),
+        Split(Regex("lf"), "merged_with_next"), ByteLevel(add_prefix_space=False, use_regex=False)]), FIM)
+
+
+@family
+def cl100k_possessive(corpus, size):
+    pattern = (r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|"
+               r"\s*[\r\n]|\s+(?!\S)|\s+")
+    return byte_bpe(corpus, size, Sequence([Split(Regex(pattern), "removed", invert=True),
+                                            ByteLevel(add_prefix_space=False, use_regex=False)]), FIM)
+
+
 # ---- added tokens ----------------------------------------------------------------------------------
 
 @family
