@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Tiny random checkpoints of encoder-decoders and encoders, and what transformers makes of them.
+
+    python3 test/oracle/make_seq2seq_fixtures.py OUT [NAME...]
+
+Needs transformers 4.44.2 on PyTorch 1.13 (Debian's python3-torch). Writes for each model NAME
+    OUT/NAME/config.json, model.safetensors, pytorch_model.bin
+    OUT/NAME/reference.json   encoder_ids, ids; greedy, beam: what generate() gave; beam_options
+    OUT/NAME/reference.f32    logits [len(ids)][vocab] of ids (encoders: hidden states [T][d]), f32 LE
+Every parameter is random and far from its initial value, so that an operation that is missing or
+wrong shows in the result.
+"""
+import json
+import os
+import sys
+
+import torch
+from transformers import (BartConfig, BartForConditionalGeneration, PLBartConfig,
+                          PLBartForConditionalGeneration, RobertaConfig, RobertaModel, T5Config,
+                          T5ForConditionalGeneration)
+
+ENCODER_TOKENS, TOKENS, GENERATED = 23, 17, 64
+
+
+def t5(**kw):
+    base = dict(pad_token_id=0, eos_token_id=1, decoder_start_token_id=0, dropout_rate=0.0)
+    return T5ForConditionalGeneration(T5Config(**{**base, **kw}))
+
+
+def bart(config, model, **kw):
+    base = dict(max_position_embeddings=80, dropout=0.0, attention_dropout=0.0,
+                activation_dropout=0.0, pad_token_id=1, bos_token_id=0, eos_token_id=2,
+                decoder_start_token_id=2, forced_eos_token_id=None)
+    return model(config(**{**base, **kw}))
+
+
+MODELS = {
+    # Plain MLP, tied head (CodeT5's shape); an odd head size that does not divide the width.
+    "t5_plain": lambda: t5(vocab_size=61, d_model=20, d_kv=5, num_heads=3, d_ff=37, num_layers=3,
+                           num_decoder_layers=2, relative_attention_num_buckets=8,
+                           relative_attention_max_distance=20, feed_forward_proj="relu"),
+    # Gated MLP, head of its own (T5 1.1, ByT5, CodeT5+); deep encoder, shallow decoder.
+    "t5_gated": lambda: t5(vocab_size=59, d_model=24, d_kv=8, num_heads=4, d_ff=28, num_layers=4,
+                           num_decoder_layers=1, relative_attention_num_buckets=10,
+                           relative_attention_max_distance=12, feed_forward_proj="gated-gelu",
+                           tie_word_embeddings=False),
+    "bart_gelu": lambda: bart(BartConfig, BartForConditionalGeneration, vocab_size=53, d_model=18,
+                              encoder_layers=2, decoder_layers=3, encoder_attention_heads=3,
+                              decoder_attention_heads=2, encoder_ffn_dim=25, decoder_ffn_dim=31,
+                              activation_function="gelu", scale_embedding=False),
+    "bart_relu": lambda: bart(BartConfig, BartForConditionalGeneration, vocab_size=47, d_model=28,
+                              encoder_layers=3, decoder_layers=1, encoder_attention_heads=4,
+                              decoder_attention_heads=4, encoder_ffn_dim=40, decoder_ffn_dim=20,
+                              activation_function="relu", scale_embedding=True),
+    "plbart_base": lambda: bart(PLBartConfig, PLBartForConditionalGeneration, vocab_size=55,
+                                d_model=24, encoder_layers=2, decoder_layers=2,
+                                encoder_attention_heads=3, decoder_attention_heads=3,
+                                encoder_ffn_dim=33, decoder_ffn_dim=33, activation_function="gelu",
+                                scale_embedding=True),
+    "plbart_deep": lambda: bart(PLBartConfig, PLBartForConditionalGeneration, vocab_size=49,
+                                d_model=20, encoder_layers=1, decoder_layers=3,
+                                encoder_attention_heads=5, decoder_attention_heads=2,
+                                encoder_ffn_dim=24, decoder_ffn_dim=44, activation_function="gelu",
+                                scale_embedding=True),
+    "roberta_small": lambda: RobertaModel(
+        RobertaConfig(vocab_size=57, hidden_size=24, num_hidden_layers=3, num_attention_heads=4,
+                      intermediate_size=35, max_position_embeddings=66, type_vocab_size=1,
+                      pad_token_id=1, bos_token_id=0, eos_token_id=2, hidden_dropout_prob=0.0,
+                      attention_probs_dropout_prob=0.0, layer_norm_eps=1e-5),
+        add_pooling_layer=False),
+    "roberta_pooled": lambda: RobertaModel(
+        RobertaConfig(vocab_size=43, hidden_size=30, num_hidden_layers=2, num_attention_heads=2,
+                      intermediate_size=21, max_position_embeddings=90, type_vocab_size=2,
+                      pad_token_id=1, bos_token_id=0, eos_token_id=2, hidden_dropout_prob=0.0,
+                      attention_probs_dropout_prob=0.0, layer_norm_eps=1e-12)),
+}
+
+BEAM = dict(num_beams=4, length_penalty=1.3, early_stopping=False, max_new_tokens=24)
+
+
+def randomize(model, generator):
+    """Matrices outweigh the embedding, or a tied head would repeat its own input for ever."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            noise = torch.randn(p.shape, generator=generator)
+            if p.dim() == 1:
+                norm = "norm" in name.lower() and name.endswith("weight")
+                p.copy_(1.0 + 0.3 * noise if norm else 0.1 * noise)
+            elif "embed_positions" in name or "relative_attention_bias" in name:
+                p.copy_(1.5 * noise)
+            elif "embed" in name or "shared" in name:
+                p.copy_(0.5 * noise)
+            else: # sharp attention: an average over all positions is the same at every step
+                sharp = name.endswith(("q_proj.weight", "k_proj.weight"))
+                p.copy_(noise * (3.0 if sharp else 2.0) / p.shape[1] ** 0.5)
+        for name, b in model.named_buffers():
+            if name == "final_logits_bias":
+                b.copy_(0.1 * torch.randn(b.shape, generator=generator))
+
+
+def ids(n, config, generator):
+    first = 3 + 2 * (config.model_type == "roberta")
+    return torch.randint(first, config.vocab_size, (1, n), generator=generator)
+
+
+def reference(model, generator):
+    config = model.config
+    with torch.no_grad():
+        if config.model_type == "roberta":
+            tokens = ids(TOKENS + 8, config, generator)
+            out = model(input_ids=tokens).last_hidden_state[0]
+            return {"ids": tokens[0].tolist()}, out
+        source, target = ids(ENCODER_TOKENS, config, generator), ids(TOKENS, config, generator)
+        target[0, 0] = config.decoder_start_token_id
+        logits = model(input_ids=source, decoder_input_ids=target).logits[0]
+        greedy = model.generate(source, do_sample=False, num_beams=1, max_new_tokens=GENERATED)
+        beam = model.generate(source, do_sample=False, **BEAM)
+    return {"encoder_ids": source[0].tolist(), "ids": target[0].tolist(),
+            "greedy": greedy[0].tolist(), "beam": beam[0].tolist(), "beam_options": BEAM}, logits
+
+
+def varied(description):
+    """A greedy text of one repeated token would prove little."""
+    return all(len(set(description.get(kind, range(99)))) >= least
+               for kind, least in (("greedy", 8), ("beam", 6)))
+
+
+def make(name, folder):
+    for seed in range(200):
+        generator = torch.Generator().manual_seed(seed)
+        model = MODELS[name]().eval()
+        randomize(model, generator)
+        model.tie_weights()
+        description, result = reference(model, generator)
+        if varied(description):
+            break
+    model.save_pretrained(folder, safe_serialization=False)
+    model.save_pretrained(folder, safe_serialization=True)
+    with open(os.path.join(folder, "reference.json"), "w") as f:
+        json.dump(description, f)
+        f.write("\n")
+    result.contiguous().numpy().astype("<f4").tofile(os.path.join(folder, "reference.f32"))
+    top2 = result.topk(2).values if result.dim() == 2 else None
+    print(name, "seed", seed, tuple(result.shape), "largest %.3f" % result.abs().max(),
+          "closest top pair %.4f" % (top2[:, 0] - top2[:, 1]).min(),
+          "greedy", description.get("greedy", [])[:10], "beam", description.get("beam", [])[:10])
+
+
+def main():
+    out, names = sys.argv[1], sys.argv[2:] or MODELS
+    for name in names:
+        make(name, os.path.join(out, name))
+
+
+main()
