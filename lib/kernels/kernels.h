@@ -174,7 +174,7 @@ typedef struct nib__kv_head {
 } nib__kv_head;
 
 /* Attention of `n_rows` consecutive positions, starting at pos0, for the query heads that share one
- * KV head. A row sees positions (pos - window, pos]; window 0: all. The result of a row does not
+ * KV head. A row sees positions (pos - window, pos]; window 0: all up to its own. The result of a row does not
  * depend on which other rows are in the call: keys are visited in blocks of 64 positions aligned to
  * position 0, with an online softmax over blocks. */
 typedef struct nib__attention {
@@ -183,7 +183,12 @@ typedef struct nib__attention {
     float *out;              /* [n_rows][out_stride], same arrangement */
     size_t q_stride, out_stride;
     uint32_t n_rows, n_group, pos0, window;
+    uint32_t n_keys;         /* not 0: every row sees positions [0, n_keys): encoders, and decoders
+                                over them; window is 0 then */
     float scale;             /* 1/sqrt(dim), usually */
+    const float *bias;       /* [n_group][2 * bias_reach + 1] what a key's distance from the row,
+                                cut to [-bias_reach, bias_reach], adds to its score; NULL: none */
+    uint32_t bias_reach;
     void *scratch;           /* attention_scratch(dim) bytes, 64-byte aligned */
 } nib__attention;
 
@@ -222,7 +227,8 @@ typedef struct nib__kernels {
     size_t (*attention_scratch)(uint32_t dim);
     /* The same for passes of many rows, within prefill's accuracy: the bits may differ from those of
      * `attention`, but a row's result does not depend on the other rows here either. Which of the
-     * two runs is decided by the length of the pass, as for the matrix products. */
+     * two runs is decided by the length of the pass, as for the matrix products. Causal, without
+     * biases. */
     void (*attention_prefill)(const nib__attention *a);
     size_t (*attention_prefill_scratch)(uint32_t dim);
     /* Index of the largest value, the smallest index on ties; NaN is never chosen over a number. */

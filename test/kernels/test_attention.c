@@ -81,15 +81,21 @@ typedef struct bounds {
     double score, value;
 } bounds;
 
-/* One query head at pos in float64, and how far a result may be from it. */
-static void exact(const nib__attention *a, const float *q, uint32_t pos, bounds err, double *out,
-                  double *allowed)
+/* Query head h of the group at pos in float64, and how far a result may be from it. */
+static void exact(const nib__attention *a, uint32_t h, const float *q, uint32_t pos, bounds err,
+                  double *out, double *allowed)
 {
     uint32_t dim = a->kv.dim, from = a->window != 0 && pos >= a->window ? pos - a->window + 1 : 0;
-    double *scores = calloc(pos + 1u, sizeof *scores), top = -INFINITY, sum = 0, size = 0,
-           max_v = 0;
-    for (uint32_t p = from; p <= pos; p++) {
+    uint32_t end = a->n_keys != 0 ? a->n_keys : pos + 1;
+    double *scores = calloc(end, sizeof *scores), top = -INFINITY, sum = 0, size = 0, max_v = 0;
+    for (uint32_t p = from; p < end; p++) {
         double terms = 0;
+        if (a->bias != NULL) {
+            int reach = (int)a->bias_reach, distance = (int)p - (int)pos;
+            distance = distance < -reach ? -reach : distance > reach ? reach : distance;
+            scores[p] = (double)a->bias[h * (2 * a->bias_reach + 1) + (uint32_t)(distance + reach)];
+            terms += fabs(scores[p]);
+        }
         for (uint32_t i = 0; i < dim; i++) {
             size_t at = ((size_t)(p / 16) * dim + i) * 16 + p % 16;
             double term = (double)q[i] * cached(&a->kv, a->kv.k, a->kv.k_scale, p, at);
@@ -100,7 +106,7 @@ static void exact(const nib__attention *a, const float *q, uint32_t pos, bounds 
         if (scores[p] > top) top = scores[p];
     }
     for (uint32_t i = 0; i < dim; i++) out[i] = 0;
-    for (uint32_t p = from; p <= pos; p++) {
+    for (uint32_t p = from; p < end; p++) {
         double weight = exp(scores[p] - top);
         sum += weight;
         for (uint32_t i = 0; i < dim; i++) {
@@ -111,7 +117,7 @@ static void exact(const nib__attention *a, const float *q, uint32_t pos, bounds 
     }
     for (uint32_t i = 0; i < dim; i++) out[i] /= sum;
     double score = err.score + 2 * 0x1p-24 * (dim + 4.0);
-    double value = err.value + 0x1p-24 * (pos - from + 20.0);
+    double value = err.value + 0x1p-24 * (end - from + 20.0);
     *allowed = (score * size + value) * max_v * 2;
     free(scores);
 }
@@ -122,7 +128,7 @@ static void check_exact(const nib__attention *a, bounds err, const char *what)
         for (uint32_t h = 0; h < a->n_group; h++) {
             double want[256], allowed;
             const float *got = a->out + row * a->out_stride + (size_t)h * a->kv.dim;
-            exact(a, a->q + row * a->q_stride + (size_t)h * a->kv.dim, a->pos0 + row, err, want,
+            exact(a, h, a->q + row * a->q_stride + (size_t)h * a->kv.dim, a->pos0 + row, err, want,
                   &allowed);
             for (uint32_t i = 0; i < a->kv.dim; i++) {
                 if (!(fabs((double)got[i] - want[i]) <= allowed)) {
@@ -156,15 +162,20 @@ static void check_rows_alone(attention_fn *run, const nib__attention *all, const
 
 typedef struct shape {
     uint32_t dim, n_group, pos0, n_rows, window;
+    uint32_t n_keys, reach; /* the encoder's look in both directions; biases by distance */
 } shape;
 
 static const shape shapes[] = {
-    {64, 3, 0, 1, 0},    {64, 3, 0, 17, 0},      {64, 3, 62, 5, 0},   {128, 6, 200, 1, 0},
-    {128, 6, 0, 80, 0},  {128, 6, 63, 70, 0},    {32, 1, 300, 9, 0},  {80, 2, 100, 20, 0},
-    {16, 8, 5, 3, 0},    {96, 4, 127, 2, 0},     {256, 1, 40, 30, 0}, {64, 1, 500, 40, 64},
-    {64, 3, 0, 100, 10}, {128, 6, 150, 30, 1},   {64, 9, 90, 7, 33},  {128, 2, 700, 1, 0},
-    {64, 9, 300, 90, 0}, {32, 1, 250, 150, 200}, {5, 3, 60, 20, 0},   {7, 1, 0, 40, 9},
-    {21, 4, 127, 1, 0},  {1, 2, 0, 5, 0},
+    {64, 3, 0, 1, 0, 0, 0},     {64, 3, 0, 17, 0, 0, 0},    {64, 3, 62, 5, 0, 0, 0},
+    {128, 6, 200, 1, 0, 0, 0},  {128, 6, 0, 80, 0, 0, 0},   {128, 6, 63, 70, 0, 0, 0},
+    {32, 1, 300, 9, 0, 0, 0},   {80, 2, 100, 20, 0, 0, 0},  {16, 8, 5, 3, 0, 0, 0},
+    {96, 4, 127, 2, 0, 0, 0},   {256, 1, 40, 30, 0, 0, 0},  {64, 1, 500, 40, 64, 0, 0},
+    {64, 3, 0, 100, 10, 0, 0},  {128, 6, 150, 30, 1, 0, 0}, {64, 9, 90, 7, 33, 0, 0},
+    {128, 2, 700, 1, 0, 0, 0},  {64, 9, 300, 90, 0, 0, 0},  {32, 1, 250, 150, 200, 0, 0},
+    {64, 1, 0, 70, 0, 70, 20},  {5, 3, 0, 23, 0, 23, 9},    {24, 1, 9, 1, 0, 130, 0},
+    {5, 3, 60, 20, 0, 0, 0},    {7, 1, 0, 40, 9, 0, 0},     {21, 4, 127, 1, 0, 0, 0},
+    {1, 2, 0, 5, 0, 0, 0},      {64, 2, 3, 20, 0, 65, 0},   {7, 2, 0, 140, 0, 0, 33},
+    {64, 1, 200, 1, 0, 0, 128},
 };
 
 /* Decode's attention, or prefill's, which may round queries, weights and values to bf16. */
@@ -172,19 +183,24 @@ static void check_shape(const nib__kernels *level, const nib__kernels *scalar, s
                         uint32_t type, float spread, bool prefill, rng *r)
 {
     char what[160];
-    snprintf(what, sizeof what, "%s %s %s dim %u group %u rows %u at %u window %u spread %g",
+    snprintf(what, sizeof what,
+             "%s %s %s dim %u group %u rows %u at %u window %u keys %u reach %u spread %g",
              nib__isa_name(level->isa), prefill ? "prefill" : "decode",
              type == NIB_KV_Q8    ? "q8"
              : type == NIB_KV_F16 ? "f16"
                                   : "f32",
-             s.dim, s.n_group, s.n_rows, s.pos0, s.window, (double)spread);
+             s.dim, s.n_group, s.n_rows, s.pos0, s.window, s.n_keys, s.reach, (double)spread);
     attention_fn *run = prefill ? level->attention_prefill : level->attention;
     bool same = level->attention_prefill == level->attention;
-    if (prefill && (same || type == NIB__KV_F32)) return;
+    if (prefill && (same || type == NIB__KV_F32 || s.n_keys != 0 || s.reach != 0)) return;
     bounds err = prefill ? (bounds){0x1p-8, 0x1p-7} : (bounds){0, 0};
     cache c;
-    cache_make(&c, s.dim, type, s.pos0 + s.n_rows);
-    fill(&c, level, scalar, s.pos0 + s.n_rows, spread, r);
+    uint32_t n_pos = s.n_keys > s.pos0 + s.n_rows ? s.n_keys : s.pos0 + s.n_rows;
+    cache_make(&c, s.dim, type, n_pos);
+    fill(&c, level, scalar, n_pos, spread, r);
+    size_t bias_bytes = s.n_group * (2 * s.reach + 1) * sizeof(float);
+    float *bias = guard_alloc(bias_bytes);
+    for (size_t i = 0; i < bias_bytes / sizeof(float); i++) bias[i] = 3 * rng_float(r);
     size_t stride = (size_t)s.n_group * s.dim + 32, size = stride * s.n_rows * sizeof(float);
     float *q = guard_alloc(size), *out = guard_alloc(size);
     size_t scratch_bytes =
@@ -198,6 +214,9 @@ static void check_shape(const nib__kernels *level, const nib__kernels *scalar, s
                         .n_group = s.n_group,
                         .pos0 = s.pos0,
                         .window = s.window,
+                        .n_keys = s.n_keys,
+                        .bias = s.reach != 0 ? bias : NULL,
+                        .bias_reach = s.reach,
                         .scale = 1.0f / sqrtf((float)s.dim),
                         .scratch = guard_alloc(scratch_bytes)};
     for (size_t i = 0; i < size / sizeof(float); i++) {
@@ -213,6 +232,7 @@ static void check_shape(const nib__kernels *level, const nib__kernels *scalar, s
     }
     check_exact(&a, err, what);
     check_rows_alone(run, &a, what);
+    guard_free(bias, bias_bytes);
     guard_free(q, size);
     guard_free(out, size);
     guard_free(a.scratch, scratch_bytes);

@@ -9,6 +9,7 @@
 #include "base/half.h"
 #include "kernels/arm/exp_neon.h"
 #include "kernels/arm/neon.h"
+#include "kernels/visible.h"
 
 enum {
     KEYS = 64, /* keys per block */
@@ -119,11 +120,6 @@ static uint32_t position_of(const tile *t, uint32_t r)
     return t->a->pos0 + (t->first + r) / t->a->n_group;
 }
 
-static uint32_t first_key(const nib__attention *a, uint32_t pos)
-{
-    return a->window != 0 && pos >= a->window ? pos - a->window + 1 : 0;
-}
-
 /* Lanes of keys key, key + 1, ... that lie in [low, high). */
 NIB_INLINE uint32x4_t visible(uint32_t key, uint32_t low, uint32_t high)
 {
@@ -141,7 +137,7 @@ NIB_INLINE float32x4_t where(uint32x4_t mask, float32x4_t v)
 static void softmax_row(tile *t, uint32_t r, uint32_t key0)
 {
     const nib__attention *a = t->a;
-    uint32_t pos = position_of(t, r), low = first_key(a, pos), high = pos + 1;
+    uint32_t pos = position_of(t, r), low = nib__first_key(a, pos), high = nib__end_key(a, pos);
     float *weight = t->weight + (size_t)r * KEYS;
     t->shrink[r] = 1.0f;
     if (high <= key0 || low >= key0 + KEYS) { /* nothing to see in this block */
@@ -149,12 +145,15 @@ static void softmax_row(tile *t, uint32_t r, uint32_t key0)
         return;
     }
     float32x4_t top = vdupq_n_f32(-INFINITY);
+    float bias[KEYS];
+    if (a->bias != NULL) nib__key_biases(a, (t->first + r) % a->n_group, pos, key0, KEYS, bias);
     for (uint32_t i = 0; i < KEYS; i += 4) {
         uint32x4_t mask = visible(key0 + i, low, high);
         float32x4_t s = vld1q_f32(weight + i);
         if (a->kv.type == NIB_KV_Q8 && key0 + i < high) {
             s = vmulq_f32(s, vld1q_f32(a->kv.k_scale + key0 + i));
         }
+        if (a->bias != NULL) s = vaddq_f32(s, vld1q_f32(bias + i));
         s = vbslq_f32(mask, s, vdupq_n_f32(-INFINITY));
         vst1q_f32(weight + i, s);
         top = vmaxq_f32(top, s);
@@ -242,11 +241,11 @@ void nib__attention_neon(const nib__attention *a)
     t.acc = t.q + (size_t)TILE * width;
     for (t.first = 0; t.first < n; t.first += TILE) {
         t.count = n - t.first < TILE ? n - t.first : TILE;
-        uint32_t last = position_of(&t, t.count - 1);
+        uint32_t end = nib__end_key(a, position_of(&t, t.count - 1));
         start_tile(&t);
-        uint32_t key0 = first_key(a, position_of(&t, 0)) / KEYS * KEYS;
-        for (; key0 <= last; key0 += KEYS) {
-            attend_block(&t, key0, last + 1 - key0 < KEYS ? last + 1 - key0 : KEYS);
+        uint32_t key0 = nib__first_key(a, position_of(&t, 0)) / KEYS * KEYS;
+        for (; key0 < end; key0 += KEYS) {
+            attend_block(&t, key0, end - key0 < KEYS ? end - key0 : KEYS);
         }
         finish_tile(&t);
     }

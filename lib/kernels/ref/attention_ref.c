@@ -7,6 +7,7 @@
 #include "base/half.h"
 #include "kernels/exp.h"
 #include "kernels/ref/ref.h"
+#include "kernels/visible.h"
 
 enum { BLOCK = 64 };
 
@@ -26,32 +27,33 @@ static float value_at(const nib__kv_head *kv, uint32_t pos, uint32_t i)
     return nib__f32_of_f16(((const uint16_t *)kv->v)[at]);
 }
 
-/* Scores of positions [from, to); returns their maximum. */
-static float block_scores(const nib__attention *a, const float *q, uint32_t from, uint32_t to,
-                          float *scores)
+/* Scores of positions [from, to) for head h at position row; returns their maximum. */
+static float block_scores(const nib__attention *a, uint32_t h, const float *q, uint32_t row,
+                          uint32_t from, uint32_t to, float *scores)
 {
-    float max = -INFINITY;
+    float max = -INFINITY, bias[BLOCK] = {0};
+    if (a->bias != NULL) nib__key_biases(a, h, row, from, to - from, bias);
     for (uint32_t pos = from; pos < to; pos++) {
         float dot = 0.0f;
         for (uint32_t i = 0; i < a->kv.dim; i++) dot += q[i] * key_at(&a->kv, pos, i);
         if (a->kv.type == NIB_KV_Q8) dot *= a->kv.k_scale[pos];
-        scores[pos - from] = dot * a->scale;
+        scores[pos - from] = dot * a->scale + bias[pos - from];
         if (!(scores[pos - from] <= max)) max = scores[pos - from]; /* NaN spreads */
     }
     return max;
 }
 
-/* One query head at position pos; acc[dim] is scratch. */
-static void attend(const nib__attention *a, const float *q, uint32_t pos, float *acc, float *out)
+/* Query head h of the group at position pos; acc[dim] is scratch. */
+static void attend(const nib__attention *a, uint32_t h, const float *q, uint32_t pos, float *acc,
+                   float *out)
 {
-    uint32_t dim = a->kv.dim, begin = 0;
-    if (a->window != 0 && pos >= a->window) begin = pos - a->window + 1;
+    uint32_t dim = a->kv.dim, end = nib__end_key(a, pos);
     float top = -INFINITY, sum = 0.0f, scores[BLOCK];
     for (uint32_t i = 0; i < dim; i++) acc[i] = 0.0f;
-    for (uint32_t from = begin; from <= pos;) {
+    for (uint32_t from = nib__first_key(a, pos); from < end;) {
         uint32_t to = (from / BLOCK + 1) * BLOCK;
-        if (to > pos + 1) to = pos + 1;
-        float max = block_scores(a, q, from, to, scores);
+        if (to > end) to = end;
+        float max = block_scores(a, h, q, pos, from, to, scores);
         if (!(max <= top)) {
             float shrink = top == -INFINITY ? 0.0f : nib__exp(top - max);
             sum *= shrink;
@@ -74,7 +76,7 @@ static void attention(const nib__attention *a)
     for (uint32_t row = 0; row < a->n_rows; row++) {
         for (uint32_t h = 0; h < a->n_group; h++) {
             size_t head = (size_t)h * a->kv.dim;
-            attend(a, a->q + row * a->q_stride + head, a->pos0 + row, a->scratch,
+            attend(a, h, a->q + row * a->q_stride + head, a->pos0 + row, a->scratch,
                    a->out + row * a->out_stride + head);
         }
     }

@@ -6,6 +6,7 @@
  * order depend on its own position only, so its result does not depend on the company it is in. */
 #include <math.h>
 
+#include "kernels/visible.h"
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/exp_avx2.h"
 
@@ -116,11 +117,6 @@ static uint32_t position_of(const tile *t, uint32_t r)
     return t->a->pos0 + (t->first + r) / t->a->n_group;
 }
 
-static uint32_t first_key(const nib__attention *a, uint32_t pos)
-{
-    return a->window != 0 && pos >= a->window ? pos - a->window + 1 : 0;
-}
-
 NIB_INLINE float max_8(__m256 v)
 {
     __m128 m = _mm_max_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -151,7 +147,7 @@ NIB_INLINE __m256 visible(uint32_t key, uint32_t low, uint32_t high)
 static void softmax_row(tile *t, uint32_t r, uint32_t key0)
 {
     const nib__attention *a = t->a;
-    uint32_t pos = position_of(t, r), low = first_key(a, pos), high = pos + 1;
+    uint32_t pos = position_of(t, r), low = nib__first_key(a, pos), high = nib__end_key(a, pos);
     float *weight = t->weight + (size_t)r * KEYS;
     const __m256 none = _mm256_set1_ps(-INFINITY);
     t->shrink[r] = 1.0f;
@@ -162,11 +158,14 @@ static void softmax_row(tile *t, uint32_t r, uint32_t key0)
         return;
     }
     __m256 top = none;
+    float bias[KEYS];
+    if (a->bias != NULL) nib__key_biases(a, (t->first + r) % a->n_group, pos, key0, KEYS, bias);
     for (uint32_t i = 0; i < KEYS; i += 8) {
         __m256 mask = visible(key0 + i, low, high), s = _mm256_loadu_ps(weight + i);
         if (a->kv.type == NIB_KV_Q8 && key0 + i < high) {
             s = _mm256_mul_ps(s, _mm256_loadu_ps(a->kv.k_scale + key0 + i));
         }
+        if (a->bias != NULL) s = _mm256_add_ps(s, _mm256_loadu_ps(bias + i));
         s = _mm256_blendv_ps(none, s, mask);
         _mm256_storeu_ps(weight + i, s);
         top = _mm256_max_ps(top, s);
@@ -257,11 +256,11 @@ void nib__attention_avx2(const nib__attention *a)
     t.acc = t.q + (size_t)TILE * width;
     for (t.first = 0; t.first < n; t.first += TILE) {
         t.count = n - t.first < TILE ? n - t.first : TILE;
-        uint32_t last = position_of(&t, t.count - 1);
+        uint32_t end = nib__end_key(a, position_of(&t, t.count - 1));
         start_tile(&t);
-        uint32_t key0 = first_key(a, position_of(&t, 0)) / KEYS * KEYS;
-        for (; key0 <= last; key0 += KEYS) {
-            attend_block(&t, key0, last + 1 - key0 < KEYS ? last + 1 - key0 : KEYS);
+        uint32_t key0 = nib__first_key(a, position_of(&t, 0)) / KEYS * KEYS;
+        for (; key0 < end; key0 += KEYS) {
+            attend_block(&t, key0, end - key0 < KEYS ? end - key0 : KEYS);
         }
         finish_tile(&t);
     }

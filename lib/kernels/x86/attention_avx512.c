@@ -7,6 +7,7 @@
  * dimensions), both products in register blocks of up to 6 queries by 64 lanes. Large tiles first
  * expand the block of keys and values to float32; small ones (decode) convert while they load.
  * Every query's operations and their order depend on its own position only. */
+#include "kernels/visible.h"
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/math_avx512.h"
 #include "kernels/x86/unpack_avx512.h"
@@ -17,6 +18,8 @@ enum {
     TILE = 48, /* queries per tile */
     DIRECT = 6 /* tiles up to this size convert keys and values while loading */
 };
+
+static const float log2_e = 1.44269504f;
 
 /* Numbers of keys and values as they lie in the cache, or expanded. */
 typedef enum source { SOURCE_F32, SOURCE_F16, SOURCE_Q8 } source;
@@ -176,23 +179,20 @@ static uint32_t position_of(const tile *t, uint32_t r)
     return t->a->pos0 + (t->first + r) / t->a->n_group;
 }
 
-static uint32_t first_key(const nib__attention *a, uint32_t pos)
-{
-    return a->window != 0 && pos >= a->window ? pos - a->window + 1 : 0;
-}
-
 /* Turns the scores of query r with keys [key0, key0 + KEYS) into weights and updates its running
  * maximum and sum. Keys outside the query's range get weight 0. */
 static void softmax_row(const tile *t, uint32_t r, uint32_t key0)
 {
     const nib__attention *a = t->a;
-    uint32_t pos = position_of(t, r), low = first_key(a, pos);
+    uint32_t pos = position_of(t, r), low = nib__first_key(a, pos), end = nib__end_key(a, pos);
     uint64_t visible = ~(uint64_t)0;
     if (low > key0) visible = low - key0 >= KEYS ? 0 : visible << (low - key0);
-    if (pos < key0)
+    if (end <= key0)
         visible = 0;
-    else if (pos - key0 < KEYS - 1)
-        visible &= ((uint64_t)1 << (pos - key0 + 1)) - 1;
+    else if (end - key0 < KEYS)
+        visible &= ((uint64_t)1 << (end - key0)) - 1;
+    float bias[KEYS];
+    if (a->bias != NULL) nib__key_biases(a, (t->first + r) % a->n_group, pos, key0, KEYS, bias);
 
     float *s = t->s + (size_t)r * KEYS;
     const __m512 none = _mm512_set1_ps(-1e30f);
@@ -204,6 +204,10 @@ static void softmax_row(const tile *t, uint32_t r, uint32_t key0)
         if (a->kv.type == NIB_KV_Q8) {
             __m512 scale = _mm512_maskz_loadu_ps(mask, a->kv.k_scale + key0 + 16 * b);
             score[b] = _mm512_mask_mul_ps(none, mask, score[b], scale);
+        }
+        if (a->bias != NULL) { /* scores are times log2(e) */
+            __m512 add = _mm512_mul_ps(_mm512_loadu_ps(bias + 16 * b), _mm512_set1_ps(log2_e));
+            score[b] = _mm512_mask_add_ps(none, mask, score[b], add);
         }
         top = _mm512_max_ps(top, score[b]);
     }
@@ -284,7 +288,7 @@ NIB_INLINE void attend_block(source src, const tile *t, uint32_t key0, uint32_t 
 static void start_tile(const tile *t)
 {
     const nib__attention *a = t->a;
-    const __m512 scale = _mm512_set1_ps(a->scale * 1.44269504f); /* log2(e) */
+    const __m512 scale = _mm512_set1_ps(a->scale * log2_e);
     for (uint32_t r = 0; r < t->count; r++) {
         uint32_t i = t->first + r;
         const float *q = a->q + i / a->n_group * a->q_stride + (size_t)(i % a->n_group) * t->dim;
@@ -330,11 +334,11 @@ void nib__attention_avx512(const nib__attention *a)
     uint32_t n = a->n_rows * a->n_group;
     for (t.first = 0; t.first < n; t.first += TILE) {
         t.count = n - t.first < TILE ? n - t.first : TILE;
-        uint32_t last = position_of(&t, t.count - 1);
-        uint32_t key0 = first_key(a, position_of(&t, 0)) / KEYS * KEYS;
+        uint32_t end = nib__end_key(a, position_of(&t, t.count - 1));
+        uint32_t key0 = nib__first_key(a, position_of(&t, 0)) / KEYS * KEYS;
         start_tile(&t);
-        for (; key0 <= last; key0 += KEYS) {
-            uint32_t n_keys = last - key0 + 1 < KEYS ? last - key0 + 1 : KEYS;
+        for (; key0 < end; key0 += KEYS) {
+            uint32_t n_keys = end - key0 < KEYS ? end - key0 : KEYS;
             if (a->kv.type == NIB_KV_Q8)
                 attend_block(SOURCE_Q8, &t, key0, n_keys);
             else if (a->kv.type == NIB__KV_F32)
