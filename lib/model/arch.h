@@ -32,9 +32,21 @@ typedef enum nib__role {
     NIB__ROLE_UP_BIAS,
     NIB__ROLE_DOWN_BIAS,
     NIB__ROLE_FFN_POST_NORM,
+    NIB__ROLE_CROSS_NORM,
+    NIB__ROLE_CROSS_NORM_BIAS,
+    NIB__ROLE_CROSS_Q,
+    NIB__ROLE_CROSS_K,
+    NIB__ROLE_CROSS_V,
+    NIB__ROLE_CROSS_O,
+    NIB__ROLE_CROSS_Q_BIAS,
+    NIB__ROLE_CROSS_K_BIAS,
+    NIB__ROLE_CROSS_V_BIAS,
+    NIB__ROLE_CROSS_O_BIAS,
+    NIB__ROLE_REL_BIAS,
     NIB__LAYER_ROLES,
     NIB__ROLE_EMBEDDING = NIB__LAYER_ROLES,
     NIB__ROLE_POSITIONS,
+    NIB__ROLE_TYPES,
     NIB__ROLE_EMBD_NORM,
     NIB__ROLE_EMBD_NORM_BIAS,
     NIB__ROLE_OUT_NORM,
@@ -81,6 +93,8 @@ typedef struct nib__row_map {
 
 typedef uint64_t nib__roles; /* a set: bit 1 << role */
 
+typedef struct nib__stack nib__stack;
+
 typedef struct nib__arch {
     const char *name; /* general.architecture, or model_type of config.json */
     nib__naming naming;
@@ -94,11 +108,19 @@ typedef struct nib__arch {
     nib__roles required, optional;
     bool tied; /* unless a key or, in GGUF, a tensor says otherwise */
     void (*special)(nib__key_reader *r, nib__config *c); /* keys of its own; may be NULL */
+    const nib__stack *stack; /* NULL: a decoder alone */
 } nib__arch;
+
+/* What is different in encoders, and in decoders over them. */
+struct nib__stack {
+    bool both_ways, cross;
+    const nib__arch *encoder; /* of an encoder-decoder; its own row is the decoder's */
+};
 
 /* How the weights of a role are kept. */
 typedef enum nib__kind {
     NIB__KIND_VECTOR, /* float32: norms, biases */
+    NIB__KIND_TABLE,  /* float32 [rows][columns] */
     NIB__KIND_LINEAR, /* packed */
     NIB__KIND_ROWS    /* left in the file, rows read one by one: the embedding */
 } nib__kind;
@@ -110,6 +132,10 @@ typedef struct nib__role_info {
     size_t (*columns)(const nib__config *c); /* NULL: a vector of `rows` numbers */
 } nib__role_info;
 
+/* The rows of encoder-decoders and encoders (archs_seq2seq.c). */
+extern const nib__arch nib__archs_seq2seq[];
+extern const size_t nib__n_archs_seq2seq;
+
 /* NULL if the name is not one we know. */
 const nib__arch *nib__arch_find(nib__naming naming, const char *name, size_t len);
 /* Names of all architectures of one sort, for messages: "llama, qwen2". */
@@ -119,6 +145,8 @@ extern const nib__names nib__names_gguf;
 extern const nib__names nib__names_gpt2, nib__names_bigcode, nib__names_codegen, nib__names_gptj,
     nib__names_neox, nib__names_llama, nib__names_gemma, nib__names_gemma3, nib__names_starcoder2,
     nib__names_phi, nib__names_xglm, nib__names_opt, nib__names_stablelm;
+extern const nib__names nib__names_t5, nib__names_t5_encoder, nib__names_bart,
+    nib__names_bart_encoder, nib__names_roberta;
 
 const nib__role_info *nib__role_of(nib__role role);
 
@@ -138,6 +166,10 @@ bool nib__name_ignored(const nib__names *names, const char *text);
 nib_status nib__config_read(const nib__source *source, uint32_t n_vocab, nib__config *config,
                             const nib__arch **arch, nib_error *err);
 
+/* The same for one row of the table: the encoder of an encoder-decoder. */
+nib_status nib__config_read_as(const nib__source *source, const nib__arch *arch, uint32_t n_vocab,
+                               nib__config *config, nib_error *err);
+
 /* Whether attention of this layer has the window. */
 bool nib__config_windowed(const nib__config *c, uint32_t layer);
 
@@ -145,6 +177,9 @@ bool nib__config_windowed(const nib__config *c, uint32_t layer);
 void nib__rope_frequencies(const nib__config *config, const float *divisors, float *inv);
 /* The same without scaling, for another base. */
 void nib__rope_plain(uint32_t n_rot, float base, float *inv);
+
+/* rel_bias of T5 by distance: table[n_head][2 * rel_reach + 1]. */
+void nib__relative_bias(const nib__config *config, const float *rel_bias, float *table);
 
 /* Finds and checks all tensors, and packs them unless this is an inspection. Fills the layers,
  * out_norm, head, rope_freqs, embedding, weights and the byte counts of the model. */

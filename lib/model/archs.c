@@ -187,6 +187,8 @@ static void special_neox_gguf(nib__key_reader *r, nib__config *c)
 #define TABLE NIB__POS_LEARNED
 #define WAVES NIB__POS_SINUSOIDAL
 
+#define ALONE NULL
+
 #define GGUF_RMS &nib__names_gguf, &nib__keys_gguf_rms
 #define GGUF_LAYER &nib__names_gguf, &nib__keys_gguf_layer
 #define HF_AS(names, keys) &nib__names_##names, &nib__keys_##keys
@@ -195,97 +197,103 @@ static void special_neox_gguf(nib__key_reader *r, nib__config *c)
 static const nib__arch archs[] = {
     /* name, kind of file, names and keys, norm, activation, rotation, blocks, positions,
      *     required roles,
-     *     optional roles, tied, special */
+     *     optional roles, tied, special, stack */
     /* The converter permuted the rows of q and k, so that the pairs of RoPE are neighbours. */
     {"llama", GGUF, GGUF_RMS, RMS, SILU, PAIRS, SEQ, NO_POS,
      GATED,
-     GATED_BIASES | ROLE(HEAD) | ROLE(ROPE_FREQS), false, refuse_window},
+     GATED_BIASES | ROLE(HEAD) | ROLE(ROPE_FREQS), false, refuse_window, ALONE},
     {"qwen2", GGUF, GGUF_RMS, RMS, SILU, HALVES, SEQ, NO_POS,
      GATED | QKV_BIASES,
-     ROLE(HEAD) | ROLE(ROPE_FREQS), false, refuse_window},
+     ROLE(HEAD) | ROLE(ROPE_FREQS), false, refuse_window, ALONE},
     {"qwen3", GGUF, GGUF_RMS, RMS, SILU, HALVES, SEQ, NO_POS,
      GATED | QK_NORMS,
-     ROLE(HEAD) | ROLE(ROPE_FREQS), false, refuse_window},
+     ROLE(HEAD) | ROLE(ROPE_FREQS), false, refuse_window, ALONE},
     {"gemma", GGUF, GGUF_RMS, RMS, TANH, HALVES, SEQ, NO_POS,
      GATED,
-     ROLE(HEAD), false, special_gemma},
+     ROLE(HEAD), false, special_gemma, ALONE},
     {"gemma3", GGUF, GGUF_RMS, RMS, TANH, HALVES, SEQ, NO_POS,
      GATED | QK_NORMS | ROLE(ATTN_POST_NORM) | ROLE(FFN_POST_NORM),
-     ROLE(HEAD), false, special_gemma3_gguf},
+     ROLE(HEAD), false, special_gemma3_gguf, ALONE},
     {"gpt2", GGUF, GGUF_LAYER, LAYER, TANH, NONE, SEQ, TABLE,
      PLAIN_2 | ATTN_BIASES | ROLE(POSITIONS),
-     ROLE(HEAD), false, refuse_window},
+     ROLE(HEAD), false, refuse_window, ALONE},
     {"starcoder", GGUF, GGUF_LAYER, LAYER, TANH, NONE, SEQ, TABLE,
      PLAIN_2 | ATTN_BIASES | ROLE(POSITIONS),
-     ROLE(HEAD), false, refuse_window},
+     ROLE(HEAD), false, refuse_window, ALONE},
     {"starcoder2", GGUF, GGUF_LAYER, LAYER, TANH, HALVES, SEQ, NO_POS,
      PLAIN_2 | ATTN_BIASES,
-     ROLE(HEAD) | ROLE(ROPE_FREQS), false, refuse_window},
+     ROLE(HEAD) | ROLE(ROPE_FREQS), false, refuse_window, ALONE},
     {"gptneox", GGUF, GGUF_LAYER, LAYER, GELU, HALVES, PAR, NO_POS,
      PLAIN_2 | ATTN_BIASES,
-     ROLE(HEAD), false, special_neox_gguf},
+     ROLE(HEAD), false, special_neox_gguf, ALONE},
     {"phi2", GGUF, GGUF_LAYER, LAYER, TANH, HALVES, PAR, NO_POS,
      PLAIN_1 | ATTN_BIASES,
-     ROLE(HEAD) | ROLE(HEAD_BIAS) | ROLE(ROPE_FREQS), false, refuse_window},
+     ROLE(HEAD) | ROLE(HEAD_BIAS) | ROLE(ROPE_FREQS), false, refuse_window, ALONE},
 
     {"codegen", HF, HF_AS(codegen, gpt2), LAYER, TANH, PAIRS, PAR, NO_POS,
      PLAIN_1 | ROLE(HEAD) | ROLE(HEAD_BIAS),
-     0, false, special_codegen},
+     0, false, special_codegen, ALONE},
     {"gpt2", HF, HF_AS(gpt2, gpt2), LAYER, TANH, NONE, SEQ, TABLE,
      PLAIN_2 | ATTN_BIASES | ROLE(POSITIONS),
-     ROLE(HEAD), true, special_gpt2},
+     ROLE(HEAD), true, special_gpt2, ALONE},
     {"gpt_bigcode", HF, HF_AS(bigcode, gpt2), LAYER, TANH, NONE, SEQ, TABLE,
      PLAIN_2 | ATTN_BIASES | ROLE(POSITIONS),
-     ROLE(HEAD), true, special_bigcode},
+     ROLE(HEAD), true, special_bigcode, ALONE},
     {"gptj", HF, HF_AS(gptj, gpt2), LAYER, TANH, PAIRS, PAR, NO_POS,
      PLAIN_1 | ROLE(HEAD) | ROLE(HEAD_BIAS),
-     0, false, special_gptj},
+     0, false, special_gptj, ALONE},
     {"gpt_neox", HF, HF_AS(neox, neox), LAYER, GELU, HALVES, PAR, NO_POS,
      PLAIN_2,
-     ATTN_BIASES | ROLE(HEAD), false, special_neox},
+     ATTN_BIASES | ROLE(HEAD), false, special_neox, ALONE},
     {"starcoder2", HF, HF_AS(starcoder2, starcoder2), LAYER, TANH, HALVES, SEQ, NO_POS,
      PLAIN_2 & ~MLP_BIASES,
-     ATTN_BIASES | MLP_BIASES | ROLE(HEAD), true, NULL},
+     ATTN_BIASES | MLP_BIASES | ROLE(HEAD), true, NULL, ALONE},
     {"xglm", HF, HF_AS(xglm, xglm), LAYER, GELU, NONE, SEQ, WAVES,
      PLAIN_2 | ATTN_BIASES,
-     ROLE(HEAD), true, special_xglm},
+     ROLE(HEAD), true, special_xglm, ALONE},
     {"llama", HF, HF_AS(llama, llama), RMS, SILU, HALVES, SEQ, NO_POS,
      GATED,
-     GATED_BIASES | ROLE(HEAD), false, NULL},
+     GATED_BIASES | ROLE(HEAD), false, NULL, ALONE},
     {"mistral", HF, HF_AS(llama, llama), RMS, SILU, HALVES, SEQ, NO_POS,
      GATED,
-     ROLE(HEAD), false, special_mistral},
+     ROLE(HEAD), false, special_mistral, ALONE},
     {"qwen2", HF, HF_AS(llama, llama), RMS, SILU, HALVES, SEQ, NO_POS,
      GATED | QKV_BIASES,
-     ROLE(HEAD), false, special_qwen},
+     ROLE(HEAD), false, special_qwen, ALONE},
     {"qwen3", HF, HF_AS(llama, llama), RMS, SILU, HALVES, SEQ, NO_POS,
      GATED | QK_NORMS,
-     ATTN_BIASES | ROLE(HEAD), false, special_qwen},
+     ATTN_BIASES | ROLE(HEAD), false, special_qwen, ALONE},
     {"gemma", HF, HF_AS(gemma, gemma), RMS, TANH, HALVES, SEQ, NO_POS,
      GATED,
-     ATTN_BIASES | ROLE(HEAD), true, special_gemma},
+     ATTN_BIASES | ROLE(HEAD), true, special_gemma, ALONE},
     {"gemma3_text", HF, HF_AS(gemma3, gemma), RMS, TANH, HALVES, SEQ, NO_POS,
      GATED | QK_NORMS | ROLE(ATTN_POST_NORM) | ROLE(FFN_POST_NORM),
-     ATTN_BIASES | ROLE(HEAD), true, special_gemma3_hf},
+     ATTN_BIASES | ROLE(HEAD), true, special_gemma3_hf, ALONE},
     {"phi", HF, HF_AS(phi, phi), LAYER, TANH, HALVES, PAR, NO_POS,
      PLAIN_1 | ATTN_BIASES | ROLE(HEAD) | ROLE(HEAD_BIAS),
-     0, false, NULL},
+     0, false, NULL, ALONE},
     {"stablelm", HF, HF_AS(stablelm, stablelm), LAYER, SILU, HALVES, SEQ, NO_POS,
      GATED_1 | ROLE(ATTN_NORM_BIAS) | ROLE(OUT_NORM_BIAS),
-     QKV_BIASES | ROLE(FFN_NORM) | ROLE(FFN_NORM_BIAS) | ROLE(HEAD), false, special_stablelm},
+     QKV_BIASES | ROLE(FFN_NORM) | ROLE(FFN_NORM_BIAS) | ROLE(HEAD), false, special_stablelm, ALONE},
     {"opt", HF, HF_AS(opt, opt), LAYER, RELU, NONE, SEQ, TABLE,
      (PLAIN_2 & ~MLP_BIASES) | ROLE(POSITIONS),
-     ATTN_BIASES | MLP_BIASES | ROLE(HEAD), true, special_opt},
+     ATTN_BIASES | MLP_BIASES | ROLE(HEAD), true, special_opt, ALONE},
 };
 /* clang-format on */
 
 enum { N_ARCHS = sizeof archs / sizeof archs[0] };
 
+static const nib__arch *arch_at(size_t i)
+{
+    return i < N_ARCHS ? &archs[i] : &nib__archs_seq2seq[i - N_ARCHS];
+}
+
 const nib__arch *nib__arch_find(nib__naming naming, const char *name, size_t len)
 {
-    for (size_t i = 0; i < N_ARCHS; i++) {
-        if (archs[i].naming != naming || strlen(archs[i].name) != len) continue;
-        if (memcmp(archs[i].name, name, len) == 0) return &archs[i];
+    for (size_t i = 0; i < N_ARCHS + nib__n_archs_seq2seq; i++) {
+        const nib__arch *arch = arch_at(i);
+        if (arch->naming != naming || strlen(arch->name) != len) continue;
+        if (memcmp(arch->name, name, len) == 0) return arch;
     }
     return NULL;
 }
@@ -293,9 +301,10 @@ const nib__arch *nib__arch_find(nib__naming naming, const char *name, size_t len
 size_t nib__arch_list(nib__naming naming, char *text, size_t cap)
 {
     size_t len = 0;
-    for (size_t i = 0; i < N_ARCHS; i++) {
-        if (archs[i].naming != naming) continue;
-        len += nib__text(text + len, cap - len, "%s%s", len == 0 ? "" : ", ", archs[i].name);
+    for (size_t i = 0; i < N_ARCHS + nib__n_archs_seq2seq; i++) {
+        const nib__arch *arch = arch_at(i);
+        if (arch->naming != naming) continue;
+        len += nib__text(text + len, cap - len, "%s%s", len == 0 ? "" : ", ", arch->name);
     }
     return len;
 }

@@ -8,8 +8,9 @@
 
 /* Features that change what a model computes, and that no architecture of ours has (yet): computing
  * without them would give wrong text without a word. */
-static void refuse_features(nib__key_reader *r, nib__naming naming)
+static void refuse_features(nib__key_reader *r, const nib__arch *arch)
 {
+    nib__naming naming = arch->naming;
     static const char *const gguf[] = {
         "expert_count",
         "attn_logit_softcapping",
@@ -25,14 +26,14 @@ static void refuse_features(nib__key_reader *r, nib__naming naming)
         "num_local_experts",
         "attn_logit_softcapping",
         "final_logit_softcapping",
-        "add_cross_attention",
-        "is_encoder_decoder",
         "qk_layernorm",
     };
+    static const char *const two_stacks[] = {"add_cross_attention", "is_encoder_decoder"};
     if (naming == NIB__NAMING_GGUF)
         nib__key_refuse_all(r, gguf, sizeof gguf / sizeof gguf[0]);
     else
         nib__key_refuse_all(r, hf, sizeof hf / sizeof hf[0]);
+    if (naming == NIB__NAMING_HF && arch->stack == NULL) nib__key_refuse_all(r, two_stacks, 2);
     static const char quantized[] = "quantization_config.quant_method";
     /* How transformers 5 writes what was rope_theta and rope_scaling. */
     static const char later[] = "rope_parameters";
@@ -222,13 +223,9 @@ bool nib__config_windowed(const nib__config *c, uint32_t layer)
     return c->window_period == 0 || (layer + 1) % c->window_period != 0;
 }
 
-nib_status nib__config_read(const nib__source *source, uint32_t n_vocab, nib__config *config,
-                            const nib__arch **arch_out, nib_error *err)
+nib_status nib__config_read_as(const nib__source *source, const nib__arch *arch, uint32_t n_vocab,
+                               nib__config *config, nib_error *err)
 {
-    const nib__arch *arch = NULL;
-    nib_status status = read_arch(source, &arch, err);
-    if (status != NIB_OK) return status;
-
     bool gguf = arch->naming == NIB__NAMING_GGUF;
     const nib__keys *keys = arch->keys;
     nib__key_reader r = {
@@ -245,10 +242,16 @@ nib_status nib__config_read(const nib__source *source, uint32_t n_vocab, nib__co
         .residual = arch->residual,
         .positions = arch->positions,
         .embd_scale = 1,
+        .out_scale = 1,
+        .start_id = -1,
+        .both_ways = arch->stack != NULL && arch->stack->both_ways,
+        .cross = arch->stack != NULL && arch->stack->cross,
     };
     nib__text(c.arch, sizeof c.arch, "%s", arch->name);
-    c.n_layer = nib__key_count(&r, keys->n_layer, 1, NIB__MAX_LAYERS, 0);
-    c.n_ctx_train = nib__key_count(&r, keys->n_ctx, 1, 1u << 30, 0);
+    const char *n_layer = keys->n_layer;
+    if (keys->n_layer_else != NULL && !nib__key_there(&r, n_layer)) n_layer = keys->n_layer_else;
+    c.n_layer = nib__key_count(&r, n_layer, 1, NIB__MAX_LAYERS, 0);
+    c.n_ctx_train = nib__key_count(&r, keys->n_ctx, 1, 1u << 30, keys->usual_ctx);
     c.n_embd = nib__key_count(&r, keys->n_embd, 1, 1u << 18, 0);
     c.n_pos = c.n_ctx_train;
     uint32_t usual_ff = keys == &nib__keys_gpt2 ? 4 * c.n_embd : 0; /* n_inner: null */
@@ -262,11 +265,16 @@ nib_status nib__config_read(const nib__source *source, uint32_t n_vocab, nib__co
         c.window = nib__key_count(&r, keys->window, 1, 1u << 30, 0);
     c.tied = arch->tied;
     if (!gguf) c.tied = nib__key_bool(&r, "tie_word_embeddings", arch->tied);
-    refuse_features(&r, arch->naming);
+    refuse_features(&r, arch);
     if (gguf) refuse_both_ways(&r);
     if (arch->special != NULL && r.status == NIB_OK) arch->special(&r, &c);
-    if (r.status != NIB_OK) return r.status;
-    *config = c;
-    *arch_out = arch;
-    return NIB_OK;
+    if (r.status == NIB_OK) *config = c;
+    return r.status;
+}
+
+nib_status nib__config_read(const nib__source *source, uint32_t n_vocab, nib__config *config,
+                            const nib__arch **arch, nib_error *err)
+{
+    nib_status status = read_arch(source, arch, err);
+    return status == NIB_OK ? nib__config_read_as(source, *arch, n_vocab, config, err) : status;
 }

@@ -67,5 +67,9 @@ void nib__model_embed(const nib_model *model, const int32_t *ids, size_t n, size
         } else if (c->positions == NIB__POS_SINUSOIDAL) {
             add_sinusoid((double)pos, c->n_embd, x);
         }
+        if (c->n_types != 0) { /* every token is of the first type */
+            read_row(model->types, 0, c->n_embd, scratch);
+            for (uint32_t i = 0; i < c->n_embd; i++) x[i] += scratch[i];
+        }
     }
 }

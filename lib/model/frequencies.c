@@ -56,3 +56,33 @@ void nib__rope_plain(uint32_t n_rot, float base, float *inv)
         inv[i] = (float)pow((double)base, -2.0 * i / n_rot);
     }
 }
+
+/* Raffel et al. 2020, section 2.1: half of the buckets are for a distance each, the other half for
+ * ranges that grow with the logarithm of the distance up to rel_reach. In float32, as the models
+ * were trained: at the edges of ranges double would choose another bucket. */
+static uint32_t bucket_of(const nib__config *c, int64_t distance)
+{
+    uint32_t buckets = c->rel_buckets, first = 0;
+    if (c->both_ways) {
+        buckets /= 2;
+        first = distance > 0 ? buckets : 0; /* keys behind the row */
+    } else if (distance > 0) {
+        distance = 0;
+    }
+    uint32_t n = (uint32_t)(distance < 0 ? -distance : distance), exact = buckets / 2;
+    if (n < exact) return first + n;
+    float range = logf((float)n / (float)exact) /
+                  (float)log((double)c->rel_reach / (double)exact) * (float)(buckets - exact);
+    uint32_t bucket = exact + (uint32_t)range;
+    return first + (bucket < buckets ? bucket : buckets - 1);
+}
+
+void nib__relative_bias(const nib__config *c, const float *rel_bias, float *table)
+{
+    int64_t reach = c->rel_reach;
+    for (uint32_t h = 0; h < c->n_head; h++) {
+        for (int64_t distance = -reach; distance <= reach; distance++) {
+            *table++ = rel_bias[(size_t)bucket_of(c, distance) * c->n_head + h];
+        }
+    }
+}

@@ -10,12 +10,15 @@ typedef struct nib__keys {
     const char *n_layer, *n_ctx, *n_embd, *n_ff, *n_head, *n_head_kv, *head_dim, *value_dim;
     const char *n_vocab, *eps, *act, *window;
     const char *n_rot, *rot_fraction, *rope_base;
+    const char *n_layer_else; /* where n_layer is not there */
+    uint32_t usual_ctx;       /* where n_ctx is not there; 0: an error */
 } nib__keys;
 
 extern const nib__keys nib__keys_gguf_rms, nib__keys_gguf_layer; /* behind "llama." */
 extern const nib__keys nib__keys_gpt2, nib__keys_llama, nib__keys_gemma, nib__keys_phi,
-    nib__keys_neox, nib__keys_starcoder2, nib__keys_xglm, nib__keys_opt,
-    nib__keys_stablelm;
+    nib__keys_neox, nib__keys_starcoder2, nib__keys_xglm, nib__keys_opt, nib__keys_stablelm;
+extern const nib__keys nib__keys_t5, nib__keys_t5_encoder, nib__keys_bart, nib__keys_bart_encoder,
+    nib__keys_roberta;
 
 /* Reads keys of one model. The first failure sticks: later reads return their lower bound, which
  * every computation can bear. */

@@ -92,12 +92,13 @@ static uint64_t mix_config(uint64_t hash, const nib__config *c)
         c->rope_ctx_orig, c->window,        c->residual,
         c->positions,     c->pos_offset,    c->n_pos,
         c->window_first,  c->window_period, c->attn_scale_by_layer,
-        c->tied,
+        c->tied,          c->both_ways,     c->cross,
+        c->rel_buckets,   c->rel_reach,     c->n_types,
     };
     const float reals[] = {
         c->norm_eps,        c->rope_base,      c->rope_factor,    c->rope_attn_factor,
         c->rope_beta_fast,  c->rope_beta_slow, c->attn_scale,     c->embd_scale,
-        c->rope_base_local, c->rope_low_freq,  c->rope_high_freq,
+        c->rope_base_local, c->rope_low_freq,  c->rope_high_freq, c->out_scale,
     };
     hash = mix(hash, c->arch, strlen(c->arch));
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
@@ -168,10 +169,50 @@ static nib_status make_frequencies(nib_model *m, nib_error *err)
     return NIB_OK;
 }
 
+/* A table of biases by distance, from the numbers that the file has for ranges of distances. */
+static nib_status make_biases(nib_model *m, nib_error *err)
+{
+    size_t n = 2 * (size_t)m->config.rel_reach + 1;
+    if (m->layers == NULL || m->layers[0].rel_bias == NULL) return NIB_OK;
+    m->rel_table = nib__alloc(&m->mem, n * m->config.n_head, sizeof *m->rel_table);
+    if (m->rel_table == NULL) {
+        return nib__fail(err, NIB_ERR_MEMORY, "%s: out of memory for relative positions",
+                         nib__source_path(m->source));
+    }
+    nib__relative_bias(&m->config, m->layers[0].rel_bias, m->rel_table);
+    return NIB_OK;
+}
+
+/* The encoder is a model of its own but for tokenizer and source. */
+static nib_status open_encoder(nib_model *m, const nib__arch *arch,
+                               const nib_model_options *options, nib_error *err)
+{
+    nib_model *e = nib__alloc(&m->mem, 1, sizeof *e);
+    if (e == NULL) {
+        return nib__fail(err, NIB_ERR_MEMORY, "%s: out of memory for the encoder",
+                         nib__source_path(m->source));
+    }
+    m->encoder = e;
+    e->mem = m->mem;
+    e->source = m->source;
+    e->kernels = m->kernels;
+    e->precision = m->precision;
+    nib_status status = nib__config_read_as(m->source, arch, m->config.n_vocab, &e->config, err);
+    if (status == NIB_OK && e->config.n_embd != m->config.n_embd) {
+        return nib__fail(err, NIB_ERR_UNSUPPORTED, "%s: encoder and decoder of different widths",
+                         nib__source_path(m->source));
+    }
+    if (status == NIB_OK) status = nib__weights_load(e, arch, options, err);
+    if (status == NIB_OK) status = make_biases(e, err);
+    return status;
+}
+
 /* Everything but the source, which stays with the caller of nib__model_open on failure. */
 static void release_parts(nib_model *m)
 {
     nib_allocator mem = m->mem;
+    if (m->encoder != NULL) release_parts(m->encoder); /* which has none itself */
+    nib__free(&mem, m->rel_table);
     nib__tokenizer_free(m->tokenizer);
     nib__free(&mem, m->layers);
     nib__free(&mem, m->weights);
@@ -198,11 +239,13 @@ static nib_status fill(nib_model *m, const nib_model_options *options, nib_error
     if (status != NIB_OK) return status;
     uint32_t n_tokens = nib__tokenizer_size(m->tokenizer);
     status = nib__config_read(m->source, n_tokens, &m->config, &arch, err);
+    if (status == NIB_OK && arch->stack != NULL && arch->stack->encoder != NULL)
+        status = open_encoder(m, arch->stack->encoder, options, err);
+    if (status == NIB_OK) status = nib__weights_load(m, arch, options, err);
+    if (status == NIB_OK) status = make_frequencies(m, err);
+    if (status == NIB_OK) status = make_biases(m, err);
     if (status != NIB_OK) return status;
-    status = nib__weights_load(m, arch, options, err);
-    if (status != NIB_OK) return status;
-    status = make_frequencies(m, err);
-    if (status != NIB_OK) return status;
+    if (m->encoder != NULL) m->weight_bytes += m->encoder->weight_bytes;
     int32_t known = nib__source_identity(m->source, &m->identity, err);
     if (known == NIB__ABSENT) m->identity = identity_of(m);
     return known < 0 ? known : NIB_OK;

@@ -67,6 +67,12 @@ typedef struct nib__config {
     uint32_t window_first;               /* the first layer that has it */
     uint32_t window_period;              /* of so many layers the last has none; 0: all have it */
     bool tied;                           /* the head is the embedding, whatever else is there */
+    bool both_ways;                      /* a row sees all rows: encoders */
+    bool cross;                          /* every layer also looks at what an encoder made */
+    uint32_t rel_buckets, rel_reach;     /* biases of scores by distance (T5); 0 buckets: none */
+    uint32_t n_types;                    /* rows of a table of which the first is added; 0: none */
+    float out_scale;                     /* multiplies what the last norm gives (T5, tied head) */
+    int32_t start_id;                    /* decoder over an encoder: what a stream begins with; -1 */
 } nib__config;
 
 /* y = norm(x) * w + b. b may be NULL; w is NULL where there is no norm at all. */
@@ -85,6 +91,9 @@ typedef struct nib__layer {
     nib__affine attn_post_norm, ffn_post_norm; /* [n_embd] of what a block adds (Gemma 3) */
     const float *q_norm, *k_norm;              /* [head_dim] RMS norm of each head, or NULL */
     nib__linear q, k, v, o;
+    nib__affine cross_norm;     /* attention over an encoder: its norm, and its maps */
+    nib__linear cross_q, cross_k, cross_v, cross_o;
+    const float *rel_bias;      /* [rel_buckets][n_head], in the first layer */
     nib__linear gate, up, down; /* gate.w.layout NULL: down(f(up x)), not down(f(gate x) * up x) */
     uint32_t window;            /* of this layer; 0: none */
     float attn_scale;
@@ -100,6 +109,7 @@ struct nib_model {
     nib__source *source;          /* kept for embedding rows, which are read where they lie */
     const nib__tensor *embedding; /* [n_vocab][n_embd] */
     const nib__tensor *positions; /* [n_pos][n_embd], or NULL */
+    const nib__tensor *types;     /* [n_types][n_embd], or NULL */
     nib__layer *layers;           /* [n_layer]; NULL if opened for inspection only */
     nib__affine embd_norm;        /* [n_embd] of the embeddings, only with NIB__RESIDUAL_POST */
     nib__affine out_norm;         /* [n_embd] */
@@ -108,6 +118,8 @@ struct nib_model {
     const float *rope_freqs;      /* [n_rot/2] divisors of the frequencies (llama3), or NULL */
     float *rope_inv;              /* [n_rot/2] final inverse frequencies, scaling applied */
     float *rope_inv_local;        /* [n_rot/2] of layers with a window, or NULL: the same */
+    float *rel_table;             /* [n_head][2 * rel_reach + 1] rel_bias by distance, or NULL */
+    nib_model *encoder;           /* of an encoder-decoder: shares source and embedding; or NULL */
     uint8_t *weights;             /* one block: packed panels, norms, biases; NULL if all of them
                                      are used where they lie in a repacked file */
     uint64_t weight_bytes, file_bytes, n_params;

@@ -42,6 +42,21 @@ static size_t positions(const nib__config *c)
     return c->n_pos;
 }
 
+static size_t types(const nib__config *c)
+{
+    return c->n_types;
+}
+
+static size_t buckets(const nib__config *c)
+{
+    return c->rel_buckets;
+}
+
+static size_t heads(const nib__config *c)
+{
+    return c->n_head;
+}
+
 static size_t rotations(const nib__config *c)
 {
     return c->n_rot / 2;
@@ -73,8 +88,20 @@ static const nib__role_info roles[NIB__ROLE_COUNT] = {
     [NIB__ROLE_UP_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(up.bias), ff, NULL},
     [NIB__ROLE_DOWN_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(down.bias), embd, NULL},
     [NIB__ROLE_FFN_POST_NORM] = {NIB__KIND_VECTOR, IN_LAYER(ffn_post_norm.w), embd, NULL},
+    [NIB__ROLE_CROSS_NORM] = {NIB__KIND_VECTOR, IN_LAYER(cross_norm.w), embd, NULL},
+    [NIB__ROLE_CROSS_NORM_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(cross_norm.b), embd, NULL},
+    [NIB__ROLE_CROSS_Q] = {NIB__KIND_LINEAR, IN_LAYER(cross_q), queries, embd},
+    [NIB__ROLE_CROSS_K] = {NIB__KIND_LINEAR, IN_LAYER(cross_k), keys, embd},
+    [NIB__ROLE_CROSS_V] = {NIB__KIND_LINEAR, IN_LAYER(cross_v), keys, embd},
+    [NIB__ROLE_CROSS_O] = {NIB__KIND_LINEAR, IN_LAYER(cross_o), embd, queries},
+    [NIB__ROLE_CROSS_Q_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(cross_q.bias), queries, NULL},
+    [NIB__ROLE_CROSS_K_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(cross_k.bias), keys, NULL},
+    [NIB__ROLE_CROSS_V_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(cross_v.bias), keys, NULL},
+    [NIB__ROLE_CROSS_O_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(cross_o.bias), embd, NULL},
+    [NIB__ROLE_REL_BIAS] = {NIB__KIND_TABLE, IN_LAYER(rel_bias), buckets, heads},
     [NIB__ROLE_EMBEDDING] = {NIB__KIND_ROWS, IN_MODEL(embedding), vocab, embd},
     [NIB__ROLE_POSITIONS] = {NIB__KIND_ROWS, IN_MODEL(positions), positions, embd},
+    [NIB__ROLE_TYPES] = {NIB__KIND_ROWS, IN_MODEL(types), types, embd},
     [NIB__ROLE_EMBD_NORM] = {NIB__KIND_VECTOR, IN_MODEL(embd_norm.w), embd, NULL},
     [NIB__ROLE_EMBD_NORM_BIAS] = {NIB__KIND_VECTOR, IN_MODEL(embd_norm.b), embd, NULL},
     [NIB__ROLE_OUT_NORM] = {NIB__KIND_VECTOR, IN_MODEL(out_norm.w), embd, NULL},

@@ -13,7 +13,8 @@ typedef struct load_job {
     nib__gather from;
     nib__linear *linear;  /* packed, or */
     const float **vector; /* decoded to float32: */
-    size_t count;         /* so many numbers */
+    size_t count;         /* so many numbers, */
+    float scale;          /* multiplied by this */
     uint8_t *data;        /* where in the block */
 } load_job;
 
@@ -78,17 +79,22 @@ static bool is_aligned(const uint8_t *data, size_t step)
     return (uintptr_t)data % step == 0; /* a caller's memory may lie anywhere */
 }
 
-static nib_status add_vector(loader *l, const nib__tensor *t, const nib__row_map *map, size_t count,
-                             const float **vector)
+static nib_status add_vector(loader *l, nib__role role, const nib__tensor *t,
+                             const nib__row_map *map, size_t count, const float **vector)
 {
-    if (nib__source_repacked(l->source) && t->format->format == NIB__F32 && map->run == count &&
+    bool last = role == NIB__ROLE_OUT_NORM || role == NIB__ROLE_OUT_NORM_BIAS;
+    float scale = last ? l->model->config.out_scale : 1.0f;
+    if (scale == 1 && nib__source_repacked(l->source) && t->format->format == NIB__F32 && map->run == count &&
         !map->one_less && is_aligned(t->data, sizeof(float))) {
         *vector = (const float *)(const void *)t->data + map->base;
         l->in_place += count * sizeof(float);
         return NIB_OK;
     }
-    return add_job(
-        l, (load_job){.from = {.tensor = t, .map = *map}, .vector = vector, .count = count});
+    load_job job = {.from = {.tensor = t, .map = *map}};
+    job.vector = vector;
+    job.count = count;
+    job.scale = scale;
+    return add_job(l, job);
 }
 
 static nib_status add_rows(loader *l, nib__role role, const nib__tensor *t,
@@ -187,21 +193,32 @@ static nib_status plan_role(loader *l, nib__role role, uint32_t layer, void *bas
     switch (info->kind) {
     case NIB__KIND_LINEAR: return add_linear(l, t, role, &map, field);
     case NIB__KIND_ROWS: return add_rows(l, role, t, field);
-    case NIB__KIND_VECTOR: return add_vector(l, t, &map, info->rows(c), field);
+    case NIB__KIND_VECTOR: return add_vector(l, role, t, &map, info->rows(c), field);
+    case NIB__KIND_TABLE:
+        return add_vector(l, role, t, &map, info->rows(c) * info->columns(c), field);
     }
     return NIB_OK;
 }
 
-/* A head of its own, or the embedding. GGUF: whichever is there. */
+/* A head of its own, or the embedding. GGUF: whichever is there. Encoders have none. */
 static nib_status plan_head(loader *l)
 {
     nib_model *m = l->model;
     nib_status status = NIB_OK;
+    if (m->config.both_ways) return NIB_OK;
     nib__row_map map = {.run = m->config.n_vocab, .file_rows = m->config.n_vocab};
     if (!m->config.tied) status = plan_role(l, NIB__ROLE_HEAD, 0, m);
     if (status != NIB_OK || m->head.w.layout != NULL) return status;
     if (!m->config.tied && l->arch->naming == NIB__NAMING_HF) return missing(l, NIB__ROLE_HEAD, 0);
     return add_linear(l, m->embedding, NIB__ROLE_HEAD, &map, &m->head);
+}
+
+static bool has_job(const loader *l, const float *const *vector)
+{
+    for (size_t i = 0; i < l->n_jobs; i++) {
+        if (l->jobs[i].vector == vector) return true;
+    }
+    return false;
 }
 
 /* The head comes first: it is the largest, and what is packed first costs the least on top of what
@@ -226,7 +243,16 @@ static nib_status plan(loader *l)
             status = plan_role(l, (nib__role)role, i, layer);
         }
     }
+    bool planned = status == NIB_OK && (l->arch->optional >> NIB__ROLE_REL_BIAS & 1u) != 0;
+    if (planned && !has_job(l, &m->layers[0].rel_bias)) return missing(l, NIB__ROLE_REL_BIAS, 0);
     return status;
+}
+
+static bool claims(const nib__arch *arch, const nib__config *c, const char *name)
+{
+    uint32_t layer = 0;
+    nib__roles roles = nib__name_parse(arch->names, name, &layer);
+    return (roles & (arch->required | arch->optional)) != 0 && layer < c->n_layer;
 }
 
 /* A tensor without a role is a feature that we would silently leave out. */
@@ -234,12 +260,12 @@ static nib_status check_claims(loader *l)
 {
     const nib__arch *arch = l->arch;
     nib_model *m = l->model;
+    const nib_model *e = m->encoder;
     size_t n = nib__source_tensor_count(l->source);
     for (size_t i = 0; i < n; i++) {
         const nib__tensor *t = nib__source_tensor_at(l->source, i);
-        uint32_t layer = 0;
-        nib__roles claimed = nib__name_parse(arch->names, t->name, &layer);
-        if ((claimed & (arch->required | arch->optional)) != 0 && layer < m->config.n_layer) {
+        if (claims(arch, &m->config, t->name) ||
+            (e != NULL && claims(arch->stack->encoder, &e->config, t->name))) {
             m->file_bytes += t->size;
             m->n_params += (uint64_t)(t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]);
         } else if (!nib__name_ignored(arch->names, t->name)) {
@@ -355,6 +381,7 @@ static void fill_vector(const load_job *job)
         t->format->decode(t->data, numbers, job->count);
     else
         for (size_t i = 0; i < job->count; i++) numbers[i] = nib__gather_number(t, map, i);
+    for (size_t i = 0; i < job->count && job->scale != 1; i++) numbers[i] *= job->scale;
     *job->vector = numbers;
 }
 

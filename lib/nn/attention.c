@@ -59,7 +59,8 @@ static void store_piece(void *arg, uint32_t i, void *scratch)
         float *k = r->k + (size_t)row * c->n_head_kv * c->head_dim;
         const float *v = r->v + (size_t)row * c->n_head_kv * c->head_dim;
         nib__row_place place = place_of(r, row);
-        prepare(job, r->q + (size_t)row * c->n_head * c->head_dim, c->n_head, r->q_norm, cos_sin);
+        float *q = r->q + (size_t)row * c->n_head * c->head_dim;
+        if (r->q != NULL) prepare(job, q, c->n_head, r->q_norm, cos_sin);
         prepare(job, k, c->n_head_kv, r->k_norm, cos_sin);
         for (uint32_t h = 0; h < c->n_head_kv; h++) {
             nib__kv_head head = nib__kv_view(place.kv, r->layer, h);
@@ -114,7 +115,10 @@ static void attend_unit(const attend_job *job, uint32_t i, void *scratch)
         .n_group = per_split,
         .pos0 = place.pos,
         .window = r->window,
+        .n_keys = r->n_keys,
         .scale = r->scale,
+        .bias = r->bias != NULL ? r->bias + head * (2 * r->bias_reach + 1) : NULL,
+        .bias_reach = r->bias_reach,
         .scratch = scratch,
     };
     job->kernel(&a);
@@ -193,6 +197,7 @@ static double seen_by(const nib__attention_rows *rows)
         sum += rows->window != 0 && seen > rows->window ? rows->window : seen;
     }
     if (rows->places != NULL) return sum / rows->m;
+    if (rows->n_keys != 0) return rows->n_keys;
     double seen = (double)rows->pos0 + (double)rows->m / 2 + 1;
     return rows->window != 0 && seen > rows->window ? rows->window : seen;
 }
@@ -201,7 +206,9 @@ nib_status nib__attention_run(nib__exec *exec, const nib__attention_rows *rows)
 {
     const nib__config *c = rows->config;
     attend_job job = {.exec = exec, .rows = rows, .group = c->n_head / c->n_head_kv};
-    job.few = rows->exact || rows->m <= NIB__DECODE_ROWS || rows->kv->type == NIB__KV_F32;
+    bool plain = rows->n_keys == 0 && rows->bias == NULL;
+    job.few = rows->exact || rows->m <= NIB__DECODE_ROWS || !plain || /* few rows with places */
+              rows->kv->type == NIB__KV_F32;
     job.kernel = job.few ? exec->kernels->attention : exec->kernels->attention_prefill;
     uint32_t kind = job.few ? RATE_DECODE : RATE_PREFILL;
     double rate = (double)exec->ns_per_mac[kind];

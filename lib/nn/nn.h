@@ -154,9 +154,12 @@ typedef struct nib__attention_rows {
     uint32_t layer, m, pos0;
     const nib__row_place *places; /* [m] at most 16, in the place of kv and pos0; or NULL */
     uint32_t window;              /* a row sees so many positions up to its own; 0: all */
+    uint32_t n_keys;              /* not 0: every row sees exactly these */
+    const float *bias;            /* [n_head][2 * bias_reach + 1] of scores by distance, or NULL */
+    uint32_t bias_reach;
     float scale, eps;             /* of q.k; of the norms */
     const float *q_norm, *k_norm; /* [head_dim] RMS norm of each head before it is rotated, or NULL */
-    float *q;             /* [m][n_head * head_dim] */
+    float *q;             /* [m][n_head * head_dim]; NULL: only keys and values are stored */
     float *k, *v;         /* [m][n_head_kv * head_dim] */
     const float *cos_sin; /* [m][n_rot/2][2] */
     float *out;           /* [m][n_head * head_dim] */
