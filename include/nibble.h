@@ -175,6 +175,12 @@ NIB_API nib_model *nib_model_retain(nib_model *model);
 /* Drops a reference. NULL is a no-op. Sessions hold their own reference. Any thread. */
 NIB_API void nib_model_free(nib_model *model);
 
+enum { /* nib_model_info.kind */
+    NIB_MODEL_DECODER = 0,
+    NIB_MODEL_ENCODER_DECODER = 1, /* T5, CodeT5, BART, PLBART: see nib_session_set_source */
+    NIB_MODEL_ENCODER = 2          /* RoBERTa, CodeBERT: hidden states only, nib_session_embed */
+};
+
 typedef struct nib_model_info {
     uint32_t struct_size;
     uint32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab;
@@ -191,7 +197,10 @@ typedef struct nib_model_info {
     char tokenizer[64];        /* e.g. "bpe/qwen2" */
     char isa[32];              /* instruction set chosen for this model */
     uint32_t repacked;         /* 1: a file made by nib_quantize with NIB_SCHEME_REPACK */
-    uint32_t reserved;
+    uint32_t kind;             /* NIB_MODEL_* */
+    uint32_t n_encoder_layer;  /* 0 for decoders; n_layer are the decoder's, if there is one */
+    int32_t start_id;          /* encoder-decoders: the token that a stream begins with; -1: it
+                                  depends on the task (PLBART's language code) */
 } nib_model_info;
 
 /* Fills *info up to the size given by nib_model_info.struct_size, which the caller sets. */
@@ -309,6 +318,22 @@ NIB_API nib_status nib_session_eval_logits(nib_session *session, const int32_t *
  * STATE if the last token has not been evaluated. */
 NIB_API nib_status nib_session_logits(const nib_session *session, const float **logits,
                                       size_t *n_vocab, nib_error *err);
+
+/* Encoder-decoders: makes `ids` the source text, which the decoder looks at. It is encoded once, when
+ * the stream is evaluated next, and kept until another source is set; setting the same again costs
+ * nothing. The stream stays, but is evaluated anew; it begins with nib_model_info.start_id.
+ * Errors: ARGUMENT, LIMIT (more than n_ctx tokens, or than the encoder has positions), STATE (the
+ * model has no encoder that it decodes from). */
+NIB_API nib_status nib_session_set_source(nib_session *session, const int32_t *ids, size_t n_ids,
+                                          nib_error *err);
+
+enum { NIB_EMBED_MEAN = 1 }; /* one vector: the mean over all tokens */
+
+/* Encoders, and the encoders of encoder-decoders: hidden states of the last layer for `ids`, which
+ * see each other in both directions: out[n_ids][n_embd], or out[n_embd] with NIB_EMBED_MEAN. Blocks.
+ * Takes the place of the source of an encoder-decoder. Errors: as nib_session_set_source, CANCELLED. */
+NIB_API nib_status nib_session_embed(nib_session *session, const int32_t *ids, size_t n_ids,
+                                     uint32_t flags, float *out, nib_error *err);
 
 /* Asks the running call, or the next one, to stop: it returns NIB_ERR_CANCELLED within a few
  * milliseconds and the session stays usable, with the KV cache valid up to the last finished

@@ -139,6 +139,29 @@ nib_status nib_session_eval_logits(nib_session *session, const int32_t *ids, siz
     return status;
 }
 
+nib_status nib_session_set_source(nib_session *session, const int32_t *ids, size_t n_ids,
+                                  nib_error *err)
+{
+    if (session == NULL || (n_ids != 0 && ids == NULL))
+        return null_argument(err, "nib_session_set_source");
+    nib__complete_end(session);
+    return nib__session_set_source(session, ids, n_ids, err);
+}
+
+nib_status nib_session_embed(nib_session *session, const int32_t *ids, size_t n_ids, uint32_t flags,
+                             float *out, nib_error *err)
+{
+    if (session == NULL || ids == NULL || out == NULL)
+        return null_argument(err, "nib_session_embed");
+    if ((flags & ~(uint32_t)NIB_EMBED_MEAN) != 0)
+        return nib__fail(err, NIB_ERR_ARGUMENT, "flags: unknown bits in %x", flags);
+    nib__complete_end(session);
+    nib__pool_begin(session->exec.pool);
+    nib_status status = nib__session_embed(session, ids, n_ids, flags, out, err);
+    nib__pool_end(session->exec.pool);
+    return status;
+}
+
 nib_status nib_session_logits(const nib_session *session, const float **logits, size_t *n_vocab,
                               nib_error *err)
 {

@@ -30,24 +30,40 @@ static const struct option long_options[] = {
 
 typedef struct request {
     cli_common common;
-    const char *ids_text, *output;
+    const char *ids_text, *source_text, *output;
     uint32_t flags;
-    int32_t *ids;
-    size_t n_ids;
+    int32_t *ids, *source; /* source: for the encoder of an encoder-decoder */
+    size_t n_ids, n_source;
 } request;
 
-static int read_ids(request *r)
+static int read_ids(const char *option, const char *text, int32_t **ids, size_t *n_ids)
 {
     cli_buffer buffer = {0};
     int status;
-    if (r->ids_text[0] == '@') {
-        status = cli_read_file(r->ids_text + 1, &buffer);
-        if (status == CLI_OK) status = cli_read_ids(buffer.data, buffer.len, &r->ids, &r->n_ids);
+    if (text[0] == '@') {
+        status = cli_read_file(text + 1, &buffer);
+        if (status == CLI_OK) status = cli_read_ids(buffer.data, buffer.len, ids, n_ids);
         free(buffer.data);
     } else {
-        status = cli_read_ids(r->ids_text, strlen(r->ids_text), &r->ids, &r->n_ids);
+        status = cli_read_ids(text, strlen(text), ids, n_ids);
     }
-    if (status == CLI_OK && r->n_ids == 0) status = cli_usage("--ids: no ids given");
+    if (status == CLI_OK && *n_ids == 0) status = cli_usage("%s: no ids given", option);
+    return status;
+}
+
+/* An encoder alone: the hidden state of every position. */
+static int write_hidden(const request *r, const nib_model_info *info, nib_session *session,
+                        FILE *file)
+{
+    nib_error err;
+    int status = CLI_OK;
+    float *hidden = malloc(r->n_ids * info->n_embd * sizeof *hidden);
+    if (hidden == NULL) return cli_failed("out of memory: %zu hidden states", r->n_ids);
+    if (nib_session_embed(session, r->ids, r->n_ids, 0, hidden, &err) != NIB_OK)
+        status = cli_error(&err);
+    else if (fwrite(hidden, sizeof *hidden * info->n_embd, r->n_ids, file) != r->n_ids)
+        status = cli_failed("%s: %s", r->output, strerror(errno));
+    free(hidden);
     return status;
 }
 
@@ -60,6 +76,12 @@ static int write_rows(const request *r, const nib_model *model, nib_session *ses
     size_t chunk = r->common.n_batch != 0 ? r->common.n_batch : CHUNK;
     if (nib_model_get_info(model, &info) != NIB_OK)
         return cli_failed("no information on the model");
+    if (info.kind == NIB_MODEL_ENCODER) return write_hidden(r, &info, session, file);
+    if (info.kind == NIB_MODEL_ENCODER_DECODER && r->source == NULL)
+        return cli_usage("--encoder-ids is needed: the model is an encoder-decoder");
+    if (r->source != NULL &&
+        nib_session_set_source(session, r->source, r->n_source, &err) != NIB_OK)
+        return cli_error(&err);
     if (chunk > r->n_ids) chunk = r->n_ids;
     float *logits = malloc(chunk * info.n_vocab * sizeof *logits);
     if (logits == NULL) return cli_failed("out of memory: %zu rows of logits", chunk);
@@ -98,8 +120,9 @@ static int run(request *r)
 {
     nib_model *model = NULL;
     nib_session *session = NULL;
-    if (r->n_ids > UINT32_MAX) return cli_usage("--ids: too many");
-    if (r->common.n_ctx == 0) r->common.n_ctx = (uint32_t)r->n_ids;
+    size_t most = r->n_ids > r->n_source ? r->n_ids : r->n_source;
+    if (most > UINT32_MAX) return cli_usage("--ids: too many");
+    if (r->common.n_ctx == 0) r->common.n_ctx = (uint32_t)most;
     int status = cli_open(&r->common, 0, &model);
     if (status == CLI_OK) status = cli_session(&r->common, model, &session);
     if (status == CLI_OK) status = evaluate(r, model, session);
@@ -121,7 +144,7 @@ int cmd_logits(int argc, char **argv)
         else if (option == OPT_STEP)
             r.flags |= NIB_EVAL_STEPWISE;
         else if (option == OPT_ENCODER_IDS)
-            status = cli_usage("--encoder-ids: encoder models are not in this version");
+            r.source_text = optarg;
         else if (option == 'o')
             r.output = optarg;
         else
@@ -131,8 +154,11 @@ int cmd_logits(int argc, char **argv)
     status = cli_common_check(&r.common, argc, argv);
     if (status != CLI_OK) return status;
     if (r.ids_text == NULL || r.output == NULL) return cli_usage("--ids and -o are needed");
-    status = read_ids(&r);
+    status = read_ids("--ids", r.ids_text, &r.ids, &r.n_ids);
+    if (status == CLI_OK && r.source_text != NULL)
+        status = read_ids("--encoder-ids", r.source_text, &r.source, &r.n_source);
     if (status == CLI_OK) status = run(&r);
     free(r.ids);
+    free(r.source);
     return status;
 }

@@ -13,9 +13,10 @@
  * needs is in its configuration and in which of its weights are there; no step knows an
  * architecture.
  *
- * Every line is one or a few steps, and every step is one parallel region over pieces of work. A
- * decoder that also looks at an encoder gets its steps (norm, q, attention over the encoder's keys,
- * output) between OUT and FFN_NORM. */
+ * Decoders over an encoder have a second attention in between, over keys and values that were made
+ * of the encoder's result (encode.c); encoders see all rows of the pass.
+ *
+ * Every line is one or a few steps, and every step is one parallel region over pieces of work. */
 #include "decode/forward.h"
 
 #include <string.h>
@@ -23,17 +24,22 @@
 #include "base/clock.h"
 
 enum layer_step {
-    EMBED,      /* first layer only: x = embedding[ids] */
-    ATTN_NORM,  /* x += delta of the layer before; h = norm(x), rounded */
-    QKV,        /* q, k, v = linear(h) */
-    STORE,      /* rotate q and k; k, v -> cache */
-    ATTEND,     /* attn = attention(q, cache) */
-    ATTN_ROUND, /* attn, rounded */
-    OUT,        /* delta = Wo attn */
-    FFN_NORM,   /* x += delta; h = norm(x), rounded */
-    GATE_UP,    /* gate, up = linear(h) */
-    ACTIVATE,   /* f(gate) * up, or f(up), rounded */
-    DOWN,       /* delta = Wdown of it */
+    EMBED,        /* first layer only: x = embedding[ids] */
+    ATTN_NORM,    /* x += delta of the layer before; h = norm(x), rounded */
+    QKV,          /* q, k, v = linear(h) */
+    STORE,        /* rotate q and k; k, v -> cache */
+    ATTEND,       /* attn = attention(q, cache) */
+    ATTN_ROUND,   /* attn, rounded */
+    OUT,          /* delta = Wo attn */
+    CROSS_NORM,   /* decoders over an encoder: x += delta; h = norm(x), rounded */
+    CROSS_Q,      /* q = linear(h) */
+    CROSS_ATTEND, /* attn = attention(q, the encoder's keys) */
+    CROSS_ROUND,  /* attn, rounded */
+    CROSS_OUT,    /* delta = Wo attn */
+    FFN_NORM,     /* x += delta; h = norm(x), rounded */
+    GATE_UP,      /* gate, up = linear(h) */
+    ACTIVATE,     /* f(gate) * up, or f(up), rounded */
+    DOWN,         /* delta = Wdown of it */
     LAYER_STEPS
 };
 
@@ -156,6 +162,15 @@ static nib_status first_norm(const forward *f, nib__affine norm, const nib__outp
     return norm_step(f, delta_norm, norm, NIB__NORM_INTO_STREAM, outputs, n_outputs);
 }
 
+/* Before attention over an encoder: attention over the stream itself is added. */
+static nib_status cross_norm(const forward *f, const nib__layer *l, const nib__output *output)
+{
+    const nib__affine none = {NULL, NULL};
+    if (f->model->config.residual == NIB__RESIDUAL_POST)
+        return norm_step(f, none, l->attn_norm, NIB__NORM_INTO_STREAM, output, 1);
+    return norm_step(f, none, l->cross_norm, NIB__NORM_OF_SUM, output, 1);
+}
+
 /* Before a layer's MLP: attention is added. */
 static nib_status second_norm(const forward *f, const nib__layer *l, const nib__output *outputs,
                               uint32_t n_outputs)
@@ -166,7 +181,7 @@ static nib_status second_norm(const forward *f, const nib__layer *l, const nib__
     if (residual == NIB__RESIDUAL_PARALLEL) order = NIB__NORM_BEFORE_SUM;
     if (residual == NIB__RESIDUAL_POST) {
         order = NIB__NORM_INTO_STREAM;
-        norm = l->attn_norm;
+        norm = f->model->config.cross ? l->cross_norm : l->attn_norm;
     }
     return norm_step(f, l->attn_post_norm, norm, order, outputs, n_outputs);
 }
@@ -211,11 +226,14 @@ static nib_status layer_step(const forward *f)
     const nib__attention_rows attention = {
         .config = c,
         .kv = f->kv,
-        .layer = f->pass->layer,
+        .layer = c->both_ways ? 0 : f->pass->layer,
         .m = f->m,
         .pos0 = f->pass->pos0 + f->row,
         .places = f->pass->places,
         .window = l->window,
+        .n_keys = c->both_ways ? f->pass->n : 0,
+        .bias = f->model->rel_table,
+        .bias_reach = c->rel_reach,
         .scale = l->attn_scale,
         .eps = c->norm_eps,
         .q_norm = l->q_norm,
@@ -227,6 +245,12 @@ static nib_status layer_step(const forward *f)
         .out = from_row(f, a->attn, n_q),
         .exact = f->stored,
     };
+    const nib__output cross_q = {&l->cross_q, attention.q, n_q};
+    const nib__output cross_out = {&l->cross_o, out.y, n_embd};
+    nib__attention_rows cross = attention;
+    cross.kv = f->pass->cross;
+    cross.n_keys = f->pass->n_cross;
+    cross.bias = NULL;
     nib__input wide = input_of(f, n_embd), heads = input_of(f, n_q), narrow = input_of(f, n_ff);
 
     switch ((enum layer_step)f->pass->step) {
@@ -237,6 +261,11 @@ static nib_status layer_step(const forward *f)
     case ATTEND: return nib__attention_run(f->exec, &attention);
     case ATTN_ROUND: return nib__round_run(f->exec, attention.out, &heads, &out, 1);
     case OUT: return nib__linear_run(f->exec, &heads, &out, 1);
+    case CROSS_NORM: return cross_norm(f, l, &cross_q);
+    case CROSS_Q: return nib__linear_run(f->exec, &wide, &cross_q, 1);
+    case CROSS_ATTEND: return nib__attention_run(f->exec, &cross);
+    case CROSS_ROUND: return nib__round_run(f->exec, cross.out, &heads, &cross_out, 1);
+    case CROSS_OUT: return nib__linear_run(f->exec, &heads, &cross_out, 1);
     case FFN_NORM: return second_norm(f, l, up_gate, 1 + gated);
     case GATE_UP: return nib__linear_run(f->exec, &wide, up_gate, 1 + gated);
     case ACTIVATE: return nib__activate_run(f->exec, c->act, inner, factor, &narrow, &down);
@@ -246,11 +275,22 @@ static nib_status layer_step(const forward *f)
     return NIB_OK;
 }
 
+/* What an encoder gives: the last norm stays in x. */
+static nib_status hidden_step(const forward *f)
+{
+    const nib_model *m = f->model;
+    nib__affine last = m->layers[m->config.n_layer - 1].ffn_norm;
+    bool post = m->config.residual == NIB__RESIDUAL_POST;
+    return norm_step(f, (nib__affine){NULL, NULL}, post ? last : m->out_norm, NIB__NORM_INTO_STREAM,
+                     NULL, 0);
+}
+
 static nib_status head_step(const forward *f)
 {
     const nib_model *m = f->model;
     const nib__output head = {&m->head, f->pass->logits, m->config.n_vocab};
     nib__input wide = input_of(f, m->config.n_embd);
+    if (f->pass->all_logits == NIB__HIDDEN) return hidden_step(f);
     if (f->pass->step == HEAD_NORM) return first_norm(f, m->out_norm, &head, 1);
     return nib__linear_run(f->exec, &wide, &head, 1);
 }
@@ -264,6 +304,7 @@ static void choose_rows(forward *f)
     const nib__pass *p = f->pass;
     uint32_t last = f->model->config.n_layer - 1;
     bool stored = p->layer > last || (p->layer == last && p->step > STORE);
+    stored = stored && p->all_logits != NIB__HIDDEN;
     f->stored = stored;
     f->row = stored && p->all_logits != NIB__LOGITS_ALL ? p->n - 1 : 0;
     f->m = p->n - f->row;
@@ -274,7 +315,7 @@ static bool finished(const forward *f)
     const nib__pass *p = f->pass;
     uint32_t n_layer = f->model->config.n_layer;
     if (p->all_logits == NIB__LOGITS_NONE) return p->layer == n_layer - 1 && p->step > STORE;
-    return p->layer == n_layer && p->step == HEAD_STEPS;
+    return p->layer == n_layer && p->step == (p->all_logits == NIB__HIDDEN ? HEAD : HEAD_STEPS);
 }
 
 nib_status nib__pass_run(nib__pass *pass, const nib_model *model, nib__exec *exec, nib__kv *kv,
@@ -293,6 +334,7 @@ nib_status nib__pass_run(nib__pass *pass, const nib_model *model, nib__exec *exe
         if (status == NIB__PARTIAL) return NIB_OK;
         if (status != NIB_OK) return nib__fail(err, status, "the evaluation was cancelled");
         pass->step++;
+        if (in_layers && pass->step == CROSS_NORM && !model->config.cross) pass->step = FFN_NORM;
         if (in_layers && pass->step == LAYER_STEPS) {
             pass->layer++;
             pass->step = pass->layer < model->config.n_layer ? ATTN_NORM : HEAD_NORM;

@@ -22,10 +22,16 @@ typedef struct nib__activations {
     uint8_t *rounded[NIB__WEIGHT_KINDS]; /* rounded rows of the widest input, per kind of weights */
 } nib__activations;
 
-enum { NIB__LOGITS_LAST = 0, NIB__LOGITS_ALL = 1, NIB__LOGITS_NONE = 2 };
+enum {
+    NIB__LOGITS_LAST = 0,
+    NIB__LOGITS_ALL = 1,
+    NIB__LOGITS_NONE = 2,
+    NIB__HIDDEN = 3 /* no logits: the last norm's result stays in activations.x, all rows */
+};
 
 /* A pass over rows of consecutive positions, or, with `places`, over at most 16 rows of different
- * streams, whose results are the same as if each were alone. The caller fills the first part and leaves the second
+ * streams, whose results are the same as if each were alone; of an encoder, over all rows it has,
+ * with a cache of one layer. The caller fills the first part and leaves the second
  * alone; `layer` counts the layers done. */
 typedef struct nib__pass {
     const int32_t *ids;  /* [n] */
@@ -33,6 +39,8 @@ typedef struct nib__pass {
     uint32_t all_logits; /* NIB__LOGITS_* */
     float *logits;       /* [n or 1][n_vocab] */
     const nib__row_place *places; /* [n], in the place of pos0 and of kv; needs NIB__LOGITS_ALL */
+    const nib__kv *cross; /* decoders over an encoder: what it made, all layers, and of how many */
+    uint32_t n_cross;     /* tokens */
 
     uint32_t layer; /* n_layer: only the head is left */
     uint32_t step;  /* of the layer, or of the head */

@@ -64,7 +64,18 @@ static void carve(nib_session *s, const nib_model *model, nib__arena *arena)
     s->tokens = nib__arena_take(arena, s->options.n_ctx, sizeof *s->tokens);
     s->logits = nib__arena_take(arena, model->config.n_vocab, sizeof *s->logits);
     s->exec.scratch = nib__arena_take(arena, s->exec.n_slots, s->exec.slot_bytes);
+    s->source.ids = nib__arena_take(arena, s->source.capacity, sizeof *s->source.ids);
+    nib__arena encoder = *arena; /* works at other times */
     nib__activations_carve(arena, model, s->options.n_batch, &s->act);
+    nib__encoding_carve(&s->source, &encoder);
+    if (encoder.used > arena->used) arena->used = encoder.used;
+    arena->overflow = arena->overflow || encoder.overflow;
+}
+
+/* An encoder alone has no stream. */
+static uint32_t cache_positions(const nib_session *s, const nib_model *model)
+{
+    return model->config.both_ways ? 1 : s->options.n_ctx;
 }
 
 /* Fills in what carve reads and measures. */
@@ -72,11 +83,16 @@ static nib_status measure(nib_session *s, const nib_model *model, size_t *block,
                           nib_error *err)
 {
     nib__arena arena = {NULL, 0, false};
+    uint32_t kv_type = nib__kv_type(model, s->options.kv_type);
+    nib__encoding_init(&s->source, model, s->options.n_ctx);
     s->exec.slot_bytes = nib__exec_slot_bytes(model);
+    size_t encoder_slot = model->encoder != NULL ? nib__exec_slot_bytes(model->encoder) : 0;
+    if (encoder_slot > s->exec.slot_bytes) s->exec.slot_bytes = encoder_slot;
     carve(s, model, &arena);
-    size_t kv =
-        nib__kv_bytes(&model->config, s->options.n_ctx, nib__kv_type(model, s->options.kv_type));
-    if (arena.overflow || kv == SIZE_MAX || !nib__add(arena.used, kv, total) ||
+    size_t kv = nib__kv_bytes(&model->config, cache_positions(s, model), kv_type);
+    size_t source_kv = nib__encoding_cache_bytes(&s->source, kv_type);
+    if (arena.overflow || kv == SIZE_MAX || source_kv == SIZE_MAX ||
+        !nib__add(arena.used, kv, total) || !nib__add(*total, source_kv, total) ||
         !nib__add(*total, sizeof *s, total)) {
         return nib__fail(err, NIB_ERR_MEMORY,
                          "a session with n_ctx %u and n_batch %u is larger "
@@ -134,8 +150,9 @@ nib_status nib__session_new(nib_model *model, const nib_session_options *o, nib_
     }
     nib__arena arena = {s->block, 0, false};
     carve(s, model, &arena);
-    status = nib__kv_init(&s->kv, &s->mem, &model->config, o->n_ctx,
-                          nib__kv_type(model, o->kv_type), err);
+    uint32_t kv_type = nib__kv_type(model, o->kv_type);
+    status = nib__kv_init(&s->kv, &s->mem, &model->config, cache_positions(s, model), kv_type, err);
+    if (status == NIB_OK) status = nib__encoding_open(&s->source, &s->mem, kv_type, err);
     if (status != NIB_OK) goto fail;
     s->stats.n_threads = s->exec.n_slots;
     s->stats.memory_bytes = total;
@@ -151,6 +168,7 @@ void nib__session_free(nib_session *s)
     if (s == NULL) return;
     nib__complete_end(s);
     nib__kv_free(&s->kv);
+    nib__encoding_close(&s->source);
     nib__free(&s->mem, s->block);
     nib__pool_free(s->exec.pool);
     nib__model_release(s->model);
@@ -171,6 +189,17 @@ static void copy_head(const nib__kv_head *to, const nib__kv_head *from, size_t n
     memcpy(to->v_scale, from->v_scale, n * sizeof(float));
 }
 
+/* The first n positions of all layers. */
+static void copy_cache(const nib__kv *to, const nib__kv *from, size_t n)
+{
+    for (uint32_t layer = 0; layer < from->n_layer; layer++) {
+        for (uint32_t head = 0; head < from->n_head_kv; head++) {
+            nib__kv_head a = nib__kv_view(to, layer, head), b = nib__kv_view(from, layer, head);
+            copy_head(&a, &b, n);
+        }
+    }
+}
+
 nib_status nib__session_fork(const nib_session *s, nib_session **out, nib_error *err)
 {
     nib_session_options options = s->options;
@@ -180,13 +209,12 @@ nib_status nib__session_fork(const nib_session *s, nib_session **out, nib_error 
     if (status != NIB_OK) return status;
     memcpy(fork->tokens, s->tokens, s->n_tokens * sizeof *s->tokens);
     memcpy(fork->logits, s->logits, s->logits_valid ? s->model->config.n_vocab * sizeof(float) : 0);
-    for (uint32_t layer = 0; layer < s->kv.n_layer; layer++) {
-        for (uint32_t head = 0; head < s->kv.n_head_kv; head++) {
-            nib__kv_head to = nib__kv_view(&fork->kv, layer, head);
-            nib__kv_head from = nib__kv_view(&s->kv, layer, head);
-            copy_head(&to, &from, s->n_evaluated);
-        }
-    }
+    copy_cache(&fork->kv, &s->kv, s->n_evaluated);
+    if (s->source.n != 0) memcpy(fork->source.ids, s->source.ids, s->source.n * sizeof(int32_t));
+    if (s->source.done && s->source.decoder != NULL)
+        copy_cache(&fork->source.cross, &s->source.cross, s->source.n);
+    fork->source.n = s->source.n;
+    fork->source.done = s->source.done;
     fork->n_tokens = s->n_tokens;
     fork->n_evaluated = s->n_evaluated;
     fork->logits_valid = s->logits_valid;
@@ -257,6 +285,68 @@ void nib__session_push(nib_session *s, int32_t id)
     s->tokens[s->n_tokens++] = id;
 }
 
+/* ---- encoders ---------------------------------------------------------------------------------
+ */
+
+nib_status nib__session_set_source(nib_session *s, const int32_t *ids, size_t n, nib_error *err)
+{
+    if (s->source.decoder == NULL) {
+        return nib__fail(err, NIB_ERR_STATE, "architecture %s has no encoder that it decodes from",
+                         s->model->config.arch);
+    }
+    bool same = s->source.done && n == s->source.n &&
+                (n == 0 || memcmp(ids, s->source.ids, n * sizeof *ids) == 0);
+    if (same) return NIB_OK;
+    nib_status status = nib__encoding_set(&s->source, ids, n, err);
+    if (status != NIB_OK) return status;
+    s->pass_active = 0;
+    s->n_evaluated = 0;
+    s->logits_valid = 0;
+    return NIB_OK;
+}
+
+nib_status nib__session_embed(nib_session *s, const int32_t *ids, size_t n, uint32_t flags,
+                              float *out, nib_error *err)
+{
+    nib__encoding *e = &s->source;
+    if (e->encoder == NULL)
+        return nib__fail(err, NIB_ERR_STATE, "architecture %s has no encoder",
+                         s->model->config.arch);
+    nib_status status = nib__encoding_set(e, ids, n, err);
+    if (status != NIB_OK) return status;
+    s->pass_active = 0; /* its rows are overwritten */
+    while (status == NIB_OK && !e->done) status = nib__encoding_run(e, &s->exec, 0, err);
+    if (status == NIB_ERR_CANCELLED) (void)atomic_exchange(&s->cancel, 0);
+    if (e->decoder != NULL) { /* and the stream was about another source */
+        s->n_evaluated = 0;
+        s->logits_valid = 0;
+    }
+    if (status != NIB_OK) return status;
+    size_t width = e->encoder->config.n_embd;
+    if ((flags & NIB_EMBED_MEAN) == 0) {
+        memcpy(out, e->act.x, n * width * sizeof *out);
+        return NIB_OK;
+    }
+    for (size_t i = 0; i < width; i++) {
+        double sum = 0;
+        for (size_t row = 0; row < n; row++) sum += (double)e->act.x[row * width + i];
+        out[i] = (float)(sum / (double)n);
+    }
+    return NIB_OK;
+}
+
+/* Before the stream is evaluated: the encoder has no source, or has to work first. */
+static nib_status encode(nib_session *s, uint64_t deadline_ns, nib_error *err)
+{
+    if (s->source.encoder == NULL || s->source.done) return NIB_OK;
+    if (s->source.decoder == NULL)
+        return nib__fail(err, NIB_ERR_STATE, "architecture %s gives hidden states, not text",
+                         s->model->config.arch);
+    if (s->source.n == 0)
+        return nib__fail(err, NIB_ERR_STATE, "an encoder-decoder needs a source text first");
+    return nib__encoding_run(&s->source, &s->exec, deadline_ns, err);
+}
+
 /* ---- evaluation ------------------------------------------------------------------------------ */
 
 int32_t nib__session_ready(const nib_session *s)
@@ -297,7 +387,9 @@ static nib_status start_pass(nib_session *s, uint64_t deadline_ns, nib_error *er
                           .n = n,
                           .pos0 = s->n_evaluated,
                           .all_logits = last ? NIB__LOGITS_LAST : NIB__LOGITS_NONE,
-                          .logits = s->logits};
+                          .logits = s->logits,
+                          .cross = &s->source.cross,
+                          .n_cross = s->source.n};
     s->pass_ns = 0;
     s->batch_mark = 0;
     nib_status status = nib__pass_begin(&s->pass, s->model, &s->act, err);
@@ -353,7 +445,10 @@ nib_status nib__session_advance(nib_session *s, uint64_t deadline_ns, nib_error 
         if (status != NIB_OK || nib__session_ready(s)) return status;
         /* Cut back to tokens that are all in the cache: only the last one's logits are missing. */
         if (s->n_evaluated == s->n_tokens) s->n_evaluated--;
-        if (!s->pass_active) status = start_pass(s, deadline_ns, err);
+        bool waiting = s->source.encoder != NULL && !s->source.done;
+        if (waiting) status = encode(s, deadline_ns, err);
+        if (status == NIB_OK && waiting && !s->source.done) return NIB_OK;
+        if (status == NIB_OK && !s->pass_active) status = start_pass(s, deadline_ns, err);
         if (status == NIB_OK) status = run_pass(s, deadline_ns, err);
         if (status == NIB_ERR_CANCELLED) (void)atomic_exchange(&s->cancel, 0);
         if (status != NIB_OK) return status;
@@ -384,14 +479,18 @@ nib_status nib__session_eval_logits(nib_session *s, const int32_t *ids, size_t n
     nib_status status = nib__session_advance(s, 0, err);
     if (status != NIB_OK || n == 0) return status;
     uint32_t before = s->n_tokens;
-    status = nib__session_append(s, ids, n, err);
+    while (status == NIB_OK && s->source.encoder != NULL && !s->source.done)
+        status = encode(s, 0, err);
+    if (status == NIB_OK) status = nib__session_append(s, ids, n, err);
     while (status == NIB_OK && s->n_evaluated < s->n_tokens) {
         uint32_t left = s->n_tokens - s->n_evaluated;
         s->pass = (nib__pass){.ids = s->tokens + s->n_evaluated,
                               .n = pass_rows(left, rows),
                               .pos0 = s->n_evaluated,
                               .all_logits = NIB__LOGITS_ALL,
-                              .logits = logits + (s->n_evaluated - before) * n_vocab};
+                              .logits = logits + (s->n_evaluated - before) * n_vocab,
+                              .cross = &s->source.cross,
+                              .n_cross = s->source.n};
         s->pass_ns = 0;
         s->batch_mark = 0;
         status = nib__session_check_cancel(s, err);

@@ -6,7 +6,7 @@
 #ifndef NIB_DECODE_SESSION_H
 #define NIB_DECODE_SESSION_H
 
-#include "decode/forward.h"
+#include "decode/encode.h"
 
 typedef struct nib__completion nib__completion; /* complete.c */
 
@@ -18,6 +18,7 @@ struct nib_session {
     nib__exec exec;
     nib__kv kv;
     nib__activations act;
+    nib__encoding source;         /* of an encoder-decoder; an encoder alone */
     uint8_t *block;               /* memory behind tokens, logits, scratch and act */
     int32_t *tokens;              /* [n_ctx] */
     uint32_t n_tokens;            /* length of the stream */
@@ -53,6 +54,12 @@ nib_status nib__session_set(nib_session *s, const int32_t *ids, size_t n, uint32
                             nib_error *err);
 nib_status nib__session_append(nib_session *s, const int32_t *ids, size_t n, nib_error *err);
 void nib__session_cut(nib_session *s, uint32_t n_tokens); /* to at most n_tokens */
+
+/* The text that a decoder over an encoder looks at. The stream is to be evaluated anew. */
+nib_status nib__session_set_source(nib_session *s, const int32_t *ids, size_t n, nib_error *err);
+/* What the encoder makes of ids: out[n][n_embd], or their mean out[n_embd]. */
+nib_status nib__session_embed(nib_session *s, const int32_t *ids, size_t n, uint32_t flags,
+                              float *out, nib_error *err);
 
 /* Appends one token, checked by the caller against n_ctx. */
 void nib__session_push(nib_session *s, int32_t id);

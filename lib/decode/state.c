@@ -157,6 +157,12 @@ nib_status nib__session_save(const nib_session *s, const char *path, nib_error *
     enum { PRIVATE = 0600, BUFFER = 64 << 10 }; /* a session is somebody's text */
     writer w = {.err = err};
     nib__hash_init(&w.hash, 0);
+    if (s->source.encoder != NULL) {
+        return nib__fail(err, NIB_ERR_UNSUPPORTED,
+                         "sessions of architecture %s cannot be saved: encoding the source again "
+                         "takes no longer",
+                         s->model->config.arch);
+    }
     nib_status status = nib__outfile_open(&w.file, &s->mem, path, PRIVATE, BUFFER, err);
     if (status == NIB_OK) status = put_session(&w, s);
     if (status == NIB_OK) status = nib__outfile_commit(&w.file, err);

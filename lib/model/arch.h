@@ -114,6 +114,7 @@ typedef struct nib__arch {
 /* What is different in encoders, and in decoders over them. */
 struct nib__stack {
     bool both_ways, cross;
+    bool half; /* the encoder of an encoder-decoder: other tensors of the file are the decoder's */
     const nib__arch *encoder; /* of an encoder-decoder; its own row is the decoder's */
 };
 

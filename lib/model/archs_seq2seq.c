@@ -83,6 +83,7 @@ static void special_roberta(nib__key_reader *r, nib__config *c)
      ROLE(CROSS_NORM_BIAS))
 
 static const nib__stack encoder = {.both_ways = true};
+static const nib__stack half = {.both_ways = true, .half = true};
 
 static const nib__arch t5_encoder = {
     .name = "t5",
@@ -94,7 +95,7 @@ static const nib__arch t5_encoder = {
     .required = T5_STACK,
     .optional = ROLE(GATE) | ROLE(REL_BIAS),
     .special = special_t5_encoder,
-    .stack = &encoder,
+    .stack = &half,
 };
 
 static const nib__arch bart_encoder = {
@@ -108,7 +109,7 @@ static const nib__arch bart_encoder = {
     .positions = NIB__POS_LEARNED,
     .required = BART_STACK,
     .special = special_bart_encoder,
-    .stack = &encoder,
+    .stack = &half,
 };
 
 static const nib__stack over_t5 = {.cross = true, .encoder = &t5_encoder};

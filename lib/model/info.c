@@ -75,6 +75,13 @@ void nib__model_info(const nib_model *model, nib_model_info *info)
     info->n_params = model->n_params;
     info->file_bytes = model->file_bytes;
     info->weight_bytes = model->weight_bytes;
+    info->kind = c->both_ways             ? NIB_MODEL_ENCODER
+                 : model->encoder != NULL ? NIB_MODEL_ENCODER_DECODER
+                                          : NIB_MODEL_DECODER;
+    info->n_encoder_layer = c->both_ways             ? c->n_layer
+                            : model->encoder != NULL ? model->encoder->config.n_layer
+                                                     : 0;
+    info->start_id = c->start_id;
     info->repacked = (uint32_t)nib__source_repacked(model->source);
     info->kv_bytes_per_token =
         (uint64_t)c->n_layer * c->n_head_kv * c->head_dim * 2 * sizeof(uint16_t);

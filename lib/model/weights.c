@@ -261,6 +261,7 @@ static nib_status check_claims(loader *l)
     const nib__arch *arch = l->arch;
     nib_model *m = l->model;
     const nib_model *e = m->encoder;
+    if (arch->stack != NULL && arch->stack->half) return NIB_OK;
     size_t n = nib__source_tensor_count(l->source);
     for (size_t i = 0; i < n; i++) {
         const nib__tensor *t = nib__source_tensor_at(l->source, i);
