@@ -129,6 +129,7 @@ static int32_t resolve_generic(const nib__tokenizer *t, fim_ids *ids)
 uint32_t nib__fim_detect(const nib__tokenizer *t)
 {
     fim_ids ids;
+    if (t == NULL) return NIB_FIM_NONE;
     for (size_t i = 0; i < N_FORMATS; i++) {
         if (resolve(t, &formats[i], &ids)) return formats[i].family;
     }

@@ -335,10 +335,16 @@ nib_status nib__session_embed(nib_session *s, const int32_t *ids, size_t n, uint
     return NIB_OK;
 }
 
+/* An encoder alone has no stream that could be evaluated. */
+static bool source_is_missing(const nib_session *s)
+{
+    const nib__encoding *e = &s->source;
+    return e->encoder != NULL && (e->decoder == NULL || !e->done);
+}
+
 /* Before the stream is evaluated: the encoder has no source, or has to work first. */
 static nib_status encode(nib_session *s, uint64_t deadline_ns, nib_error *err)
 {
-    if (s->source.encoder == NULL || s->source.done) return NIB_OK;
     if (s->source.decoder == NULL)
         return nib__fail(err, NIB_ERR_STATE, "architecture %s gives hidden states, not text",
                          s->model->config.arch);
@@ -445,9 +451,9 @@ nib_status nib__session_advance(nib_session *s, uint64_t deadline_ns, nib_error 
         if (status != NIB_OK || nib__session_ready(s)) return status;
         /* Cut back to tokens that are all in the cache: only the last one's logits are missing. */
         if (s->n_evaluated == s->n_tokens) s->n_evaluated--;
-        bool waiting = s->source.encoder != NULL && !s->source.done;
+        bool waiting = source_is_missing(s);
         if (waiting) status = encode(s, deadline_ns, err);
-        if (status == NIB_OK && waiting && !s->source.done) return NIB_OK;
+        if (status == NIB_OK && source_is_missing(s)) return NIB_OK;
         if (status == NIB_OK && !s->pass_active) status = start_pass(s, deadline_ns, err);
         if (status == NIB_OK) status = run_pass(s, deadline_ns, err);
         if (status == NIB_ERR_CANCELLED) (void)atomic_exchange(&s->cancel, 0);
@@ -479,8 +485,7 @@ nib_status nib__session_eval_logits(nib_session *s, const int32_t *ids, size_t n
     nib_status status = nib__session_advance(s, 0, err);
     if (status != NIB_OK || n == 0) return status;
     uint32_t before = s->n_tokens;
-    while (status == NIB_OK && s->source.encoder != NULL && !s->source.done)
-        status = encode(s, 0, err);
+    while (status == NIB_OK && source_is_missing(s)) status = encode(s, 0, err);
     if (status == NIB_OK) status = nib__session_append(s, ids, n, err);
     while (status == NIB_OK && s->n_evaluated < s->n_tokens) {
         uint32_t left = s->n_tokens - s->n_evaluated;

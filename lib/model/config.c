@@ -22,10 +22,7 @@ static void refuse_features(nib__key_reader *r, const nib__arch *arch)
         "rope.scaling.yarn_log_multiplier",
     };
     static const char *const hf[] = {
-        "num_experts",
-        "num_local_experts",
-        "attn_logit_softcapping",
-        "final_logit_softcapping",
+        "num_experts",  "num_local_experts", "attn_logit_softcapping", "final_logit_softcapping",
         "qk_layernorm",
     };
     static const char *const two_stacks[] = {"add_cross_attention", "is_encoder_decoder"};

@@ -71,8 +71,8 @@ static uint32_t bucket_of(const nib__config *c, int64_t distance)
     }
     uint32_t n = (uint32_t)(distance < 0 ? -distance : distance), exact = buckets / 2;
     if (n < exact) return first + n;
-    float range = logf((float)n / (float)exact) /
-                  (float)log((double)c->rel_reach / (double)exact) * (float)(buckets - exact);
+    float range = logf((float)n / (float)exact) / (float)log((double)c->rel_reach / (double)exact) *
+                  (float)(buckets - exact);
     uint32_t bucket = exact + (uint32_t)range;
     return first + (bucket < buckets ? bucket : buckets - 1);
 }

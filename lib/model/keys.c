@@ -88,15 +88,15 @@ const nib__keys nib__keys_opt = {.n_layer = "num_hidden_layers",
     .n_ctx = "n_positions", .usual_ctx = 512, .n_embd = "d_model", .n_ff = "d_ff",                 \
     .n_head = "num_heads", .head_dim = "d_kv", .n_vocab = "vocab_size",                            \
     .eps = "layer_norm_epsilon"
-const nib__keys nib__keys_t5 = {
-    T5_KEYS, .n_layer = "num_decoder_layers", .n_layer_else = "num_layers"};
+const nib__keys nib__keys_t5 = {T5_KEYS, .n_layer = "num_decoder_layers",
+                                .n_layer_else = "num_layers"};
 const nib__keys nib__keys_t5_encoder = {T5_KEYS, .n_layer = "num_layers"};
 
 #define BART_KEYS                                                                                  \
     .n_ctx = "max_position_embeddings", .n_embd = "d_model", .n_vocab = "vocab_size",              \
     .act = "activation_function"
-const nib__keys nib__keys_bart = {BART_KEYS, .n_layer = "decoder_layers",
-                                  .n_ff = "decoder_ffn_dim", .n_head = "decoder_attention_heads"};
+const nib__keys nib__keys_bart = {BART_KEYS, .n_layer = "decoder_layers", .n_ff = "decoder_ffn_dim",
+                                  .n_head = "decoder_attention_heads"};
 const nib__keys nib__keys_bart_encoder = {BART_KEYS, .n_layer = "encoder_layers",
                                           .n_ff = "encoder_ffn_dim",
                                           .n_head = "encoder_attention_heads"};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Tensor names of transformers' encoder-decoders and encoders: a table for each of the two stacks. */
+ * Tensor names of transformers' encoder-decoders and encoders: a table for each of the two stacks.
+ */
 #include "model/arch.h"
 
 #define ONE(role, text)                                                                            \
@@ -17,8 +18,8 @@
 static const char *const t5_prefixes[] = {"decoder.", "", NULL};
 static const char *const t5_encoder_prefixes[] = {"encoder.", "", NULL};
 /* Attention over the encoder has no biases; checkpoints of 2019 have them all the same. */
-static const char *const t5_ignored[] = {
-    "layer.1.EncDecAttention.relative_attention_bias.weight", NULL};
+static const char *const t5_ignored[] = {"layer.1.EncDecAttention.relative_attention_bias.weight",
+                                         NULL};
 
 #define T5_ATTENTION                                                                               \
     ONE(ATTN_NORM, "layer.0.layer_norm.weight"), ONE(Q, "layer.0.SelfAttention.q.weight"),         \
@@ -89,10 +90,12 @@ const nib__names nib__names_bart_encoder = {"layers.", bart_encoder_prefixes, ba
 static const char *const roberta_prefixes[] = {"roberta.", "", NULL};
 /* Heads of its training tasks, which hidden states do not need. */
 static const char *const roberta_ignored[] = {
-    "embeddings.position_ids", "pooler.dense.weight",       "pooler.dense.bias",
-    "lm_head.bias",            "lm_head.dense.weight",      "lm_head.dense.bias",
-    "lm_head.decoder.weight",  "lm_head.decoder.bias",      "lm_head.layer_norm.weight",
-    "lm_head.layer_norm.bias", "embeddings.token_type_ids", NULL};
+    "embeddings.position_ids",   "pooler.dense.weight",
+    "pooler.dense.bias",         "lm_head.bias",
+    "lm_head.dense.weight",      "lm_head.dense.bias",
+    "lm_head.decoder.weight",    "lm_head.decoder.bias",
+    "lm_head.layer_norm.weight", "lm_head.layer_norm.bias",
+    "embeddings.token_type_ids", NULL};
 
 static const nib__name roberta[] = {
     BOTH(Q, "attention.self.query"),

@@ -84,8 +84,8 @@ static nib_status add_vector(loader *l, nib__role role, const nib__tensor *t,
 {
     bool last = role == NIB__ROLE_OUT_NORM || role == NIB__ROLE_OUT_NORM_BIAS;
     float scale = last ? l->model->config.out_scale : 1.0f;
-    if (scale == 1 && nib__source_repacked(l->source) && t->format->format == NIB__F32 && map->run == count &&
-        !map->one_less && is_aligned(t->data, sizeof(float))) {
+    if (scale == 1 && nib__source_repacked(l->source) && t->format->format == NIB__F32 &&
+        map->run == count && !map->one_less && is_aligned(t->data, sizeof(float))) {
         *vector = (const float *)(const void *)t->data + map->base;
         l->in_place += count * sizeof(float);
         return NIB_OK;

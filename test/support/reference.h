@@ -11,7 +11,10 @@ typedef struct reference {
     uint32_t *positions; /* [n_rows]: logits are those after the token at that position */
     float *logits;       /* [n_rows][n_vocab] */
     uint32_t n_greedy;   /* 0: the file has none */
-    uint32_t *greedy;    /* [n_greedy]: what follows the ids if the largest logit is always taken */
+    uint32_t *greedy;    /* [n_greedy]: what follows the ids if the largest logit is always taken;
+                            encoder-decoders: what follows the first token */
+    uint32_t n_source, n_beam; /* encoder-decoders: what is encoded, and what beam search finds */
+    uint32_t *source, *beam;
 } reference;
 
 /* name: as "fixtures/tiny/qwen2.ref", relative to test/. Ends the test program if it is not there.

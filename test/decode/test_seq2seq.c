@@ -1,0 +1,386 @@
+/* SPDX-License-Identifier: MIT
+ * Encoder-decoders and encoders against transformers: logits of every position, greedy tokens,
+ * hidden states; and what a session promises about its source. Checkpoints and references:
+ * test/oracle/make_seq2seq_fixtures.py. */
+#include <math.h>
+#include <string.h>
+
+#include "test.h"
+
+#include "fault_alloc.h"
+#include "fixture.h"
+#include "model/model.h"
+#include "reference.h"
+
+static const char *const pairs[] = {"t5_plain",  "t5_gated",    "bart_gelu",
+                                    "bart_relu", "plbart_base", "plbart_deep"};
+static const char *const encoders[] = {"roberta_small", "roberta_pooled"};
+enum { N_PAIRS = 6, N_ENCODERS = 2, CONTEXT = 80 };
+
+static nib_model *open_model(const char *name, uint32_t precision, const char *isa)
+{
+    char path[128];
+    nib_model *model = NULL;
+    nib_error err = {0};
+    nib_model_options options;
+    nib_model_options_init(&options, sizeof options);
+    options.precision = precision;
+    options.isa = isa;
+    snprintf(path, sizeof path, "fixtures/seq2seq/%s", name);
+    assert_ok(nib_model_open(fixture_path(path), &options, &model, &err), err);
+    return model;
+}
+
+static reference read_reference(const char *name)
+{
+    char path[128];
+    snprintf(path, sizeof path, "fixtures/seq2seq/%s.ref", name);
+    return reference_read(path);
+}
+
+static nib_session *open_session(nib_model *model, uint32_t n_threads)
+{
+    nib_session *session = NULL;
+    nib_error err = {0};
+    nib_session_options options;
+    nib_session_options_init(&options, sizeof options);
+    options.n_ctx = model->config.both_ways ? 60 : CONTEXT;
+    options.n_threads = n_threads;
+    assert_ok(nib_session_new(model, &options, &session, &err), err);
+    return session;
+}
+
+static void set_source(nib_session *session, const reference *ref)
+{
+    nib_error err = {0};
+    assert_ok(nib_session_set_source(session, (const int32_t *)ref->source, ref->n_source, &err),
+              err);
+}
+
+/* Logits after each id of the reference; from malloc. */
+static float *logits_of(nib_session *session, const reference *ref, uint32_t flags)
+{
+    nib_error err = {0};
+    float *logits = malloc((size_t)ref->n_tokens * ref->n_vocab * sizeof *logits);
+    assert_ok(nib_session_eval_logits(session, (const int32_t *)ref->ids, ref->n_tokens, flags,
+                                      logits, &err),
+              err);
+    return logits;
+}
+
+/* Largest difference relative to the largest number of the reference. */
+static double distance(const reference *ref, const float *got)
+{
+    double worst = 0, magnitude = 0;
+    for (size_t i = 0; i < (size_t)ref->n_tokens * ref->n_vocab; i++) {
+        double d = fabs((double)got[i] - (double)ref->logits[i]);
+        if (!(d <= worst)) worst = d; /* NaN counts as worst */
+        if (fabs((double)ref->logits[i]) > magnitude) magnitude = fabs((double)ref->logits[i]);
+    }
+    return worst / magnitude;
+}
+
+static void check_logits(const char *name, uint32_t precision, const char *isa, uint32_t flags)
+{
+    reference ref = read_reference(name);
+    nib_model *model = open_model(name, precision, isa);
+    nib_session *session = open_session(model, 2);
+    set_source(session, &ref);
+    float *logits = logits_of(session, &ref, flags);
+    double d = distance(&ref, logits);
+    print_message("%-12s precision %u %s %s: %.1e\n", name, precision, isa != NULL ? isa : "",
+                  flags ? "steps" : "whole", d);
+    assert_true(d <= 2e-4);
+    free(logits);
+    nib_session_free(session);
+    nib_model_free(model);
+    reference_free(&ref);
+}
+
+static void test_logits_equal_transformers(void **state)
+{
+    (void)state;
+    static const uint32_t precisions[] = {NIB_PRECISION_DEFAULT, NIB_PRECISION_EXACT,
+                                          NIB_PRECISION_F32};
+    for (int i = 0; i < N_PAIRS; i++) {
+        for (int p = 0; p < 3; p++) {
+            check_logits(pairs[i], precisions[p], NULL, 0);
+            check_logits(pairs[i], precisions[p], NULL, NIB_EVAL_STEPWISE);
+        }
+    }
+}
+
+static void test_every_instruction_set(void **state)
+{
+    (void)state;
+    for (int isa = 0; isa < NIB__ISA_COUNT; isa++) {
+        if (!nib__isa_available((nib__isa)isa)) continue;
+        for (int i = 0; i < N_PAIRS; i++) {
+            check_logits(pairs[i], NIB_PRECISION_DEFAULT, nib__isa_name((nib__isa)isa), 0);
+        }
+    }
+}
+
+static uint32_t largest(const float *logits, uint32_t n)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < n; i++) {
+        if (logits[i] > logits[best]) best = i;
+    }
+    return best;
+}
+
+static void test_greedy_equals_transformers(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_PAIRS; i++) {
+        reference ref = read_reference(pairs[i]);
+        nib_model *model = open_model(pairs[i], NIB_PRECISION_DEFAULT, NULL);
+        nib_session *session = open_session(model, 1);
+        float *logits = malloc(ref.n_vocab * sizeof *logits);
+        nib_model_info info = {.struct_size = sizeof info};
+        nib_error err = {0};
+        assert_int_equal(nib_model_get_info(model, &info), NIB_OK);
+        assert_int_equal(info.kind, NIB_MODEL_ENCODER_DECODER);
+        int32_t id = info.start_id;
+        set_source(session, &ref);
+        assert_true(ref.n_greedy > 8);
+        for (uint32_t n = 0; n < ref.n_greedy; n++) {
+            assert_ok(nib_session_eval_logits(session, &id, 1, 0, logits, &err), err);
+            id = (int32_t)largest(logits, ref.n_vocab);
+            if (id != (int32_t)ref.greedy[n])
+                fail_msg("%s: token %u: expected %u, got %d", pairs[i], n, ref.greedy[n], id);
+        }
+        free(logits);
+        nib_session_free(session);
+        nib_model_free(model);
+        reference_free(&ref);
+    }
+}
+
+static void test_hidden_states_equal_transformers(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_ENCODERS; i++) {
+        reference ref = read_reference(encoders[i]);
+        nib_model *model = open_model(encoders[i], NIB_PRECISION_DEFAULT, NULL);
+        nib_session *session = open_session(model, 2);
+        nib_error err = {0};
+        const int32_t *ids = (const int32_t *)ref.ids;
+        float *states = malloc((size_t)ref.n_tokens * ref.n_vocab * sizeof *states);
+        float *mean = malloc(ref.n_vocab * sizeof *mean);
+        assert_int_equal(model->config.n_embd, ref.n_vocab);
+        assert_ok(nib_session_embed(session, ids, ref.n_tokens, 0, states, &err), err);
+        print_message("%s: %.1e\n", encoders[i], distance(&ref, states));
+        assert_true(distance(&ref, states) <= 2e-4);
+        assert_ok(nib_session_embed(session, ids, ref.n_tokens, NIB_EMBED_MEAN, mean, &err), err);
+        for (uint32_t k = 0; k < ref.n_vocab; k++) {
+            double sum = 0;
+            for (uint32_t row = 0; row < ref.n_tokens; row++)
+                sum += (double)ref.logits[(size_t)row * ref.n_vocab + k];
+            assert_true(fabs(sum / ref.n_tokens - (double)mean[k]) <= 1e-4);
+        }
+        /* there is no text to go on from */
+        assert_ok(nib_session_set_tokens(session, ids, 3, NULL, &err), err);
+        assert_fails(nib_session_eval(session, &err), NIB_ERR_STATE, err, "hidden states");
+        assert_fails(nib_session_set_source(session, ids, 3, &err), NIB_ERR_STATE, err, "roberta");
+        free(states);
+        free(mean);
+        nib_session_free(session);
+        nib_model_free(model);
+        reference_free(&ref);
+    }
+}
+
+/* ---- what a session promises ---- */
+
+static void test_threads_do_not_matter(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_PAIRS; i++) {
+        reference ref = read_reference(pairs[i]);
+        nib_model *model = open_model(pairs[i], NIB_PRECISION_DEFAULT, NULL);
+        nib_session *one = open_session(model, 1), *three = open_session(model, 3);
+        set_source(one, &ref);
+        set_source(three, &ref);
+        float *a = logits_of(one, &ref, 0), *b = logits_of(three, &ref, 0);
+        assert_memory_equal(a, b, (size_t)ref.n_tokens * ref.n_vocab * sizeof *a);
+        free(a);
+        free(b);
+        nib_session_free(one);
+        nib_session_free(three);
+        nib_model_free(model);
+        reference_free(&ref);
+    }
+}
+
+/* Another source and back gives the bits of before, in the session and in a fork of it. */
+static void test_sources_come_and_go(void **state)
+{
+    (void)state;
+    reference ref = read_reference("t5_plain");
+    nib_model *model = open_model("t5_plain", NIB_PRECISION_DEFAULT, NULL);
+    nib_session *session = open_session(model, 1), *fork = NULL;
+    nib_error err = {0};
+    const int32_t other[] = {7, 8, 9};
+    const int32_t *ids = (const int32_t *)ref.ids;
+    size_t size = (size_t)ref.n_tokens * ref.n_vocab * sizeof(float), reused = 99;
+    const float *row;
+
+    set_source(session, &ref);
+    float *first = logits_of(session, &ref, 0);
+    assert_ok(nib_session_fork(session, &fork, &err), err);
+    assert_ok(nib_session_set_source(session, other, 3, &err), err);
+    assert_ok(nib_session_eval(session, &err), err); /* the stream stayed, and is evaluated anew */
+    assert_ok(nib_session_logits(session, &row, NULL, &err), err);
+    assert_true(memcmp(row, first + (size_t)(ref.n_tokens - 1) * ref.n_vocab,
+                       ref.n_vocab * sizeof(float)) != 0);
+    set_source(session, &ref);
+    assert_ok(nib_session_set_tokens(session, ids, 0, NULL, &err), err);
+    float *again = logits_of(session, &ref, 0);
+    assert_memory_equal(first, again, size);
+    set_source(session, &ref); /* the same: nothing is lost */
+    assert_ok(nib_session_set_tokens(session, ids, ref.n_tokens, &reused, &err), err);
+    assert_int_equal(reused, ref.n_tokens);
+
+    assert_ok(nib_session_set_tokens(fork, ids, 0, NULL, &err), err);
+    float *forked = logits_of(fork, &ref, 0);
+    assert_memory_equal(first, forked, size);
+    free(first);
+    free(again);
+    free(forked);
+    nib_session_free(fork);
+    nib_session_free(session);
+    nib_model_free(model);
+    reference_free(&ref);
+}
+
+static void test_bad_sources(void **state)
+{
+    (void)state;
+    reference ref = read_reference("bart_gelu");
+    nib_model *model = open_model("bart_gelu", NIB_PRECISION_DEFAULT, NULL);
+    nib_session *session = open_session(model, 1);
+    nib_error err = {0};
+    int32_t ids[CONTEXT + 1] = {3};
+    assert_ok(nib_session_set_tokens(session, ids, 1, NULL, &err), err);
+    assert_fails(nib_session_eval(session, &err), NIB_ERR_STATE, err, "source");
+    assert_fails(nib_session_set_source(session, ids, 0, &err), NIB_ERR_ARGUMENT, err, "1..80");
+    assert_fails(nib_session_set_source(session, ids, CONTEXT + 1, &err), NIB_ERR_LIMIT, err, "81");
+    ids[1] = 53;
+    assert_fails(nib_session_set_source(session, ids, 2, &err), NIB_ERR_ARGUMENT, err, "53");
+    ids[1] = -1;
+    assert_fails(nib_session_embed(session, ids, 2, 0, (float[36]){0}, &err), NIB_ERR_ARGUMENT, err,
+                 "-1");
+    assert_fails(nib_session_embed(session, ids, 1, 2, (float[36]){0}, &err), NIB_ERR_ARGUMENT, err,
+                 "flags");
+    assert_fails(nib_session_save(session, "x", &err), NIB_ERR_UNSUPPORTED, err, "bart");
+    nib_session_free(session);
+    nib_model_free(model);
+    reference_free(&ref);
+}
+
+/* Cancelled at every region of work: the session goes on to the same bits. */
+typedef struct host {
+    nib_session *session;
+    uint32_t runs, cancel_at;
+} host;
+
+static void run_tasks(void *user, uint32_t n, void (*task)(void *arg, uint32_t i), void *arg)
+{
+    host *h = user;
+    if (++h->runs == h->cancel_at) nib_session_cancel(h->session);
+    for (uint32_t i = 0; i < n; i++) task(arg, i);
+}
+
+static void test_cancelled_anywhere(void **state)
+{
+    (void)state;
+    reference ref = read_reference("plbart_base");
+    nib_model *model = open_model("plbart_base", NIB_PRECISION_DEFAULT, NULL);
+    float *want = NULL;
+    uint32_t cancelled = 0;
+    for (uint32_t k = 0;; k++) {
+        host h = {.cancel_at = k};
+        nib_parallel parallel = {run_tasks, &h, 2};
+        nib_session_options options;
+        nib_error err = {0};
+        nib_session_options_init(&options, sizeof options);
+        options.n_ctx = CONTEXT;
+        options.parallel = &parallel;
+        assert_ok(nib_session_new(model, &options, &h.session, &err), err);
+        set_source(h.session, &ref);
+        size_t size = (size_t)ref.n_tokens * ref.n_vocab * sizeof(float);
+        float *logits = malloc(size);
+        nib_status status = nib_session_eval_logits(h.session, (const int32_t *)ref.ids,
+                                                    ref.n_tokens, 0, logits, &err);
+        bool stopped = status == NIB_ERR_CANCELLED;
+        if (stopped) {
+            cancelled++;
+            assert_ok(nib_session_eval_logits(h.session, (const int32_t *)ref.ids, ref.n_tokens, 0,
+                                              logits, &err),
+                      err);
+        } else {
+            assert_ok(status, err);
+        }
+        if (want == NULL)
+            want = logits;
+        else
+            assert_memory_equal(want, logits, size);
+        if (logits != want) free(logits);
+        nib_session_free(h.session);
+        if (k > 0 && !stopped) break;
+    }
+    assert_true(cancelled > 10);
+    free(want);
+    nib_model_free(model);
+    reference_free(&ref);
+}
+
+static void test_every_allocation_can_fail(void **state)
+{
+    (void)state;
+    for (size_t n = 1;; n++) {
+        fault_alloc fa;
+        nib_model *model = NULL;
+        nib_session *session = NULL, *fork = NULL;
+        nib_error err = {0};
+        nib_model_options options;
+        nib_model_options_init(&options, sizeof options);
+        fault_alloc_init(&fa);
+        fa.fail_at = n;
+        options.allocator = &fa.mem;
+        nib_status status =
+            nib_model_open(fixture_path("fixtures/seq2seq/t5_gated"), &options, &model, &err);
+        if (status == NIB_OK) status = nib_session_new(model, NULL, &session, &err);
+        if (status == NIB_OK) status = nib_session_fork(session, &fork, &err);
+        nib_session_free(fork);
+        nib_session_free(session);
+        nib_model_free(model);
+        assert_int_equal(fa.live_blocks, 0);
+        bool done = fa.count < n;
+        fault_alloc_done(&fa);
+        if (done) {
+            assert_ok(status, err);
+            assert_true(n > 20);
+            break;
+        }
+        assert_int_equal(status, NIB_ERR_MEMORY);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_logits_equal_transformers),
+        cmocka_unit_test(test_every_instruction_set),
+        cmocka_unit_test(test_greedy_equals_transformers),
+        cmocka_unit_test(test_hidden_states_equal_transformers),
+        cmocka_unit_test(test_threads_do_not_matter),
+        cmocka_unit_test(test_sources_come_and_go),
+        cmocka_unit_test(test_bad_sources),
+        cmocka_unit_test(test_cancelled_anywhere),
+        cmocka_unit_test(test_every_allocation_can_fail),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
