@@ -49,6 +49,11 @@ nib_status nib__batch_new(nib_model *model, const nib_batch_options *o, nib_batc
         return nib__fail(err, NIB_ERR_STATE,
                          "the model was opened for inspection only: it has no weights");
     }
+    if (model->encoder != NULL || model->config.both_ways) {
+        return nib__fail(err, NIB_ERR_UNSUPPORTED,
+                         "architecture %s has an encoder: its sessions are stepped one by one",
+                         model->config.arch);
+    }
     nib_allocator mem = o->allocator != NULL ? *o->allocator : model->mem;
     nib_batch *b = nib__alloc(&mem, 1, sizeof *b);
     if (b == NULL) return nib__fail(err, NIB_ERR_MEMORY, "out of memory for a batch");
