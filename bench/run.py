@@ -63,8 +63,12 @@ def main():
         started = time.monotonic()
         for name in chosen.only or (parts.WITH_PEERS if chosen.what == "peers" else parts.ALL):
             say(f"== {name}: {parts.ALL[name].__doc__.splitlines()[0]}")
-            parts.ALL[name](plan)
-            results.save(name)
+            try:
+                parts.ALL[name](plan)
+            except Failed as error:  # the other parts are worth having
+                say(f"  {name} is not complete: {error}")
+            finally:
+                results.save(name)
             say(f"   ({time.monotonic() - started:.0f} s so far)")
     if chosen.what in ("results", "report"):
         if chosen.out:

@@ -274,5 +274,8 @@ def keystrokes(results, folder):
 
 def draw_all(results, folder=FOLDER):
     for function in (speed, roofline, curves, thread_curves, memory, keystrokes):
-        function(results, folder)
+        try:
+            function(results, folder)
+        except Failed as error:
+            say(str(error))
     say(f"plots are in {folder}")

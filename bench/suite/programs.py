@@ -19,7 +19,7 @@ def say(text=""):
     print(text, flush=True)
 
 
-def output(command, timeout=1800):
+def output(command, timeout=600):
     command = [str(c) for c in command]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
@@ -31,7 +31,7 @@ def output(command, timeout=1800):
     return done.stdout
 
 
-def lines(command, timeout=1800):
+def lines(command, timeout=600):
     """Tab separated fields of every line."""
     return [line.split("\t") for line in output(command, timeout).splitlines() if line]
 
@@ -50,7 +50,7 @@ def stream(command):
         raise Failed(f"{command[0]}: status {program.returncode}")
 
 
-def figures(command, timeout=1800):
+def figures(command, timeout=600):
     """Lines `name x value unit` as a list of (name, x, value)."""
     try:
         return [(name, int(x), float(value)) for name, x, value, _ in lines(command, timeout)]
