@@ -234,6 +234,13 @@ bench: ## measure kernels and whole models; BENCH="--help" lists options
 	@$(MAKE) --no-print-directory all bench-bins
 	@BUILD=$(BUILD) $(PYTHON) bench/run.py ours $(BENCH)
 
+.PHONY: bench-parts
+bench-parts: ## attention and sampling alone, on every instruction set of this CPU
+	@sh test/setup.sh test
+	@$(MAKE) --no-print-directory $(BUILD)/test/kernels/test_attention $(BUILD)/test/decode/test_sample
+	@$(BUILD)/test/kernels/test_attention --bench
+	@$(BUILD)/test/decode/test_sample --bench
+
 bench-peers: ## the same beside llama.cpp and others, by turns; LLAMA_BENCH=path adds one
 	@sh test/setup.sh peers
 	@$(MAKE) --no-print-directory all bench-bins
