@@ -84,5 +84,5 @@ if __name__ == "__main__":
         main()
     except Failed as error:
         sys.exit(f"bench: {error}")
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, BrokenPipeError):
         sys.exit(130)

@@ -52,11 +52,12 @@ def where(rows):
 
 def grid(count, lines, title, rows):
     """Panels: two beside each other for every model, one key below all of them."""
-    bottom = 0.30 / lines if lines > 1 else 0.22
-    top = 1 - 0.24 / lines
-    return [f"set multiplot layout {lines},{count} margins 0.085,0.985,{bottom:.3f},{top:.3f} "
-            f"spacing 0.105,{0.32 / lines:.3f} title \"{title}\\n{{/*0.8 {where(rows)}}}\"",
-            "set key at screen 0.5,0.015 center bottom horizontal maxrows 1", "set xtics font ',11'"]
+    bottom = 0.34 / lines if lines > 1 else 0.33
+    top = 1 - 0.25 / lines
+    return [f"set multiplot layout {lines},{count} margins 0.095,0.985,{bottom:.3f},{top:.3f} "
+            f"spacing 0.11,{0.32 / lines:.3f} title \"{title}\\n{{/*0.8 {where(rows)}}}\"",
+            "set key at screen 0.5,0.015 center bottom horizontal maxcols 8 maxrows 1 "
+            "samplen 1.5 font ',12'", "set xtics font ',10'"]
 
 
 def engines_of(rows):
@@ -87,22 +88,26 @@ def speed(results, folder):
 
 
 def bars(label, rows, title, unit, key):
-    levels = [level for level in machine.LEVELS if any(r["isa"] == level for r in rows)]
-    engines = engines_of(rows)  # of this panel: a peer may lack a model
-    slot = 0.8 / max(len(engines), 1)
-    body = [f"set title \"{title}\"", f"set ylabel '{unit}'",
-            "" if key else "unset key", f"set xrange [-0.5:{len(levels) - 0.5}]",
-            "set xtics (" + ", ".join(f"'{level}' {i}" for i, level in enumerate(levels)) + ")"]
+    """Groups of bars, one group per instruction set, as wide as there are engines in it."""
+    engines, points, ticks, at = engines_of(rows), {}, [], 0
+    for level in [level for level in machine.LEVELS if any(r["isa"] == level for r in rows)]:
+        there = [e for e in engines if any(r["engine"] == e and r["isa"] == level for r in rows)]
+        shown = level.replace("512", "512\\n") if len(level) > 8 else level
+        ticks.append(f"\"{shown}\" {at + (len(there) - 1) / 2}")
+        for engine in there:
+            value = next(r["median"] for r in rows if r["engine"] == engine and r["isa"] == level)
+            points.setdefault(engine, []).append((at, value, 0.92))
+            at += 1
+        at += 0.7
+    body = [f"set title \"{title}\"", f"set ylabel '{unit}'", "" if key else "unset key",
+            f"set xrange [-0.8:{at - 0.9}]", f"set xtics ({', '.join(ticks)})"]
     plots = []
     for number, engine in enumerate(engines):
-        points = [(i + (number - (len(engines) - 1) / 2) * slot, r["median"], slot * 0.92)
-                  for i, level in enumerate(levels) for r in rows
-                  if r["engine"] == engine and r["isa"] == level]
         name = f"{label}{number}"
-        body.append(block(name, points))
+        body.append(block(name, points[engine]))
         plots.append(f"${name} using 1:2:3 with boxes lc '{colour(engine)}' title '{engine}'")
         plots.append(f"${name} using 1:2:(sprintf($2 < 100 ? '%.1f' : '%.0f', $2)) with labels "
-                     "offset 0,0.6 font ',10' notitle")
+                     "offset 0,0.5 font ',9' notitle")
     return body + ["plot " + ", ".join(plots)]
 
 
@@ -243,7 +248,7 @@ def memory(results, folder):
                          "font ',10' notitle")
         body += ["plot " + ", ".join(plots), "unset key"]
     body.append("unset multiplot")
-    draw(folder, "start", 1000, 400, "\n".join(body))
+    draw(folder, "start", 1000, 440, "\n".join(body))
 
 
 def keystrokes(results, folder):
