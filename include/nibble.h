@@ -431,7 +431,8 @@ typedef struct nib_step {
 } nib_step;
 
 /* Starts a completion of `prompt`. Tokens in common with the session's stream are reused. Nothing is
- * evaluated yet. The options, their stops and biases are copied.
+ * evaluated yet. The options, their stops and biases are copied. Of an encoder-decoder the prompt
+ * becomes the source (nib_session_set_source), and the text is what the decoder makes of it.
  * Errors: ARGUMENT, MEMORY, LIMIT (prompt longer than the context). */
 NIB_API nib_status nib_complete_begin(nib_session *session, const char *prompt, size_t len,
                                       const nib_complete_options *options, nib_error *err);

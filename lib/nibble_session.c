@@ -255,6 +255,21 @@ static void drop_end(const nib__tokenizer *t, nib__ids *ids)
     if (ids->count > 1 && eos >= 0 && ids->items[ids->count - 1] == eos) ids->count--;
 }
 
+/* An encoder-decoder: the prompt is its source, with begin and end tokens; the stream begins with
+ * the token that the model says, or, as fairseq's models do, with the end token. */
+static nib_status begin_source(nib_session *s, nib__ids *ids, const nib_complete_options *o,
+                               nib_error *err)
+{
+    nib_status status = nib__session_set_source(s, ids->items, ids->count, err);
+    if (status != NIB_OK) return status;
+    int32_t start = s->model->config.start_id;
+    if (start < 0) start = nib__tokenizer_special(s->model->tokenizer, NIB_TOKEN_EOS);
+    ids->count = 0;
+    if (start >= 0 && !nib__ids_push(ids, start))
+        return nib__fail(err, NIB_ERR_MEMORY, "out of memory for a prompt");
+    return begin(s, ids, o, none, none, err);
+}
+
 static nib_status begin_prompt(nib_session *s, const char *prompt, size_t len,
                                const nib_complete_options *o, nib_error *err)
 {
@@ -262,7 +277,9 @@ static nib_status begin_prompt(nib_session *s, const char *prompt, size_t len,
     nib__ids ids = nib__ids_make(&s->mem);
     nib_status status =
         nib__tokenize(t, prompt != NULL ? prompt : "", len, NIB_TOKENIZE_BOS, &ids, err);
-    if (status == NIB_OK) {
+    if (status == NIB_OK && s->model->encoder != NULL) {
+        status = begin_source(s, &ids, o, err);
+    } else if (status == NIB_OK) {
         drop_end(t, &ids);
         status = begin(s, &ids, o, none, none, err);
     }

@@ -11,6 +11,7 @@
 #include "fixture.h"
 #include "model/model.h"
 #include "reference.h"
+#include "temp_dir.h"
 
 static const char *const pairs[] = {"t5_plain",  "t5_gated",    "bart_gelu",
                                     "bart_relu", "plbart_base", "plbart_deep"};
@@ -337,6 +338,74 @@ static void test_cancelled_anywhere(void **state)
     reference_free(&ref);
 }
 
+static void copy_file(temp_dir *dir, const char *name, const char *file)
+{
+    char path[128];
+    size_t size;
+    snprintf(path, sizeof path, "fixtures/seq2seq/%s/%s", name, file);
+    uint8_t *bytes = fixture_read(path, &size);
+    temp_dir_write(dir, file, bytes, size);
+    free(bytes);
+}
+
+/* A checkpoint with a tokenizer whose word number n is "wn ". */
+static nib_model *open_with_words(temp_dir *dir, const char *name, uint32_t n_words)
+{
+    char text[4096];
+    size_t len = 0;
+    nib_model *model = NULL;
+    nib_error err = {0};
+    temp_dir_make(dir);
+    copy_file(dir, name, "config.json");
+    copy_file(dir, name, "model.safetensors");
+    len += (size_t)snprintf(text, sizeof text,
+                            "{\"version\": \"1.0\", \"added_tokens\": [], \"normalizer\": null, "
+                            "\"pre_tokenizer\": {\"type\": \"WhitespaceSplit\"}, "
+                            "\"post_processor\": null, \"decoder\": null, \"model\": "
+                            "{\"type\": \"WordLevel\", \"unk_token\": \"w0\", \"vocab\": {");
+    for (uint32_t i = 0; i < n_words; i++)
+        len +=
+            (size_t)snprintf(text + len, sizeof text - len, "%s\"w%u\": %u", i ? ", " : "", i, i);
+    snprintf(text + len, sizeof text - len, "}}}");
+    temp_dir_text(dir, "tokenizer.json", text);
+    assert_ok(nib_model_open(dir->path, NULL, &model, &err), err);
+    return model;
+}
+
+/* The prompt becomes the source; the text is the words of transformers' greedy tokens. */
+static void test_complete(void **state)
+{
+    (void)state;
+    temp_dir dir;
+    reference ref = read_reference("t5_plain");
+    nib_model *model = open_with_words(&dir, "t5_plain", ref.n_vocab);
+    nib_session *session = open_session(model, 1);
+    nib_error err = {0};
+    nib_complete_options options;
+    char prompt[1024] = "", want[1024] = "", text[1024];
+    size_t at = 0, len = 0;
+    for (uint32_t i = 0; i < ref.n_source; i++)
+        at +=
+            (size_t)snprintf(prompt + at, sizeof prompt - at, "%sw%u", i ? " " : "", ref.source[i]);
+    at = 0;
+    for (uint32_t i = 0; i < 20; i++)
+        at += (size_t)snprintf(want + at, sizeof want - at, "%sw%u", i ? " " : "", ref.greedy[i]);
+    nib_complete_options_init(&options, sizeof options);
+    options.max_tokens = 20;
+    options.ignore_end = 1;
+    for (int turn = 0; turn < 2; turn++) {
+        assert_ok(nib_complete(session, prompt, strlen(prompt), &options, text, sizeof text - 1,
+                               &len, &err),
+                  err);
+        text[len] = '\0';
+        assert_non_null(strstr(text, want));
+    }
+    nib_session_free(session);
+    nib_model_free(model);
+    temp_dir_remove(&dir);
+    reference_free(&ref);
+}
+
 static void test_every_allocation_can_fail(void **state)
 {
     (void)state;
@@ -380,6 +449,7 @@ int main(void)
         cmocka_unit_test(test_sources_come_and_go),
         cmocka_unit_test(test_bad_sources),
         cmocka_unit_test(test_cancelled_anywhere),
+        cmocka_unit_test(test_complete),
         cmocka_unit_test(test_every_allocation_can_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
