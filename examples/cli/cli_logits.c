@@ -9,12 +9,14 @@
 #include <unistd.h>
 
 static const char help[] =
-    "usage: nibble logits -m MODEL --ids 1,2,3 [--step] -o OUT\n"
+    "usage: nibble logits -m MODEL --ids 1,2,3 [--encoder-ids 4,5] [--step] -o OUT\n"
     "\n"
     "Writes little-endian float32 [ids][vocabulary] to OUT, which appears when it is complete.\n"
+    "Of an encoder alone: hidden states [ids][width].\n"
     "\n"
     "      --ids IDS         token ids, separated by commas or blanks; @FILE reads them from a "
     "file\n"
+    "      --encoder-ids IDS what the encoder of an encoder-decoder reads\n"
     "      --step            one token at a time, through the decode path\n"
     "  -o, --output FILE     where to write\n";
 
