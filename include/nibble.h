@@ -113,7 +113,8 @@ enum { /* nib_model_options.precision: how activations are rounded on their way 
 };
 
 enum { /* nib_model_options.flags */
-    NIB_OPEN_INSPECT = 1,      /* read metadata and tokenizer, no weights */
+    NIB_OPEN_INSPECT = 1,      /* read metadata and tokenizer, no weights; the only way to open a
+                                  file that holds a tokenizer only */
     NIB_OPEN_VERIFY = 2        /* repacked files: compare the weights with their checksum first
                                   (FORMAT if damaged); UNSUPPORTED for other files */
 };

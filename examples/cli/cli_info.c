@@ -83,7 +83,7 @@ static int describe(const cli_common *common, const nib_model *model, int json)
     nib_model_info info = {.struct_size = sizeof info};
     nib_session_options options;
     nib_error err;
-    uint64_t bytes;
+    uint64_t bytes = 0;
     if (nib_model_get_info(model, &info) != NIB_OK)
         return cli_failed("no information on the model");
     nib_session_options_init(&options, sizeof options);
@@ -92,7 +92,8 @@ static int describe(const cli_common *common, const nib_model *model, int json)
     options.n_threads = common->threads;
     options.n_batch = common->n_batch;
     options.kv_type = common->kv_type;
-    if (nib_session_memory(model, &options, &bytes, &err) != NIB_OK) return cli_error(&err);
+    if (info.n_layer != 0 && nib_session_memory(model, &options, &bytes, &err) != NIB_OK)
+        return cli_error(&err);
     if (json)
         print_json(&info, options.n_ctx, bytes);
     else

@@ -107,6 +107,8 @@ nib_status nib__session_size(const nib_model *model, const nib_session_options *
                              uint64_t *bytes, nib_error *err)
 {
     nib_session s = {.options = *options};
+    if (model->config.n_layer == 0)
+        return nib__fail(err, NIB_ERR_STATE, "the file holds a tokenizer only");
     s.exec.n_slots = options->n_threads;
     size_t block, total;
     nib_status status = measure(&s, model, &block, &total, err);

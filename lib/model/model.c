@@ -228,6 +228,21 @@ static nib_status check_load(const nib_model_options *options, nib_error *err)
                      (int)NIB_LOAD_INT8, options->load);
 }
 
+/* A file that holds a tokenizer and nothing else can be inspected: of the configuration only the
+ * name and the size of the vocabulary are known. */
+static bool vocabulary_only(nib_model *m, const nib_model_options *options)
+{
+    nib__str arch;
+    if ((options->flags & NIB_OPEN_INSPECT) == 0 || nib__source_tensor_count(m->source) != 0 ||
+        m->tokenizer == NULL)
+        return false;
+    if (nib__meta_str(m->source, "general.architecture", &arch, NULL) == NIB_OK)
+        nib__text(m->config.arch, sizeof m->config.arch, "%.*s",
+                  (int)(arch.len < 31 ? arch.len : 31), arch.data);
+    m->config.n_vocab = nib__tokenizer_size(m->tokenizer);
+    return true;
+}
+
 static nib_status fill(nib_model *m, const nib_model_options *options, nib_error *err)
 {
     const nib__arch *arch = NULL;
@@ -237,6 +252,7 @@ static nib_status fill(nib_model *m, const nib_model_options *options, nib_error
         status = nib__source_verify(m->source, err);
     if (status == NIB_OK) status = nib__tokenizer_new(&m->mem, m->source, &m->tokenizer, err);
     if (status != NIB_OK) return status;
+    if (vocabulary_only(m, options)) return NIB_OK;
     uint32_t n_tokens = nib__tokenizer_size(m->tokenizer);
     status = nib__config_read(m->source, n_tokens, &m->config, &arch, err);
     if (status == NIB_OK && arch->stack != NULL && arch->stack->encoder != NULL)

@@ -102,6 +102,10 @@ static nib_status plan(repack *r)
 {
     const nib__source *source = r->model->source;
     r->n_items = nib__source_tensor_count(source);
+    if (r->n_items == 0) {
+        return nib__fail(r->err, NIB_ERR_UNSUPPORTED, "%s: the file holds a tokenizer only",
+                         nib__source_path(source));
+    }
     r->items = nib__alloc(&r->mem, r->n_items, sizeof *r->items);
     r->columns = nib__alloc(&r->mem, r->n_items, 3 * sizeof *r->columns);
     if (r->items == NULL || r->columns == NULL) return no_memory(r);

@@ -183,6 +183,17 @@ for i in 0 1 2; do
         same "suggestion $i is that of its seed" "$dir/one"
 done
 
+# ---- files that hold a tokenizer only ----
+vocab=test/fixtures/token/spm.gguf
+printf 'hello world' >"$dir/hello"
+"$nibble" tokenize -m $vocab <"$dir/hello" >"$dir/ids" 2>"$err" &&
+    "$nibble" tokenize -m $vocab --decode <"$dir/ids" >"$out" 2>"$err"
+same "tokenize with a vocabulary only" "$dir/hello"
+works "info of a vocabulary" info -m $vocab --json && if grep -q '"tokenizer":"spm"' "$out"; then
+    ok "info of a vocabulary"; else not_ok "info of a vocabulary" ""; fi
+fails 1 "complete with a vocabulary only" "block_count" complete -m $vocab -p x
+fails 1 "quantize a vocabulary" "tokenizer only" quantize -m $vocab -o "$dir/none" --scheme repack
+
 # ---- quantize ----
 works "quantize" quantize -m "$model" -o "$dir/repacked" --scheme repack &&
     works "complete from a repacked file" complete -m "$dir/repacked" \
