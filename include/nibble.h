@@ -480,7 +480,8 @@ NIB_API void nib_batch_free(nib_batch *batch);
 /* Does for each of sessions[n] what nib_session_step does, with the same results bit by bit, but reads
  * the weights once for up to max_rows sessions that generate. Any mixture of sessions of the model:
  * with prompts, generating, done, without a completion; the array may change between two steps.
- * budget_us: for all together (0: until each has something to report).
+ * budget_us: for all together (0: until each has something to report). What an interrupted step has
+ * done of a token is lost unless the next step has the same sessions again, among others or alone.
  * statuses[n]: how it went with each session (CANCELLED by nib_session_cancel, MEMORY ...), which
  * does not concern the others. steps[n]: what each brought, if its status is OK; the caller sets
  * struct_size of the first, which is the distance between two. errors[n] may be NULL.
