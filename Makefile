@@ -76,12 +76,12 @@ lib: $(BUILD)/libnibble.a $(BUILD)/libnibble.so ## static and shared library
 $(BUILD)/lib/kernels/x86/%.o: lib/kernels/x86/%.c
 	@mkdir -p $(@D)
 	@echo '  CC    $<'
-	$(Q)$(CC) $(BASE) $(CFLAGS) $(KERNEL_SANITIZE) $(call isa_flags,$<) -c $< -o $@
+	$(Q)$(CC) $(BASE) $(CFLAGS) $(KERNEL_CFLAGS) $(KERNEL_SANITIZE) $(call isa_flags,$<) -c $< -o $@
 
 $(BUILD)/lib/kernels/arm/%.o: lib/kernels/arm/%.c
 	@mkdir -p $(@D)
 	@echo '  CC    $<'
-	$(Q)$(CC) $(BASE) $(CFLAGS) $(KERNEL_SANITIZE) $(call isa_flags,$<) -c $< -o $@
+	$(Q)$(CC) $(BASE) $(CFLAGS) $(KERNEL_CFLAGS) $(KERNEL_SANITIZE) $(call isa_flags,$<) -c $< -o $@
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -196,8 +196,10 @@ test-arm: ## every test cross-compiled for AArch64, under qemu
 # ---- a library for embedding: stripped, small --------------------------------------------------------
 BUILD_MINIMAL ?= build-minimal
 minimal: ## stripped libnibble.so that needs only libc and libm
-	@$(MAKE) --no-print-directory BUILD=$(BUILD_MINIMAL) BACKENDS= CFLAGS="-O2 -ffunction-sections -fdata-sections" \
-	    LDLIBS="-Wl,--gc-sections -Wl,--as-needed -s -lm -pthread" $(BUILD_MINIMAL)/libnibble.so
+	@$(MAKE) --no-print-directory BUILD=$(BUILD_MINIMAL) BACKENDS= KERNEL_CFLAGS=-O2 \
+	    CFLAGS="-Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables" \
+	    LDLIBS="-Wl,--gc-sections -Wl,--as-needed -Wl,-z,noseparate-code -s -lm -pthread" \
+	    $(BUILD_MINIMAL)/libnibble.so
 	@ls -l $(BUILD_MINIMAL)/libnibble.so.$(SOVERSION) | awk '{print $$NF ": " $$5 " bytes"}'
 
 # ---- benchmarks: programs of bench/programs; peak_<isa>.c with that set's flags --------------------

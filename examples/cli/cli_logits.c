@@ -81,6 +81,8 @@ static int write_rows(const request *r, const nib_model *model, nib_session *ses
     if (info.kind == NIB_MODEL_ENCODER) return write_hidden(r, &info, session, file);
     if (info.kind == NIB_MODEL_ENCODER_DECODER && r->source == NULL)
         return cli_usage("--encoder-ids is needed: the model is an encoder-decoder");
+    if (info.kind == NIB_MODEL_DECODER && r->source != NULL)
+        return cli_usage("--encoder-ids: the model has no encoder");
     if (r->source != NULL &&
         nib_session_set_source(session, r->source, r->n_source, &err) != NIB_OK)
         return cli_error(&err);

@@ -41,10 +41,9 @@ enum { /* sets of classes */
 enum { NIB__CLASS_BLOCK = 128, NIB__CODE_MAX = 0x110000, NIB__INVALID = 0xFFFD };
 
 extern const uint8_t nib__class_index[NIB__CODE_MAX / NIB__CLASS_BLOCK];
-extern const uint8_t nib__class_block[][NIB__CLASS_BLOCK];
+extern const uint8_t nib__class_block[][NIB__CLASS_BLOCK / 2]; /* two classes a byte, low first */
 
 /* {code point, replacement}, ascending; bit 31 set: count << 24 | index into the pool. */
-extern const uint32_t nib__strip_count, nib__strip_table[][2], nib__strip_pool[];
 extern const uint32_t nib__lower_count, nib__lower_table[][2], nib__lower_pool[];
 
 /* Decompositions, by {code point, count << 24 | index into the pool}, ascending, full, without
@@ -82,7 +81,8 @@ static inline bool nib__in_ranges(const uint32_t ranges[][2], uint32_t count, ui
 static inline uint32_t nib__class_of(uint32_t code)
 {
     uint32_t block = nib__class_index[code / NIB__CLASS_BLOCK];
-    return 1u << nib__class_block[block][code % NIB__CLASS_BLOCK];
+    uint32_t pair = nib__class_block[block][code % NIB__CLASS_BLOCK / 2];
+    return 1u << (pair >> code % 2 * 4 & 15);
 }
 
 /* Punctuation as Punctuation and BertPreTokenizer see it, ASCII symbols apart. */

@@ -122,13 +122,11 @@ static void add_stripped(word_encoder *e, uint32_t code)
         if (index % 28 != 0) add_lower(e, 0x11A7 + index % 28);
         return;
     }
-    const uint32_t *row = mapped(nib__strip_table, nib__strip_count, code);
-    if (row == NULL || !(row[1] >> 31)) {
-        add_lower(e, row == NULL ? code : row[1]);
-        return;
+    const uint32_t *row = mapped(nib__canon_table, nib__canon_count, code);
+    const uint32_t *pool = row != NULL ? nib__canon_pool + (row[1] & 0xFFFFFF) : &code;
+    for (uint32_t i = 0, n = row != NULL ? row[1] >> 24 : 1; i < n; i++) {
+        if (!nib__is_nonspacing(pool[i], nib__class_of(pool[i]))) add_lower(e, pool[i]);
     }
-    const uint32_t *pool = nib__strip_pool + (row[1] & 0xFFFFFF);
-    for (uint32_t i = 0; i < (row[1] >> 24 & 0x7F); i++) add_lower(e, pool[i]);
 }
 
 nib_status nib__wordpiece_encode(const nib__tokenizer *t, const char *text, size_t len,

@@ -78,14 +78,21 @@ NIB_INLINE void decode_tile(code_class c, int lines, int rows, const nib__packed
     }
 }
 
+/* Others have no kernel for two rows: each takes two kilobytes. */
+NIB_INLINE bool often_met(code_class c)
+{
+    return c == CODES_4 || c == CODES_5 || c == CODES_6 || c == CODES_8;
+}
+
 NIB_INLINE void decode_class(code_class c, int lines, uint32_t rows, const nib__packed *w,
                              const uint8_t *codes, const float *s, const row_q16 *x, float y[4][16])
 {
-    switch (rows) {
-    case 4: decode_tile(c, lines, 4, w, codes, s, x, y); break;
-    case 2: decode_tile(c, lines, 2, w, codes, s, x, y); break;
-    default: decode_tile(c, lines, 1, w, codes, s, x, y); break;
-    }
+    if (rows == 4)
+        decode_tile(c, lines, 4, w, codes, s, x, y);
+    else if (rows == 2 && often_met(c))
+        decode_tile(c, lines, 2, w, codes, s, x, y);
+    else
+        decode_tile(c, lines, 1, w, codes, s, x, y);
 }
 
 static void decode_any(uint32_t rows, const nib__packed *w, const uint8_t *codes, const float *s,
@@ -141,7 +148,8 @@ static void decode_run(const nib__packed *w, uint32_t first, uint32_t count, con
         for (uint32_t at = 0, step; at < m; at += step) {
             row_q16 x[4];
             float sums[4][16];
-            step = m - at >= 4 ? 4 : m - at >= 2 ? 2 : 1;
+            bool pairs = often_met(code_class_of(w->layout));
+            step = m - at >= 4 ? 4 : m - at >= 2 && pairs ? 2 : 1;
             for (uint32_t r = 0; r < step; r++) {
                 x[r] = row_q16_view((const uint8_t *)rows + (at + r) * row_bytes, w->k);
             }

@@ -84,6 +84,21 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
     }
 }
 
+/* Formats that are met most are compiled for 1, 2, 4 and 8 rows at a time, the others for 1 and 4:
+ * a kernel takes two kilobytes. */
+NIB_INLINE bool often_met(nib__format f)
+{
+    return f == NIB__Q4_0 || f == NIB__Q4_1 || f == NIB__Q8_0 || f == NIB__Q4_K || f == NIB__Q5_K ||
+           f == NIB__Q6_K;
+}
+
+NIB_INLINE uint32_t rows_at_once(nib__format f, uint32_t left)
+{
+    if (left >= 8 && often_met(f)) return 8;
+    if (left >= 4) return 4;
+    return left >= 2 && often_met(f) ? 2 : 1;
+}
+
 /* All panels times all rows; the first block of rows brings a panel into the cache. */
 NIB_INLINE void decode_run(nib__format f, const nib__packed *w, uint32_t first, uint32_t count,
                            const row *x, uint32_t m, float *y, size_t ldy)
@@ -91,14 +106,15 @@ NIB_INLINE void decode_run(nib__format f, const nib__packed *w, uint32_t first, 
     for (uint32_t p = first; p < first + count; p++) {
         for (uint32_t r = 0, step; r < m; r += step) {
             float *out = y + r * ldy;
-            step = m - r >= 8 ? 8 : m - r >= 4 ? 4 : m - r;
-            switch (step) {
-            case 1: decode_panel(f, 1, w, p, x + r, out, ldy); break;
-            case 2: decode_panel(f, 2, w, p, x + r, out, ldy); break;
-            case 3: decode_panel(f, 3, w, p, x + r, out, ldy); break;
-            case 4: decode_panel(f, 4, w, p, x + r, out, ldy); break;
-            default: decode_panel(f, 8, w, p, x + r, out, ldy); break;
-            }
+            step = rows_at_once(f, m - r);
+            if (step == 1)
+                decode_panel(f, 1, w, p, x + r, out, ldy);
+            else if (step == 4)
+                decode_panel(f, 4, w, p, x + r, out, ldy);
+            else if (often_met(f) && step == 2)
+                decode_panel(f, 2, w, p, x + r, out, ldy);
+            else if (often_met(f))
+                decode_panel(f, 8, w, p, x + r, out, ldy);
         }
     }
 }

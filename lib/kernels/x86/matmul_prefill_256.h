@@ -187,10 +187,9 @@ NIB_INLINE void prefill_mode(int mode, int lines, offset o, uint32_t rows, const
             prefill_tile(mode, lines, o, TILE, w, t, h, at, x, width, y, ldy);
             continue;
         }
-        for (; r + 2 <= rows; r += 2) {
-            prefill_tile(mode, lines, o, 2, w, t, h, at, x + r, width, y + r * ldy, ldy);
+        for (; r < rows; r++) { /* the last few of many: not worth kernels of their own */
+            prefill_tile(mode, lines, o, 1, w, t, h, at, x + r, width, y + r * ldy, ldy);
         }
-        if (r < rows) prefill_tile(mode, lines, o, 1, w, t, h, at, x + r, width, y + r * ldy, ldy);
     }
 }
 
