@@ -45,8 +45,8 @@ static void prefill_panel(const panel_job *j)
     bool mins = j->w->layout->has_min;
     switch (code_class_of(j->w->layout)) {
     case CODES_2: prefill_job(4, 4, OFFSET_MIN, j); break;
-    case CODES_TERNARY: prefill_job(8, 8, OFFSET_ZERO, j); break;
     case CODES_3: prefill_job(4, 4, OFFSET_ZERO, j); break;
+    case CODES_TERNARY: /* fits there too, and a kernel takes six kilobytes */
     case CODES_4:
         if (mins)
             prefill_job(8, 8, OFFSET_MIN, j);
