@@ -4777,3 +4777,4 @@ const uint32_t nib__compose_table[][3] = {
     {0x115b8, 0x115af, 0x115ba}, {0x115b9, 0x115af, 0x115bb},
 };
 
+/* 138892 bytes in all. */
