@@ -12,8 +12,6 @@
 #include "base/clock.h"
 #include "decode/complete.h"
 
-enum { MAX_THREADS = 256 };
-
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static void carve(nib_batch *b, const nib_model *model, nib__arena *arena)
@@ -29,26 +27,17 @@ static nib_status check_options(const nib_batch_options *o, nib_error *err)
         return nib__fail(err, NIB_ERR_ARGUMENT, "max_rows: expected at most %d, got %u",
                          (int)NIB__DECODE_ROWS, o->max_rows);
     }
-    if (o->n_threads > MAX_THREADS) {
-        return nib__fail(err, NIB_ERR_ARGUMENT, "n_threads: expected at most %d, got %u",
-                         (int)MAX_THREADS, o->n_threads);
-    }
     if (o->reserved != 0)
         return nib__fail(err, NIB_ERR_ARGUMENT, "reserved: expected 0, got %u", o->reserved);
-    if (o->parallel != NULL && o->parallel->run == NULL)
-        return nib__fail(err, NIB_ERR_ARGUMENT, "parallel: expected a function, got NULL");
-    return NIB_OK;
+    return nib__check_threads(o->n_threads, o->parallel, err);
 }
 
 nib_status nib__batch_new(nib_model *model, const nib_batch_options *o, nib_batch **batch,
                           nib_error *err)
 {
     nib_status status = check_options(o, err);
+    if (status == NIB_OK) status = nib__check_weights(model, err);
     if (status != NIB_OK) return status;
-    if (model->layers == NULL) {
-        return nib__fail(err, NIB_ERR_STATE,
-                         "the model was opened for inspection only: it has no weights");
-    }
     if (model->encoder != NULL || model->config.both_ways) {
         return nib__fail(err, NIB_ERR_UNSUPPORTED,
                          "architecture %s has an encoder: its sessions are stepped one by one",

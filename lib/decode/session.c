@@ -23,6 +23,22 @@ static uint32_t smaller(uint32_t a, uint32_t b)
     return a < b ? a : b;
 }
 
+nib_status nib__check_threads(uint32_t n_threads, const nib_parallel *parallel, nib_error *err)
+{
+    if (parallel != NULL && parallel->run == NULL)
+        return nib__fail(err, NIB_ERR_ARGUMENT, "parallel: expected a function, got NULL");
+    if (n_threads <= MAX_THREADS) return NIB_OK;
+    return nib__fail(err, NIB_ERR_ARGUMENT, "n_threads: expected at most %d, got %u",
+                     (int)MAX_THREADS, n_threads);
+}
+
+nib_status nib__check_weights(const nib_model *model, nib_error *err)
+{
+    if (model->layers != NULL) return NIB_OK;
+    return nib__fail(err, NIB_ERR_STATE,
+                     "the model was opened for inspection only: it has no weights");
+}
+
 nib_status nib__session_resolve(const nib_model *model, const nib_session_options *options,
                                 nib_session_options *resolved, nib_error *err)
 {
@@ -41,16 +57,10 @@ nib_status nib__session_resolve(const nib_model *model, const nib_session_option
     }
     if (o.reserved != 0)
         return nib__fail(err, NIB_ERR_ARGUMENT, "reserved: expected 0, got %u", o.reserved);
+    if (o.parallel != NULL) o.n_threads = o.parallel->n_threads;
     if (o.n_threads == 0) o.n_threads = 1;
-    if (o.parallel != NULL) {
-        if (o.parallel->run == NULL)
-            return nib__fail(err, NIB_ERR_ARGUMENT, "parallel: expected a function, got NULL");
-        o.n_threads = o.parallel->n_threads == 0 ? 1 : o.parallel->n_threads;
-    }
-    if (o.n_threads > MAX_THREADS) {
-        return nib__fail(err, NIB_ERR_ARGUMENT, "n_threads: expected at most %d, got %u",
-                         (int)MAX_THREADS, o.n_threads);
-    }
+    nib_status status = nib__check_threads(o.n_threads, o.parallel, err);
+    if (status != NIB_OK) return status;
     if (o.n_batch == 0) o.n_batch = DEFAULT_BATCH;
     o.n_batch = smaller(o.n_batch, o.n_ctx);
     *resolved = o;
@@ -119,10 +129,8 @@ nib_status nib__session_size(const nib_model *model, const nib_session_options *
 nib_status nib__session_new(nib_model *model, const nib_session_options *o, nib_session **session,
                             nib_error *err)
 {
-    if (model->layers == NULL) {
-        return nib__fail(err, NIB_ERR_STATE,
-                         "the model was opened for inspection only: it has no weights");
-    }
+    nib_status status = nib__check_weights(model, err);
+    if (status != NIB_OK) return status;
     nib_allocator mem = o->allocator != NULL ? *o->allocator : model->mem;
     nib_session *s = nib__alloc(&mem, 1, sizeof *s);
     if (s == NULL) return nib__fail(err, NIB_ERR_MEMORY, "out of memory for a session");
@@ -138,8 +146,7 @@ nib_status nib__session_new(nib_model *model, const nib_session_options *o, nib_
     s->exec.kernels = &model->kernels;
     s->exec.cancel = &s->cancel;
     size_t block, total;
-    nib_status status =
-        nib__pool_new(&s->mem, o->n_threads, s->options.parallel, &s->exec.pool, err);
+    status = nib__pool_new(&s->mem, o->n_threads, s->options.parallel, &s->exec.pool, err);
     if (status != NIB_OK) goto fail;
     s->exec.n_slots = nib__pool_threads(s->exec.pool);
     status = measure(s, model, &block, &total, err);
@@ -297,7 +304,7 @@ nib_status nib__session_set_source(nib_session *s, const int32_t *ids, size_t n,
                          s->model->config.arch);
     }
     bool same = s->source.done && n == s->source.n &&
-                (n == 0 || memcmp(ids, s->source.ids, n * sizeof *ids) == 0);
+                memcmp(ids, s->source.ids, n * sizeof *ids) == 0; /* done: n is not 0 */
     if (same) return NIB_OK;
     nib_status status = nib__encoding_set(&s->source, ids, n, err);
     if (status != NIB_OK) return status;
@@ -316,8 +323,8 @@ nib_status nib__session_embed(nib_session *s, const int32_t *ids, size_t n, uint
                          s->model->config.arch);
     nib_status status = nib__encoding_set(e, ids, n, err);
     if (status != NIB_OK) return status;
-    s->pass_active = 0; /* its rows are overwritten */
-    while (status == NIB_OK && !e->done) status = nib__encoding_run(e, &s->exec, 0, err);
+    s->pass_active = 0;                              /* its rows are overwritten */
+    status = nib__encoding_run(e, &s->exec, 0, err); /* without a deadline: to the end */
     if (status == NIB_ERR_CANCELLED) (void)atomic_exchange(&s->cancel, 0);
     if (e->decoder != NULL) { /* and the stream was about another source */
         s->n_evaluated = 0;
@@ -453,8 +460,7 @@ nib_status nib__session_advance(nib_session *s, uint64_t deadline_ns, nib_error 
         if (status != NIB_OK || nib__session_ready(s)) return status;
         /* Cut back to tokens that are all in the cache: only the last one's logits are missing. */
         if (s->n_evaluated == s->n_tokens) s->n_evaluated--;
-        bool waiting = source_is_missing(s);
-        if (waiting) status = encode(s, deadline_ns, err);
+        if (source_is_missing(s)) status = encode(s, deadline_ns, err);
         if (status == NIB_OK && source_is_missing(s)) return NIB_OK;
         if (status == NIB_OK && !s->pass_active) status = start_pass(s, deadline_ns, err);
         if (status == NIB_OK) status = run_pass(s, deadline_ns, err);
@@ -487,7 +493,7 @@ nib_status nib__session_eval_logits(nib_session *s, const int32_t *ids, size_t n
     nib_status status = nib__session_advance(s, 0, err);
     if (status != NIB_OK || n == 0) return status;
     uint32_t before = s->n_tokens;
-    while (status == NIB_OK && source_is_missing(s)) status = encode(s, 0, err);
+    if (status == NIB_OK && source_is_missing(s)) status = encode(s, 0, err);
     if (status == NIB_OK) status = nib__session_append(s, ids, n, err);
     while (status == NIB_OK && s->n_evaluated < s->n_tokens) {
         uint32_t left = s->n_tokens - s->n_evaluated;

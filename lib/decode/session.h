@@ -40,6 +40,11 @@ struct nib_session {
 nib_status nib__session_resolve(const nib_model *model, const nib_session_options *options,
                                 nib_session_options *resolved, nib_error *err);
 
+/* ARGUMENT if a session or batch cannot run on these threads. */
+nib_status nib__check_threads(uint32_t n_threads, const nib_parallel *parallel, nib_error *err);
+/* STATE if the model was opened without its weights. */
+nib_status nib__check_weights(const nib_model *model, nib_error *err);
+
 /* Bytes of a session with resolved options; MEMORY if that overflows. */
 nib_status nib__session_size(const nib_model *model, const nib_session_options *options,
                              uint64_t *bytes, nib_error *err);

@@ -20,19 +20,6 @@ typedef struct stretch {
     bool failed;
 } stretch;
 
-static const uint32_t *row_of(const uint32_t table[][2], uint32_t count, uint32_t code)
-{
-    uint32_t low = 0, high = count;
-    while (low < high) {
-        uint32_t mid = (low + high) / 2;
-        if (table[mid][0] < code)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low < count && table[low][0] == code ? table[low] : NULL;
-}
-
 static void put(stretch *s, uint32_t code)
 {
     if (!nib__grow(s->mem, (void **)&s->codes, &s->cap, s->n + 1, sizeof *s->codes) ||
@@ -41,7 +28,7 @@ static void put(stretch *s, uint32_t code)
         return;
     }
     const uint32_t *class =
-        code < 0x300 || code & RAW ? NULL : row_of(nib__ccc_table, nib__ccc_count, code);
+        code < 0x300 || code & RAW ? NULL : nib__find_row(nib__ccc_table, nib__ccc_count, code);
     s->codes[s->n] = code;
     s->ccc[s->n++] = class != NULL ? (uint8_t) class[1] : 0;
 }
@@ -56,9 +43,9 @@ static void put_decomposed(stretch *s, uint32_t code, bool compat)
         return;
     }
     const uint32_t *row = NULL, *pool = nib__compat_pool;
-    if (compat && code >= 0x80) row = row_of(nib__compat_table, nib__compat_count, code);
+    if (compat && code >= 0x80) row = nib__find_row(nib__compat_table, nib__compat_count, code);
     if (row == NULL && code >= 0x80) {
-        row = row_of(nib__canon_table, nib__canon_count, code);
+        row = nib__find_row(nib__canon_table, nib__canon_count, code);
         pool = nib__canon_pool;
     }
     if (row == NULL) {

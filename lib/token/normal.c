@@ -77,22 +77,9 @@ static void strip(run *r, const nib__step *step)
     put(r, r->in.data + begin, end - begin);
 }
 
-static const uint32_t *mapped(const uint32_t table[][2], uint32_t count, uint32_t code)
-{
-    uint32_t low = 0, high = count;
-    while (low < high) {
-        uint32_t mid = (low + high) / 2;
-        if (table[mid][0] < code)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low < count && table[low][0] == code ? table[low] : NULL;
-}
-
 static void lower(run *r, uint32_t code)
 {
-    const uint32_t *row = mapped(nib__lower_table, nib__lower_count, code);
+    const uint32_t *row = nib__find_row(nib__lower_table, nib__lower_count, code);
     if (row == NULL || !(row[1] >> 31)) {
         put_code(r, row == NULL ? code : row[1]);
         return;

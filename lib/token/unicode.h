@@ -62,6 +62,20 @@ extern const uint32_t nib__odd_accent_count, nib__odd_accent_table[][2];
 extern const uint32_t nib__odd_nonspacing_count, nib__odd_nonspacing_table[][2];
 extern const uint32_t nib__odd_grapheme_count, nib__odd_grapheme_table[][2];
 
+/* The row of `code` in a table that ascends by its first column, or NULL. */
+static inline const uint32_t *nib__find_row(const uint32_t table[][2], uint32_t count, uint32_t code)
+{
+    uint32_t low = 0, high = count;
+    while (low < high) {
+        uint32_t mid = (low + high) / 2;
+        if (table[mid][0] < code)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low < count && table[low][0] == code ? table[low] : NULL;
+}
+
 static inline bool nib__in_ranges(const uint32_t ranges[][2], uint32_t count, uint32_t code)
 {
     uint32_t low = 0, high = count;

@@ -86,24 +86,10 @@ static void add_char(word_encoder *e, uint32_t code)
     if (alone) end_word(e);
 }
 
-/* Row of a mapping table, or NULL. */
-static const uint32_t *mapped(const uint32_t table[][2], uint32_t count, uint32_t code)
-{
-    uint32_t low = 0, high = count;
-    while (low < high) {
-        uint32_t mid = (low + high) / 2;
-        if (table[mid][0] < code)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low < count && table[low][0] == code ? table[low] : NULL;
-}
-
 static void add_lower(word_encoder *e, uint32_t code)
 {
     const uint32_t *row = NULL;
-    if (e->t->lowercase) row = mapped(nib__lower_table, nib__lower_count, code);
+    if (e->t->lowercase) row = nib__find_row(nib__lower_table, nib__lower_count, code);
     if (row == NULL || !(row[1] >> 31)) {
         add_char(e, row == NULL ? code : row[1]);
         return;
@@ -122,7 +108,7 @@ static void add_stripped(word_encoder *e, uint32_t code)
         if (index % 28 != 0) add_lower(e, 0x11A7 + index % 28);
         return;
     }
-    const uint32_t *row = mapped(nib__canon_table, nib__canon_count, code);
+    const uint32_t *row = nib__find_row(nib__canon_table, nib__canon_count, code);
     const uint32_t *pool = row != NULL ? nib__canon_pool + (row[1] & 0xFFFFFF) : &code;
     for (uint32_t i = 0, n = row != NULL ? row[1] >> 24 : 1; i < n; i++) {
         if (!nib__is_nonspacing(pool[i], nib__class_of(pool[i]))) add_lower(e, pool[i]);

@@ -84,27 +84,13 @@ static float *logits_of(nib_model *model, const reference *ref, uint32_t n_threa
     return logits;
 }
 
-/* Largest difference relative to the largest logit; every position is in the reference. */
-static double distance(const reference *ref, const float *logits)
-{
-    double worst = 0, magnitude = 0;
-    size_t n = (size_t)ref->n_tokens * ref->n_vocab;
-    assert_int_equal(ref->n_rows, ref->n_tokens);
-    for (size_t i = 0; i < n; i++) {
-        double d = fabs((double)logits[i] - (double)ref->logits[i]);
-        if (!(d <= worst)) worst = d; /* NaN counts as worst */
-        if (fabs((double)ref->logits[i]) > magnitude) magnitude = fabs((double)ref->logits[i]);
-    }
-    return worst / magnitude;
-}
-
 static double distance_with(const char *name, uint32_t precision, uint32_t load, const char *isa,
                             uint32_t flags)
 {
     reference ref = read_reference(name);
     nib_model *model = open_checkpoint(name, precision, load, isa);
     float *logits = logits_of(model, &ref, 1, flags);
-    double d = distance(&ref, logits);
+    double d = reference_distance(&ref, logits);
     free(logits);
     nib_model_free(model);
     reference_free(&ref);
@@ -146,7 +132,7 @@ static void test_gguf_architectures(void **state)
         assert_string_equal(model->config.arch, names[i]);
         for (uint32_t flags = 0; flags <= NIB_EVAL_STEPWISE; flags++) {
             float *logits = logits_of(model, &ref, 1, flags);
-            double d = distance(&ref, logits);
+            double d = reference_distance(&ref, logits);
             print_message("%-13s GGUF %s: %.1e\n", names[i], flags ? "steps" : "whole", d);
             assert_true(d <= 2e-4);
             free(logits);
@@ -169,15 +155,6 @@ static void test_every_instruction_set(void **state)
     }
 }
 
-static uint32_t largest(const float *logits, uint32_t n)
-{
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < n; i++) {
-        if (logits[i] > logits[best]) best = i;
-    }
-    return best;
-}
-
 static void test_greedy_equals_transformers(void **state)
 {
     (void)state;
@@ -194,7 +171,7 @@ static void test_greedy_equals_transformers(void **state)
                   err);
         assert_int_equal(ref.n_greedy, 64);
         for (uint32_t n = 0; n < ref.n_greedy; n++) {
-            int32_t id = (int32_t)largest(last, ref.n_vocab);
+            int32_t id = (int32_t)reference_largest(last, ref.n_vocab);
             if (id != (int32_t)ref.greedy[n])
                 fail_msg("%s: greedy token %u: expected %u, got %d", checkpoints[i].name, n,
                          ref.greedy[n], id);
@@ -250,7 +227,7 @@ static void test_load_formats(void **state)
             nib_model *model =
                 open_checkpoint(checkpoints[i].name, NIB_PRECISION_F32, loads[l].load, NULL);
             float *logits = logits_of(model, &ref, 1, 0);
-            double d = distance(&ref, logits);
+            double d = reference_distance(&ref, logits);
             if (l == 0) whole = model->weight_bytes;
             print_message("%-13s load %u: %.1e, %.2f of float32\n", checkpoints[i].name,
                           loads[l].load, d, (double)model->weight_bytes / (double)whole);

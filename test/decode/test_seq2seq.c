@@ -69,18 +69,6 @@ static float *logits_of(nib_session *session, const reference *ref, uint32_t fla
     return logits;
 }
 
-/* Largest difference relative to the largest number of the reference. */
-static double distance(const reference *ref, const float *got)
-{
-    double worst = 0, magnitude = 0;
-    for (size_t i = 0; i < (size_t)ref->n_tokens * ref->n_vocab; i++) {
-        double d = fabs((double)got[i] - (double)ref->logits[i]);
-        if (!(d <= worst)) worst = d; /* NaN counts as worst */
-        if (fabs((double)ref->logits[i]) > magnitude) magnitude = fabs((double)ref->logits[i]);
-    }
-    return worst / magnitude;
-}
-
 static void check_logits(const char *name, uint32_t precision, const char *isa, uint32_t flags)
 {
     reference ref = read_reference(name);
@@ -88,7 +76,7 @@ static void check_logits(const char *name, uint32_t precision, const char *isa, 
     nib_session *session = open_session(model, 2);
     set_source(session, &ref);
     float *logits = logits_of(session, &ref, flags);
-    double d = distance(&ref, logits);
+    double d = reference_distance(&ref, logits);
     print_message("%-12s precision %u %s %s: %.1e\n", name, precision, isa != NULL ? isa : "",
                   flags ? "steps" : "whole", d);
     assert_true(d <= 2e-4);
@@ -122,15 +110,6 @@ static void test_every_instruction_set(void **state)
     }
 }
 
-static uint32_t largest(const float *logits, uint32_t n)
-{
-    uint32_t best = 0;
-    for (uint32_t i = 1; i < n; i++) {
-        if (logits[i] > logits[best]) best = i;
-    }
-    return best;
-}
-
 static void test_greedy_equals_transformers(void **state)
 {
     (void)state;
@@ -148,7 +127,7 @@ static void test_greedy_equals_transformers(void **state)
         assert_true(ref.n_greedy > 8);
         for (uint32_t n = 0; n < ref.n_greedy; n++) {
             assert_ok(nib_session_eval_logits(session, &id, 1, 0, logits, &err), err);
-            id = (int32_t)largest(logits, ref.n_vocab);
+            id = (int32_t)reference_largest(logits, ref.n_vocab);
             if (id != (int32_t)ref.greedy[n])
                 fail_msg("%s: token %u: expected %u, got %d", pairs[i], n, ref.greedy[n], id);
         }
@@ -172,8 +151,8 @@ static void test_hidden_states_equal_transformers(void **state)
         float *mean = malloc(ref.n_vocab * sizeof *mean);
         assert_int_equal(model->config.n_embd, ref.n_vocab);
         assert_ok(nib_session_embed(session, ids, ref.n_tokens, 0, states, &err), err);
-        print_message("%s: %.1e\n", encoders[i], distance(&ref, states));
-        assert_true(distance(&ref, states) <= 2e-4);
+        print_message("%s: %.1e\n", encoders[i], reference_distance(&ref, states));
+        assert_true(reference_distance(&ref, states) <= 2e-4);
         assert_ok(nib_session_embed(session, ids, ref.n_tokens, NIB_EMBED_MEAN, mean, &err), err);
         for (uint32_t k = 0; k < ref.n_vocab; k++) {
             double sum = 0;

@@ -2,6 +2,7 @@
  * Reads the .ref files of test/fixtures. */
 #include "reference.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -62,4 +63,25 @@ void reference_free(reference *ref)
     free(ref->source);
     free(ref->beam);
     *ref = (reference){0};
+}
+
+double reference_distance(const reference *ref, const float *got)
+{
+    double worst = 0, magnitude = 0;
+    if (ref->n_rows != ref->n_tokens) return NAN;
+    for (size_t i = 0; i < (size_t)ref->n_tokens * ref->n_vocab; i++) {
+        double d = fabs((double)got[i] - (double)ref->logits[i]);
+        if (!(d <= worst)) worst = d; /* NaN counts as worst */
+        if (fabs((double)ref->logits[i]) > magnitude) magnitude = fabs((double)ref->logits[i]);
+    }
+    return worst / magnitude;
+}
+
+uint32_t reference_largest(const float *logits, uint32_t n)
+{
+    uint32_t best = 0;
+    for (uint32_t i = 1; i < n; i++) {
+        if (logits[i] > logits[best]) best = i;
+    }
+    return best;
 }

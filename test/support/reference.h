@@ -22,4 +22,11 @@ typedef struct reference {
 reference reference_read(const char *name);
 void reference_free(reference *ref);
 
+/* Largest difference of got[n_tokens][n_vocab], relative to the largest number of the reference, which
+ * must have a row for every token. */
+double reference_distance(const reference *ref, const float *got);
+
+/* Index of the largest of n logits, the first on ties. */
+uint32_t reference_largest(const float *logits, uint32_t n);
+
 #endif

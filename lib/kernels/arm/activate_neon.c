@@ -43,30 +43,9 @@ NIB_INLINE void apply(nib__act act, const float *x, const float *up, uint32_t n,
     }
 }
 
-static void silu(const float *x, const float *up, uint32_t n, float *out)
-{
-    apply(NIB__ACT_SILU, x, up, n, out);
-}
-
-static void gelu(const float *x, const float *up, uint32_t n, float *out)
-{
-    apply(NIB__ACT_GELU, x, up, n, out);
-}
-
-static void gelu_tanh(const float *x, const float *up, uint32_t n, float *out)
-{
-    apply(NIB__ACT_GELU_TANH, x, up, n, out);
-}
-
-static void relu(const float *x, const float *up, uint32_t n, float *out)
-{
-    apply(NIB__ACT_RELU, x, up, n, out);
-}
+#include "kernels/activate.h"
 
 void nib__activate_init_neon(nib__kernels *table)
 {
-    table->activate[NIB__ACT_SILU] = silu;
-    table->activate[NIB__ACT_GELU] = gelu;
-    table->activate[NIB__ACT_GELU_TANH] = gelu_tanh;
-    table->activate[NIB__ACT_RELU] = relu;
+    set_activations(table);
 }

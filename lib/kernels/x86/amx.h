@@ -22,6 +22,13 @@ static inline void memory_barrier(void)
     __asm__ volatile("" ::: "memory");
 }
 
+static inline void load_tile_config(const tile_config *config)
+{
+    memory_barrier();
+    _tile_loadconfig(config);
+    memory_barrier();
+}
+
 /* Tiles: 0..3 sums [2 blocks of rows][2 blocks of columns], 4 5 left operands, 6 7 right ones. Rows
  * of the first and of the second block; rows1 may be 0. */
 static inline void configure_tiles(uint32_t rows0, uint32_t rows1)
@@ -35,9 +42,7 @@ static inline void configure_tiles(uint32_t rows0, uint32_t rows1)
     }
     config.rows[0] = config.rows[1] = config.rows[4] = (uint8_t)rows0;
     if (rows1 != 0) config.rows[2] = config.rows[3] = config.rows[5] = (uint8_t)rows1;
-    memory_barrier();
-    _tile_loadconfig(&config);
-    memory_barrier();
+    load_tile_config(&config);
 }
 
 #endif

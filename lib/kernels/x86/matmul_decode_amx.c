@@ -9,6 +9,7 @@
  * step, so the bits are those of every other level. Larger blocks would wait less for stored tiles
  * but leave the L1 cache, and working on the block before meanwhile runs into stores whose
  * addresses look alike: both were slower. */
+#include "kernels/x86/amx.h"
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/unpack_avx512.h"
 
@@ -50,19 +51,6 @@ typedef struct row_set {
     const float *scale;   /* [m] */
 } row_set;
 
-/* The tile configuration the CPU reads (Intel SDM, LDTILECFG). */
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_config;
-
-/* Compilers do not know that tile instructions read and write memory. */
-static inline void memory_barrier(void)
-{
-    __asm__ volatile("" ::: "memory");
-}
-
 /* Tiles 0 1 sums and 4 rows of the first set, 2 3 and 5 of the second, 6 7 codes. */
 static void configure(const row_set *x)
 {
@@ -75,9 +63,7 @@ static void configure(const row_set *x)
         config.rows[i] = (uint8_t)(i < 6 ? 2 * x->n[set] : NIB__GROUP / 4);
         config.row_bytes[i] = (uint16_t)(i == 4 || i == 5 ? NIB__GROUP : 64);
     }
-    memory_barrier();
-    _tile_loadconfig(&config);
-    memory_barrier();
+    load_tile_config(&config);
 }
 
 /* Groups [first, first + count) of a panel; the block starts at an entry of the scale area. */
