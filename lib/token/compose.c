@@ -27,10 +27,10 @@ static void put(stretch *s, uint32_t code)
         s->failed = true;
         return;
     }
-    const uint32_t *class =
-        code < 0x300 || code & RAW ? NULL : nib__find_row(nib__ccc_table, nib__ccc_count, code);
+    uint32_t class =
+        code < 0x300 || code & RAW ? 0 : nib__range_value(nib__ccc_table, nib__ccc_count, code);
     s->codes[s->n] = code;
-    s->ccc[s->n++] = class != NULL ? (uint8_t) class[1] : 0;
+    s->ccc[s->n++] = (uint8_t) class;
 }
 
 static void put_decomposed(stretch *s, uint32_t code, bool compat)
@@ -42,17 +42,11 @@ static void put_decomposed(stretch *s, uint32_t code, bool compat)
         if (index % T_COUNT != 0) put(s, T_BASE + index % T_COUNT);
         return;
     }
-    const uint32_t *row = NULL, *pool = nib__compat_pool;
-    if (compat && code >= 0x80) row = nib__find_row(nib__compat_table, nib__compat_count, code);
-    if (row == NULL && code >= 0x80) {
-        row = nib__find_row(nib__canon_table, nib__canon_count, code);
-        pool = nib__canon_pool;
-    }
-    if (row == NULL) {
-        put(s, code);
-        return;
-    }
-    for (uint32_t i = 0; i < row[1] >> 24; i++) put(s, pool[(row[1] & 0xFFFFFF) + i]);
+    uint32_t parts[NIB__MAPPED_MAX], n = 0;
+    if (compat && code >= 0x80) n = nib__map_code(&nib__compat, code, parts);
+    if (n == 0 && code >= 0x80) n = nib__map_code(&nib__canon, code, parts);
+    if (n == 0) put(s, code);
+    for (uint32_t i = 0; i < n; i++) put(s, parts[i]);
 }
 
 /* Marks in the order of their classes, equal ones as they were: counting sort of each run. */
@@ -93,18 +87,7 @@ static uint32_t composite(uint32_t a, uint32_t b)
         return S_BASE + ((a - L_BASE) * V_COUNT + (b - V_BASE)) * T_COUNT;
     if (a - S_BASE < S_COUNT && (a - S_BASE) % T_COUNT == 0 && b > T_BASE && b < T_BASE + T_COUNT)
         return a + (b - T_BASE);
-    uint32_t low = 0, high = nib__compose_count;
-    while (low < high) {
-        uint32_t mid = (low + high) / 2;
-        const uint32_t *row = nib__compose_table[mid];
-        if (row[0] < a || (row[0] == a && row[1] < b))
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    if (low == nib__compose_count) return 0;
-    const uint32_t *row = nib__compose_table[low];
-    return row[0] == a && row[1] == b ? row[2] : 0;
+    return nib__compose_pair(a, b);
 }
 
 /* Each character joins the last starter, unless one of its class or a starter is between. */

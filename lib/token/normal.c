@@ -79,13 +79,9 @@ static void strip(run *r, const nib__step *step)
 
 static void lower(run *r, uint32_t code)
 {
-    const uint32_t *row = nib__find_row(nib__lower_table, nib__lower_count, code);
-    if (row == NULL || !(row[1] >> 31)) {
-        put_code(r, row == NULL ? code : row[1]);
-        return;
-    }
-    const uint32_t *pool = nib__lower_pool + (row[1] & 0xFFFFFF);
-    for (uint32_t i = 0; i < (row[1] >> 24 & 0x7F); i++) put_code(r, pool[i]);
+    uint32_t parts[NIB__MAPPED_MAX], n = nib__map_code(&nib__lower, code, parts);
+    if (n == 0) put_code(r, code);
+    for (uint32_t i = 0; i < n; i++) put_code(r, parts[i]);
 }
 
 /* The characters that SentencePiece's nmt rules drop, and those that become a space. */

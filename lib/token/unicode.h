@@ -38,21 +38,41 @@ enum { /* sets of classes */
        NIB__S_ALL = (1 << (NIB__C_FORMAT + 1)) - 1
 };
 
-enum { NIB__CLASS_BLOCK = 128, NIB__CODE_MAX = 0x110000, NIB__INVALID = 0xFFFD };
+enum { NIB__CLASS_BLOCK = 128, NIB__CLASS_INDEXED = 0x32000, NIB__INVALID = 0xFFFD };
 
-extern const uint8_t nib__class_index[NIB__CODE_MAX / NIB__CLASS_BLOCK];
+extern const uint8_t nib__class_index[NIB__CLASS_INDEXED / NIB__CLASS_BLOCK];
 extern const uint8_t nib__class_block[][NIB__CLASS_BLOCK / 2]; /* two classes a byte, low first */
 
-/* {code point, replacement}, ascending; bit 31 set: count << 24 | index into the pool. */
-extern const uint32_t nib__lower_count, nib__lower_table[][2], nib__lower_pool[];
-
-/* Decompositions, by {code point, count << 24 | index into the pool}, ascending, full, without
- * Hangul: canonical and, where it is another, compatibility. Combining classes other than 0 by
- * {code point, class}, ascending. Pairs that compose, {first, second, composite}, ascending. */
-extern const uint32_t nib__canon_count, nib__canon_table[][2], nib__canon_pool[];
-extern const uint32_t nib__compat_count, nib__compat_table[][2], nib__compat_pool[];
+/* {first, last << 8 | value}, ascending: classes from NIB__CLASS_INDEXED on, and combining classes
+ * other than 0. */
+extern const uint32_t nib__class_high_count, nib__class_high_table[][2];
 extern const uint32_t nib__ccc_count, nib__ccc_table[][2];
-extern const uint32_t nib__compose_count, nib__compose_table[][3];
+
+/* Characters and the text that stands for each. Row i is the character whose lower 16 bits are
+ * low[i], ascending within the rows plane[p] to plane[p + 1] of plane p; its text in UTF-16 is
+ * pool[at[i]] to pool[at[i + 1]]. */
+typedef struct nib__code_map {
+    const uint16_t *low, *at, *pool;
+    uint16_t plane[4];
+} nib__code_map;
+
+enum { NIB__MAPPED_MAX = 18 }; /* characters that stand for one, at most */
+
+/* Decompositions are full, without Hangul: canonical and, where it is another, compatibility. */
+extern const nib__code_map nib__lower, nib__canon, nib__compat;
+
+/* Pairs that compose, {first, second, composite}, ascending, less 0x10000 from row plane1 on. */
+extern const uint32_t nib__compose_count, nib__compose_plane1;
+extern const uint16_t nib__compose_table[][3];
+
+/* How many characters stand for `code`, written to out; 0: it stands for itself. */
+uint32_t nib__map_code(const nib__code_map *map, uint32_t code, uint32_t out[NIB__MAPPED_MAX]);
+
+/* What two characters compose to, or 0; Hangul apart. */
+uint32_t nib__compose_pair(uint32_t a, uint32_t b);
+
+/* The value of the range with `code`, or 0. */
+uint32_t nib__range_value(const uint32_t ranges[][2], uint32_t count, uint32_t code);
 
 /* Ranges in which a component of Hugging Face tokenizers, resting on other tables than its regular
  * expressions, disagrees with a class; ascending. */
@@ -61,20 +81,6 @@ extern const uint32_t nib__odd_word_count, nib__odd_word_table[][2];
 extern const uint32_t nib__odd_accent_count, nib__odd_accent_table[][2];
 extern const uint32_t nib__odd_nonspacing_count, nib__odd_nonspacing_table[][2];
 extern const uint32_t nib__odd_grapheme_count, nib__odd_grapheme_table[][2];
-
-/* The row of `code` in a table that ascends by its first column, or NULL. */
-static inline const uint32_t *nib__find_row(const uint32_t table[][2], uint32_t count, uint32_t code)
-{
-    uint32_t low = 0, high = count;
-    while (low < high) {
-        uint32_t mid = (low + high) / 2;
-        if (table[mid][0] < code)
-            low = mid + 1;
-        else
-            high = mid;
-    }
-    return low < count && table[low][0] == code ? table[low] : NULL;
-}
 
 static inline bool nib__in_ranges(const uint32_t ranges[][2], uint32_t count, uint32_t code)
 {
@@ -94,6 +100,8 @@ static inline bool nib__in_ranges(const uint32_t ranges[][2], uint32_t count, ui
 /* The set that holds just this code point's class. */
 static inline uint32_t nib__class_of(uint32_t code)
 {
+    if (code >= NIB__CLASS_INDEXED)
+        return 1u << nib__range_value(nib__class_high_table, nib__class_high_count, code);
     uint32_t block = nib__class_index[code / NIB__CLASS_BLOCK];
     uint32_t pair = nib__class_block[block][code % NIB__CLASS_BLOCK / 2];
     return 1u << (pair >> code % 2 * 4 & 15);

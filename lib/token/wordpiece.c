@@ -88,14 +88,10 @@ static void add_char(word_encoder *e, uint32_t code)
 
 static void add_lower(word_encoder *e, uint32_t code)
 {
-    const uint32_t *row = NULL;
-    if (e->t->lowercase) row = nib__find_row(nib__lower_table, nib__lower_count, code);
-    if (row == NULL || !(row[1] >> 31)) {
-        add_char(e, row == NULL ? code : row[1]);
-        return;
-    }
-    const uint32_t *pool = nib__lower_pool + (row[1] & 0xFFFFFF);
-    for (uint32_t i = 0; i < (row[1] >> 24 & 0x7F); i++) add_char(e, pool[i]);
+    uint32_t parts[NIB__MAPPED_MAX], n = 0;
+    if (e->t->lowercase) n = nib__map_code(&nib__lower, code, parts);
+    if (n == 0) add_char(e, code);
+    for (uint32_t i = 0; i < n; i++) add_char(e, parts[i]);
 }
 
 /* Canonical decomposition without nonspacing marks (Unicode, section 3.12 for Hangul). */
@@ -108,10 +104,10 @@ static void add_stripped(word_encoder *e, uint32_t code)
         if (index % 28 != 0) add_lower(e, 0x11A7 + index % 28);
         return;
     }
-    const uint32_t *row = nib__find_row(nib__canon_table, nib__canon_count, code);
-    const uint32_t *pool = row != NULL ? nib__canon_pool + (row[1] & 0xFFFFFF) : &code;
-    for (uint32_t i = 0, n = row != NULL ? row[1] >> 24 : 1; i < n; i++) {
-        if (!nib__is_nonspacing(pool[i], nib__class_of(pool[i]))) add_lower(e, pool[i]);
+    uint32_t parts[NIB__MAPPED_MAX], n = nib__map_code(&nib__canon, code, parts);
+    if (n == 0) parts[n++] = code;
+    for (uint32_t i = 0; i < n; i++) {
+        if (!nib__is_nonspacing(parts[i], nib__class_of(parts[i]))) add_lower(e, parts[i]);
     }
 }
 
