@@ -490,9 +490,12 @@ nib_status nib__session_eval_logits(nib_session *s, const int32_t *ids, size_t n
                                     float *logits, nib_error *err)
 {
     size_t n_vocab = s->model->config.n_vocab;
-    nib_status status = nib__session_advance(s, 0, err);
+    nib_status status = NIB_OK;
+    /* Logits of what is there already are of no use to rows that follow. */
+    if (n == 0 || s->n_evaluated < s->n_tokens) status = nib__session_advance(s, 0, err);
     if (status != NIB_OK || n == 0) return status;
     uint32_t before = s->n_tokens;
+    uint32_t valid = s->logits_valid;
     if (status == NIB_OK && source_is_missing(s)) status = encode(s, 0, err);
     if (status == NIB_OK) status = nib__session_append(s, ids, n, err);
     while (status == NIB_OK && s->n_evaluated < s->n_tokens) {
@@ -517,6 +520,6 @@ nib_status nib__session_eval_logits(nib_session *s, const int32_t *ids, size_t n
     }
     if (status == NIB_ERR_CANCELLED) (void)atomic_exchange(&s->cancel, 0);
     nib__session_cut(s, before);
-    s->logits_valid = before > 0; /* they were not touched */
+    s->logits_valid = valid; /* they were not touched */
     return status;
 }

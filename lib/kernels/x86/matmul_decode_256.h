@@ -9,7 +9,25 @@
 
 #include "kernels/panel.h"
 #include "kernels/x86/avx2.h"
+#include "kernels/x86/fetch.h"
 #include "kernels/x86/rows_avx2.h"
+
+/* Bytes of a group's codes. */
+NIB_INLINE size_t class_bytes(code_class c)
+{
+    switch (c) {
+    case CODES_2:
+    case CODES_TERNARY: return 128;
+    case CODES_3: return 192;
+    case CODES_5: return 320;
+    case CODES_6: return 384;
+    case CODES_8: return 512;
+    case CODES_4:
+    case CODES_BOOK:
+    case CODES_BOOK_16: break;
+    }
+    return 256;
+}
 
 /* Lines j of one group, both halves of the panel, all rows. */
 NIB_INLINE void dot_line(code_class c, int rows, const uint8_t *group, int j, __m256i book,
@@ -45,10 +63,7 @@ NIB_INLINE void decode_tile(code_class c, int lines, int rows, const nib__packed
     NIB_UNROLL
     for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm256_setzero_ps();
     for (uint32_t k = 0; k < w->k; k += NIB__GROUP, codes += w->layout->group_bytes) {
-        _mm_prefetch((const char *)codes + 4096, _MM_HINT_T0);
-        _mm_prefetch((const char *)codes + 4096 + 64, _MM_HINT_T0);
-        _mm_prefetch((const char *)codes + 4096 + 128, _MM_HINT_T0);
-        _mm_prefetch((const char *)codes + 4096 + 192, _MM_HINT_T0);
+        fetch_codes(codes, class_bytes(c));
         NIB_UNROLL
         for (int from = 0; from < 8; from += lines, s += 16) {
             __m256i sum[4][2];

@@ -11,15 +11,14 @@
  * addresses look alike: both were slower. */
 #include "kernels/x86/amx.h"
 #include "kernels/x86/avx512.h"
+#include "kernels/x86/fetch.h"
 #include "kernels/x86/unpack_avx512.h"
 
 enum {
     GROUPS = 8, /* groups of 32 k per block */
     SET = 8,    /* rows that share a tile, their two planes one after the other */
     SETS = 2,
-    FEW_ROWS = 5, /* served by AVX-512 VNNI */
-    PREFETCH_CODES = 2048,
-    PREFETCH_SCALES = 512
+    FEW_ROWS = 5 /* served by AVX-512 VNNI */
 };
 
 /* One block of a panel, unpacked, and its products. */
@@ -74,20 +73,14 @@ NIB_INLINE void unpack_block(nib__format f, const nib__packed *w, const uint8_t 
     const uint8_t *codes = panel + w->code_offset + first * group_bytes(f);
     __m512i book = load_book(f, w->layout);
     block_scale scales = load_block_scale(f, w->layout->unit, entry);
-    NIB_UNROLL
-    for (size_t i = 0; i < scale_bytes(f) * (GROUPS / block_groups(f)); i += 64) {
-        _mm_prefetch((const char *)entry + PREFETCH_SCALES + i, _MM_HINT_T0);
-    }
+    fetch_scales(entry, scale_bytes(f) * (GROUPS / block_groups(f)));
     for (uint32_t g = 0; g < count; g++, codes += group_bytes(f)) {
         if (block_groups(f) == 1 && g > 0) {
             entry += scale_bytes(f);
             scales = load_block_scale(f, w->layout->unit, entry);
         }
         __m512i line[8];
-        NIB_UNROLL
-        for (int i = 0; i < code_bits(f); i++) {
-            _mm_prefetch((const char *)codes + PREFETCH_CODES + 64 * i, _MM_HINT_T0);
-        }
+        fetch_codes(codes, group_bytes(f));
         unpack_group(f, codes, book, line);
         NIB_UNROLL
         for (int j = 0; j < 8; j++) _mm512_store_si512(b->codes[g][j], line[j]);

@@ -6,13 +6,10 @@
  * The kernel is bound by memory: a group of 512 weights takes about 20 cycles to multiply with one
  * row and 100 to arrive from memory, which is why two planes cost nothing. */
 #include "kernels/x86/avx512.h"
+#include "kernels/x86/fetch.h"
 #include "kernels/x86/unpack_avx512.h"
 
-enum {
-    ROW_BLOCK = 8,         /* rows that share one unpacking */
-    PREFETCH_CODES = 2048, /* bytes ahead */
-    PREFETCH_SCALES = 512
-};
+enum { ROW_BLOCK = 8 }; /* rows that share one unpacking */
 
 /* A rounded row and what all panels need of its sums. */
 typedef struct row {
@@ -37,16 +34,10 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
     uint32_t k = 0, group = 0;
     for (uint32_t b = 0; b < n_blocks; b++, entry += scale_bytes(f)) {
         block_scale scales = load_block_scale(f, w->layout->unit, entry);
-        NIB_UNROLL
-        for (size_t i = 0; i < scale_bytes(f); i += 64) {
-            _mm_prefetch((const char *)entry + PREFETCH_SCALES + i, _MM_HINT_T0);
-        }
+        fetch_scales(entry, scale_bytes(f));
         for (uint32_t g = 0; g < block_groups(f); g++, codes += group_bytes(f)) {
             __m512i line[8];
-            NIB_UNROLL
-            for (int i = 0; i < code_bits(f); i++) {
-                _mm_prefetch((const char *)codes + PREFETCH_CODES + 64 * i, _MM_HINT_T0);
-            }
+            fetch_codes(codes, group_bytes(f));
             unpack_group(f, codes, book, line);
             NIB_UNROLL
             for (int part = 0; part < group_scales(f); part++) {
