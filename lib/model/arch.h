@@ -171,6 +171,9 @@ nib_status nib__config_read(const nib__source *source, uint32_t n_vocab, nib__co
 nib_status nib__config_read_as(const nib__source *source, const nib__arch *arch, uint32_t n_vocab,
                                nib__config *config, nib_error *err);
 
+/* The activation that a field of config.json names; as it was if there is no such field. */
+void nib__key_activation(nib__key_reader *r, const char *key, nib__config *c);
+
 /* Whether attention of this layer has the window. */
 bool nib__config_windowed(const nib__config *c, uint32_t layer);
 

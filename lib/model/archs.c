@@ -60,6 +60,7 @@ static void special_qwen(nib__key_reader *r, nib__config *c)
 {
     if (!nib__key_bool(r, "use_sliding_window", false)) return;
     c->window = nib__key_count(r, "sliding_window", 1, 1u << 30, 4096);
+    c->window_first = 28; /* usual; 0 is a value, too */
     if (nib__key_there(r, "max_window_layers"))
         (void)nib__meta_u32(r->source, r->key, &c->window_first, NULL);
 }
@@ -99,7 +100,13 @@ static void special_gemma3_hf(nib__key_reader *r, nib__config *c)
     c->attn_scale = (float)(1.0 / sqrt((double)width));
     c->window = nib__key_count(r, "sliding_window", 1, 1u << 30, 4096);
     c->window_period = nib__key_count(r, "sliding_window_pattern", 1, NIB__MAX_LAYERS, 6);
-    c->rope_base_local = nib__key_real(r, "rope_local_base_freq", 2.0f, 1e12f, 10000);
+    static const char *const plain[] = {"default"};
+    const char *later = "rope_parameters.sliding_attention.rope_theta"; /* transformers 5 */
+    const char *base = nib__key_there(r, later) ? later : "rope_local_base_freq";
+    c->rope_base_local = nib__key_real(r, base, 2.0f, 1e12f, 10000);
+    (void)nib__key_choice(r, "rope_parameters.sliding_attention.rope_type", plain, 1, 0);
+    if (!nib__key_there(r, "rope_theta") && !nib__key_there(r, "rope_parameters"))
+        c->rope_base = 1e6f;
     read_layer_types(r, c);
 }
 

@@ -14,7 +14,10 @@ static void special_t5_encoder(nib__key_reader *r, nib__config *c)
     static const char *const mlps[] = {"relu", "gated-gelu", "gated-silu", "gelu"};
     static const nib__act acts[] = {NIB__ACT_RELU, NIB__ACT_GELU_TANH, NIB__ACT_SILU,
                                     NIB__ACT_GELU};
-    c->act = acts[nib__key_choice(r, "feed_forward_proj", mlps, 4, 0)];
+    if (nib__key_there(r, "dense_act_fn")) /* what counts where both are there */
+        nib__key_activation(r, "dense_act_fn", c);
+    else
+        c->act = acts[nib__key_choice(r, "feed_forward_proj", mlps, 4, 0)];
     c->attn_scale = 1;
     c->rel_buckets = nib__key_count(r, "relative_attention_num_buckets", 4, 4096, 32);
     c->rel_reach = nib__key_count(r, "relative_attention_max_distance", 2, 65536, 128);
@@ -42,7 +45,9 @@ static void special_bart_encoder(nib__key_reader *r, nib__config *c)
 {
     c->pos_offset = 2;
     c->n_pos += 2;
-    if (nib__key_bool(r, "scale_embedding", false)) c->embd_scale = (float)sqrt((double)c->n_embd);
+    static const char *const types[] = {"bart", "plbart"};
+    bool scaled = nib__key_choice(r, "model_type", types, 2, 0) == 1; /* usual */
+    if (nib__key_bool(r, "scale_embedding", scaled)) c->embd_scale = (float)sqrt((double)c->n_embd);
 }
 
 static void special_bart(nib__key_reader *r, nib__config *c)

@@ -32,17 +32,10 @@ static void refuse_features(nib__key_reader *r, const nib__arch *arch)
         nib__key_refuse_all(r, hf, sizeof hf / sizeof hf[0]);
     if (naming == NIB__NAMING_HF && arch->stack == NULL) nib__key_refuse_all(r, two_stacks, 2);
     static const char quantized[] = "quantization_config.quant_method";
-    /* How transformers 5 writes what was rope_theta and rope_scaling. */
-    static const char later[] = "rope_parameters";
-    if (naming != NIB__NAMING_HF || r->status != NIB_OK) return;
-    const char *why = NULL;
-    if (nib__key_there(r, quantized))
-        why = "quantized checkpoints are read as GGUF only";
-    else if (nib__key_there(r, later))
-        why = "expected rope_theta and rope_scaling in its place, as transformers 4 writes them";
-    if (why == NULL) return;
-    r->status = nib__fail(r->err, NIB_ERR_UNSUPPORTED, "%s%s: key %s: %s",
-                          nib__source_path(r->source), r->file, r->key, why);
+    if (naming != NIB__NAMING_HF || r->status != NIB_OK || !nib__key_there(r, quantized)) return;
+    r->status = nib__fail(r->err, NIB_ERR_UNSUPPORTED,
+                          "%s%s: key %s: quantized checkpoints are read as GGUF only",
+                          nib__source_path(r->source), r->file, r->key);
 }
 
 /* Embedding models of the same architectures look both ways. */
@@ -139,65 +132,106 @@ static void read_scaling_gguf(nib__key_reader *r, nib__config *c)
     c->rope_attn_factor = (float)((double)attn * (double)c->rope_attn_factor);
 }
 
-/* The same in the words of transformers; older files say "type". */
-static void read_scaling_hf(nib__key_reader *r, nib__config *c)
+/* Where transformers 5 has base, fraction and scaling; Gemma 3 has them by type of layer. */
+static const char LATER[] = "rope_parameters", LATER_FULL[] = "rope_parameters.full_attention";
+
+static const char *scaling_place(nib__key_reader *r)
+{
+    if (nib__key_there(r, LATER_FULL)) return LATER_FULL;
+    return nib__key_there(r, LATER) ? LATER : "rope_scaling";
+}
+
+typedef struct rope_name {
+    char text[64];
+} rope_name;
+
+static rope_name in_place(const char *place, const char *name)
+{
+    rope_name full;
+    nib__text(full.text, sizeof full.text, "%s.%s", place, name);
+    return full;
+}
+
+/* Scaling in the words of transformers; older files say "type". */
+static void read_scaling_hf(nib__key_reader *r, const char *place, nib__config *c)
 {
     static const char *const types[] = {"default", "linear", "yarn", "llama3"};
     static const nib__rope_scaling scalings[] = {NIB__ROPE_PLAIN, NIB__ROPE_LINEAR, NIB__ROPE_YARN,
                                                  NIB__ROPE_LLAMA3};
-    bool modern = nib__key_there(r, "rope_scaling.rope_type");
-    const char *key = modern ? "rope_scaling.rope_type" : "rope_scaling.type";
-    c->rope_scaling = scalings[nib__key_choice(r, key, types, 4, 0)];
+    rope_name key = in_place(place, "rope_type");
+    if (!nib__key_there(r, key.text)) key = in_place(place, "type");
+    c->rope_scaling = scalings[nib__key_choice(r, key.text, types, 4, 0)];
     if (c->rope_scaling == NIB__ROPE_PLAIN) return;
-    c->rope_factor = nib__key_real(r, "rope_scaling.factor", 1e-3f, 1e6f, 0);
+    c->rope_factor = nib__key_real(r, in_place(place, "factor").text, 1e-3f, 1e6f, 0);
     if (c->rope_scaling == NIB__ROPE_LINEAR) return;
-    c->rope_ctx_orig = nib__key_count(r, "rope_scaling.original_max_position_embeddings", 1,
-                                      1u << 30, c->n_ctx_train);
+    key = in_place(place, "original_max_position_embeddings");
+    c->rope_ctx_orig = nib__key_count(r, key.text, 1, 1u << 30, c->n_ctx_train);
     if (c->rope_scaling == NIB__ROPE_LLAMA3) {
-        c->rope_low_freq = nib__key_real(r, "rope_scaling.low_freq_factor", 1e-3f, 1e6f, 0);
-        c->rope_high_freq = nib__key_real(r, "rope_scaling.high_freq_factor", 1e-3f, 1e6f, 0);
+        c->rope_low_freq =
+            nib__key_real(r, in_place(place, "low_freq_factor").text, 1e-3f, 1e6f, 0);
+        c->rope_high_freq =
+            nib__key_real(r, in_place(place, "high_freq_factor").text, 1e-3f, 1e6f, 0);
         if (!(c->rope_high_freq > c->rope_low_freq))
             nib__key_refuse(r, NIB_ERR_FORMAT, "a number above low_freq_factor",
                             (uint32_t)c->rope_high_freq);
         return;
     }
-    read_yarn(r, "rope_scaling.beta_fast", "rope_scaling.beta_slow", c);
-    c->rope_attn_factor =
-        nib__key_real(r, "rope_scaling.attention_factor", 1e-3f, 1e3f, c->rope_attn_factor);
+    rope_name fast = in_place(place, "beta_fast"), mscale = in_place(place, "mscale");
+    const char *const other_factor[] = {mscale.text};
+    read_yarn(r, fast.text, in_place(place, "beta_slow").text, c);
+    key = in_place(place, "attention_factor");
+    if (!nib__key_there(r, key.text)) nib__key_refuse_all(r, other_factor, 1);
+    c->rope_attn_factor = nib__key_real(r, key.text, 1e-3f, 1e3f, c->rope_attn_factor);
 }
 
 static void read_rope(nib__key_reader *r, const nib__arch *arch, nib__config *c)
 {
     const nib__keys *keys = arch->keys;
+    bool gguf = arch->naming == NIB__NAMING_GGUF;
     c->rope_factor = 1;
     c->rope_attn_factor = 1;
     c->rope_ctx_orig = c->n_ctx_train;
     if (c->rope == NIB__ROPE_NONE) return;
+    const char *place = gguf ? "" : scaling_place(r);
+    bool later = place == LATER || place == LATER_FULL;
     c->n_rot = nib__key_count(r, keys->n_rot, 2, c->head_dim, c->head_dim);
-    if (keys->rot_fraction != NULL) {
-        float fraction = nib__key_real(r, keys->rot_fraction, 1e-4f, 1.0f, 1.0f);
-        c->n_rot = (uint32_t)((double)c->head_dim * (double)fraction + 1e-6);
+    rope_name part = in_place(place, "partial_rotary_factor");
+    const char *fraction_key = later && nib__key_there(r, part.text) ? part.text
+                               : keys->rot_fraction != NULL          ? keys->rot_fraction
+                                                                     : "partial_rotary_factor";
+    if (!gguf && keys->n_rot == NULL) {
+        float usual = keys->usual_fraction != 0 ? keys->usual_fraction : 1.0f;
+        float fraction = nib__key_real(r, fraction_key, 1e-4f, 1.0f, usual);
+        c->n_rot = (uint32_t)((double)c->head_dim * (double)fraction + 1e-4);
         if (c->n_rot < 2) nib__key_refuse(r, NIB_ERR_FORMAT, "two dimensions or more", c->n_rot);
     }
     if (c->n_rot % 2 != 0)
         nib__key_refuse(r, NIB_ERR_FORMAT, "an even number of dimensions", c->n_rot);
-    c->rope_base = nib__key_real(r, keys->rope_base, 2.0f, 1e12f, 10000.0f);
-    if (arch->naming == NIB__NAMING_GGUF)
+    rope_name base = in_place(place, "rope_theta");
+    c->rope_base =
+        nib__key_real(r, later ? base.text : keys->rope_base, 2.0f, 1e12f, later ? 0 : 10000.0f);
+    if (gguf)
         read_scaling_gguf(r, c);
     else
-        read_scaling_hf(r, c);
+        read_scaling_hf(r, place, c);
 }
 
 /* ---- all ---- */
 
-static void read_activation(nib__key_reader *r, const char *key, nib__config *c)
+void nib__key_activation(nib__key_reader *r, const char *key, nib__config *c)
 {
-    static const char *const names[] = {
-        "silu", "swish", "gelu", "gelu_python", "gelu_new", "gelu_fast", "gelu_pytorch_tanh",
-        "relu"};
+    static const char *const names[] = {"silu",
+                                        "swish",
+                                        "gelu",
+                                        "gelu_python",
+                                        "gelu_new",
+                                        "gelu_fast",
+                                        "gelu_pytorch_tanh",
+                                        "gelu_accurate",
+                                        "relu"};
     static const nib__act acts[] = {NIB__ACT_SILU,      NIB__ACT_SILU,      NIB__ACT_GELU,
                                     NIB__ACT_GELU,      NIB__ACT_GELU_TANH, NIB__ACT_GELU_TANH,
-                                    NIB__ACT_GELU_TANH, NIB__ACT_RELU};
+                                    NIB__ACT_GELU_TANH, NIB__ACT_GELU_TANH, NIB__ACT_RELU};
     if (!nib__key_there(r, key)) return;
     c->act = acts[nib__key_choice(r, key, names, sizeof names / sizeof names[0], 0)];
 }
@@ -253,11 +287,12 @@ nib_status nib__config_read_as(const nib__source *source, const nib__arch *arch,
     c.n_pos = c.n_ctx_train;
     uint32_t usual_ff = keys == &nib__keys_gpt2 ? 4 * c.n_embd : 0; /* n_inner: null */
     c.n_ff = nib__key_layer_count(&r, keys->n_ff, 1, 1u << 20, usual_ff, c.n_layer);
-    c.norm_eps = nib__key_real(&r, keys->eps, 1e-30f, 1.0f, gguf ? 0 : 1e-5f);
+    float usual_eps = keys->usual_eps != 0 || gguf ? keys->usual_eps : 1e-5f;
+    c.norm_eps = nib__key_real(&r, keys->eps, 1e-30f, 1.0f, usual_eps);
     read_heads(&r, keys, &c);
     read_rope(&r, arch, &c);
     read_vocab(&r, arch->naming, keys->n_vocab, n_vocab, &c);
-    read_activation(&r, keys->act, &c);
+    nib__key_activation(&r, keys->act, &c);
     if (nib__key_there(&r, keys->window))
         c.window = nib__key_count(&r, keys->window, 1, 1u << 30, 0);
     c.tied = arch->tied;
@@ -265,6 +300,8 @@ nib_status nib__config_read_as(const nib__source *source, const nib__arch *arch,
     refuse_features(&r, arch);
     if (gguf) refuse_both_ways(&r);
     if (arch->special != NULL && r.status == NIB_OK) arch->special(&r, &c);
+    static const char *const by_type[] = {LATER_FULL};
+    if (!gguf && c.rope_base_local == 0) nib__key_refuse_all(&r, by_type, 1);
     if (r.status == NIB_OK) *config = c;
     return r.status;
 }

@@ -40,12 +40,14 @@ const nib__keys nib__keys_llama = {HF_KEYS,
                                    .n_head_kv = "num_key_value_heads",
                                    .head_dim = "head_dim",
                                    .eps = "rms_norm_eps",
+                                   .usual_eps = 1e-6f,
                                    .act = "hidden_act",
                                    .rope_base = "rope_theta"};
 const nib__keys nib__keys_gemma = {HF_KEYS,
                                    .n_head_kv = "num_key_value_heads",
                                    .head_dim = "head_dim",
                                    .eps = "rms_norm_eps",
+                                   .usual_eps = 1e-6f,
                                    .act = "hidden_activation",
                                    .rope_base = "rope_theta"};
 const nib__keys nib__keys_phi = {HF_KEYS,
@@ -53,14 +55,20 @@ const nib__keys nib__keys_phi = {HF_KEYS,
                                  .eps = "layer_norm_eps",
                                  .act = "hidden_act",
                                  .rot_fraction = "partial_rotary_factor",
+                                 .usual_fraction = 0.5f,
                                  .rope_base = "rope_theta"};
-const nib__keys nib__keys_neox = {HF_KEYS, .eps = "layer_norm_eps", .act = "hidden_act",
-                                  .rot_fraction = "rotary_pct", .rope_base = "rotary_emb_base"};
+const nib__keys nib__keys_neox = {HF_KEYS,
+                                  .eps = "layer_norm_eps",
+                                  .act = "hidden_act",
+                                  .rot_fraction = "rotary_pct",
+                                  .usual_fraction = 0.25f,
+                                  .rope_base = "rotary_emb_base"};
 const nib__keys nib__keys_stablelm = {HF_KEYS,
                                       .n_head_kv = "num_key_value_heads",
                                       .eps = "layer_norm_eps",
                                       .act = "hidden_act",
                                       .rot_fraction = "partial_rotary_factor",
+                                      .usual_fraction = 0.25f,
                                       .rope_base = "rope_theta"};
 const nib__keys nib__keys_starcoder2 = {HF_KEYS,
                                         .n_head_kv = "num_key_value_heads",
@@ -87,7 +95,7 @@ const nib__keys nib__keys_opt = {.n_layer = "num_hidden_layers",
 #define T5_KEYS                                                                                    \
     .n_ctx = "n_positions", .usual_ctx = 512, .n_embd = "d_model", .n_ff = "d_ff",                 \
     .n_head = "num_heads", .head_dim = "d_kv", .n_vocab = "vocab_size",                            \
-    .eps = "layer_norm_epsilon"
+    .eps = "layer_norm_epsilon", .usual_eps = 1e-6f
 const nib__keys nib__keys_t5 = {T5_KEYS, .n_layer = "num_decoder_layers",
                                 .n_layer_else = "num_layers"};
 const nib__keys nib__keys_t5_encoder = {T5_KEYS, .n_layer = "num_layers"};
@@ -100,7 +108,8 @@ const nib__keys nib__keys_bart = {BART_KEYS, .n_layer = "decoder_layers", .n_ff 
 const nib__keys nib__keys_bart_encoder = {BART_KEYS, .n_layer = "encoder_layers",
                                           .n_ff = "encoder_ffn_dim",
                                           .n_head = "encoder_attention_heads"};
-const nib__keys nib__keys_roberta = {HF_KEYS, .eps = "layer_norm_eps", .act = "hidden_act"};
+const nib__keys nib__keys_roberta = {HF_KEYS, .eps = "layer_norm_eps", .usual_eps = 1e-12f,
+                                     .act = "hidden_act"};
 
 const char *nib__key_of(nib__key_reader *r, const char *name)
 {

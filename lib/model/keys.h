@@ -12,6 +12,8 @@ typedef struct nib__keys {
     const char *n_rot, *rot_fraction, *rope_base;
     const char *n_layer_else; /* where n_layer is not there */
     uint32_t usual_ctx;       /* where n_ctx is not there; 0: an error */
+    float usual_eps;          /* likewise; 0: 1e-5, an error in GGUF */
+    float usual_fraction;     /* of rot_fraction; 0: all dimensions are rotated */
 } nib__keys;
 
 extern const nib__keys nib__keys_gguf_rms, nib__keys_gguf_layer; /* behind "llama." */

@@ -358,8 +358,13 @@ static const struct {
      "word_embed_proj_dim", "got 10"},
     {"codegen", "\"n_head\": 4", "\"n_head\": 4, \"head_dim\": 128", NIB_ERR_UNSUPPORTED,
      "head_dim", "cannot be run"},
-    {"llama", "\"vocab_size\": 51", "\"vocab_size\": 51, \"rope_parameters\": {\"rope_theta\": 5}",
-     NIB_ERR_UNSUPPORTED, "rope_parameters", "rope_theta"},
+    {"llama", "\"vocab_size\": 51", "\"vocab_size\": 51, \"rope_parameters\": {}", NIB_ERR_FORMAT,
+     "rope_parameters.rope_theta", "no such key"},
+    {"llama", "\"vocab_size\": 51",
+     "\"vocab_size\": 51, \"rope_parameters\": {\"full_attention\": {\"rope_theta\": 5}}",
+     NIB_ERR_UNSUPPORTED, "rope_parameters.full_attention", "cannot be run"},
+    {"llama-3", "\"rope_type\": \"llama3\"", "\"rope_type\": \"yarn\", \"mscale\": 0.7",
+     NIB_ERR_UNSUPPORTED, "rope_scaling.mscale", "cannot be run"},
     {"gemma3", "\"vocab_size\": 38",
      "\"vocab_size\": 38, \"layer_types\": [\"full_attention\", "
      "\"sliding_attention\", \"full_attention\"]",
@@ -380,6 +385,51 @@ static void test_bad_configurations(void **state)
         if (status != bad[i].code || strstr(err.text, bad[i].part) == NULL ||
             strstr(err.text, bad[i].also) == NULL)
             fail_msg("%s with %s: status %d, \"%s\"", bad[i].name, bad[i].to, status, err.text);
+        temp_dir_remove(&dir);
+    }
+}
+
+/* The same model in other words: what other versions of transformers write, and fields that say
+ * what is usual anyway. */
+static void test_config_spellings(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *from, *to;
+    } same[] = {
+        {"llama", "\"rope_theta\": 10000.0", "\"rope_parameters\": {\"rope_theta\": 10000.0}"},
+        {"llama", "\"rms_norm_eps\": 1e-06", "\"other\": [1, {\"x\": null}]"},
+        {"llama-3", "\"rope_theta\": 50.0",
+         "\"rope_parameters\": {\"rope_theta\": 50, \"rope_type\": \"llama3\", \"factor\": 8, "
+         "\"low_freq_factor\": 1, \"high_freq_factor\": 4, "
+         "\"original_max_position_embeddings\": 32}"},
+        {"neox", "\"rotary_pct\": 0.25", "\"other\": 1"},
+        {"neox", "\"rotary_emb_base\": 10000,\n  \"rotary_pct\": 0.25",
+         "\"rope_parameters\": {\"rope_theta\": 10000, \"partial_rotary_factor\": 0.25}"},
+        {"phi", "\"partial_rotary_factor\": 0.5", "\"other\": 1"},
+        {"stablelm", "\"partial_rotary_factor\": 0.25", "\"other\": 1"},
+        {"gemma3", "\"rope_theta\": 100000.0,\n \"rope_local_base_freq\": 500.0",
+         "\"rope_parameters\": {\"full_attention\": {\"rope_type\": \"linear\", \"factor\": 8, "
+         "\"rope_theta\": 100000}, \"sliding_attention\": {\"rope_type\": \"default\", "
+         "\"rope_theta\": 500}}"},
+    };
+    for (size_t i = 0; i < sizeof same / sizeof same[0]; i++) {
+        temp_dir dir;
+        nib_model *model = NULL;
+        nib_error err = {0};
+        nib_model_options options;
+        reference ref = read_reference(same[i].name);
+        temp_dir_make(&dir);
+        copy_with(&dir, same[i].name, same[i].from, same[i].to);
+        nib_model_options_init(&options, sizeof options);
+        options.precision = NIB_PRECISION_F32;
+        assert_ok(nib_model_open(dir.path, &options, &model, &err), err);
+        float *logits = logits_of(model, &ref, 1, 0);
+        double d = reference_distance(&ref, logits);
+        if (d > 2e-4) fail_msg("%s with %s: off by %g", same[i].name, same[i].to, d);
+        free(logits);
+        nib_model_free(model);
+        reference_free(&ref);
         temp_dir_remove(&dir);
     }
 }
@@ -429,6 +479,7 @@ int main(void)
         cmocka_unit_test(test_learned_positions_end),
         cmocka_unit_test(test_without_tokenizer),
         cmocka_unit_test(test_bad_configurations),
+        cmocka_unit_test(test_config_spellings),
         cmocka_unit_test(test_every_allocation_can_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

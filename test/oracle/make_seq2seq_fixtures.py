@@ -165,4 +165,5 @@ def main():
         make(name, os.path.join(out, name))
 
 
-main()
+if __name__ == "__main__":
+    main()

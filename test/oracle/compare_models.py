@@ -1,0 +1,217 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Compares nibble with transformers on random tiny checkpoints of every family.
+
+    python3 test/oracle/compare_models.py [--count N] [--seed S] [--only FAMILY...] [--keep FOLDER]
+
+Needs transformers 4.44.2 with a PyTorch; random_models.py draws the configurations. For each: logits
+of every position within 2e-4 of the largest one (hidden states of an encoder), in one pass and step
+by step, and what follows the prompt if the largest logit is taken 64 times is the same. A directory
+with a feature that nibble lacks must be refused with a message that names the field. Anything else
+is shown with its seed and counts as a difference: the last line says how many, and the exit status
+is 1 if there are any. `--seed S --count 1` makes one case again.
+"""
+import argparse
+import collections
+import copy
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+import torch
+import transformers
+
+import make_hf_fixtures
+import make_seq2seq_fixtures
+import random_models
+
+TOOL = os.path.join(os.environ.get("BUILD", "build"), "nibble")
+PROMPT, GREEDY, SOURCE = 14, 64, 19
+TOLERANCE = 2e-4
+TWO_STACKS = ("T5", "Bart", "PLBart")
+
+
+def make_model(cls, family, fields, dtype, seed):
+    """Random weights that `dtype` holds exactly."""
+    ids = dict(bos_token_id=1, eos_token_id=2, pad_token_id=0)
+    if family in ("XGLM", "OPT", "Bart", "PLBart", "Roberta"):
+        ids = dict(bos_token_id=0, eos_token_id=2, pad_token_id=1)
+    if family in ("Bart",):
+        ids.update(decoder_start_token_id=2)
+    config = getattr(transformers, family + "Config")(
+        **dict(ids, **fields), attn_implementation="eager", torch_dtype="float32")
+    model = getattr(transformers, cls)(config).eval()
+    if family in TWO_STACKS + ("Roberta",):
+        make_seq2seq_fixtures.randomize(model, torch.Generator().manual_seed(seed))
+    else:
+        rng = np.random.default_rng(seed)
+        scaled = family == "Gemma" or fields.get("scale_embedding", False)
+        make_hf_fixtures.fill_model(model, family == "Gemma", 0.2 if scaled else 1.0, dtype, rng)
+    with torch.no_grad():
+        stored = model.state_dict().values()  # no frequencies of rotations
+        for value in stored:
+            if value.is_floating_point():
+                value.copy_(value.to(dtype).float())
+    model.tie_weights()
+    return model
+
+
+class Oracle:
+    """Logits of a model, in float64 where transformers can compute in it."""
+
+    def __init__(self, model, family, fields, source):
+        self.model, self.source = model, source
+        self.window = None
+        if family == "Starcoder2" or (family == "Qwen2" and fields["use_sliding_window"]):
+            self.window = fields["sliding_window"]
+        self.double = copy.deepcopy(model).double()
+
+    def run(self, model, ids, dtype):
+        inputs = dict(input_ids=torch.tensor([ids]))
+        if self.source is not None:
+            inputs = dict(input_ids=torch.tensor([self.source]),
+                          decoder_input_ids=torch.tensor([ids]))
+        elif self.window is not None:  # these two have it in kernels for GPUs only
+            n = len(ids)
+            seen = torch.ones(n, n).tril() - torch.ones(n, n).tril(-self.window)
+            mask = torch.zeros(n, n, dtype=dtype).masked_fill(seen == 0, torch.finfo(dtype).min)
+            inputs.update(attention_mask=mask[None, None])
+        if hasattr(self.model, "lm_head") and not hasattr(self.model, "roberta") or \
+                hasattr(self.model, "embed_out"):
+            return model(**inputs, use_cache=False).logits[0]
+        base = getattr(model, "roberta", model)
+        return base(**inputs).last_hidden_state[0]
+
+    def rows(self, ids):
+        with torch.no_grad():
+            try:
+                torch.set_default_dtype(torch.float64)
+                return self.run(self.double, ids, torch.float64).double().numpy()
+            except RuntimeError:  # masks in float32
+                torch.set_default_dtype(torch.float32)
+                return self.run(self.model, ids, torch.float32).double().numpy()
+            finally:
+                torch.set_default_dtype(torch.float32)
+
+
+def nibble(folder, ids, source, step, isa, precision):
+    with tempfile.NamedTemporaryFile() as out:
+        command = [TOOL, "logits", "-m", folder, "--ids", ",".join(map(str, ids)), "-o", out.name,
+                   "-t", "1", "--isa", isa]
+        if source is not None:
+            command += ["--encoder-ids", ",".join(map(str, source))]
+        command += ["--step"] * step + ["--precision", precision] * (precision != "")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        if done.returncode != 0:
+            return done.stderr.strip() or "status %d" % done.returncode
+        return np.fromfile(out.name, "<f4").astype(np.float64).reshape(len(ids), -1)
+
+
+def greedy(oracle, ids, count):
+    stream = list(ids)
+    for _ in range(count):
+        stream.append(int(np.argmax(oracle.rows(stream)[-1])))
+    return stream
+
+
+def check_rows(got, want, stream, prompt, tolerance):
+    """None, or what is wrong."""
+    if isinstance(got, str):
+        return "refused: " + got
+    if got.shape != want.shape:
+        return f"{got.shape} rows and columns, not {want.shape}"
+    largest = np.abs(want).max()
+    off = np.abs(got - want).max() / largest
+    if not off <= tolerance:
+        return f"off by {off:.2g}"
+    for at in range(prompt - 1, len(stream) - 1):
+        top = np.sort(want[at])[-2:]
+        if top[1] - top[0] > 2 * tolerance * largest and np.argmax(got[at]) != stream[at + 1]:
+            return f"another token after {at} positions"
+    return None
+
+
+def case(seed, only, keep):
+    """(family, description, None or what is wrong, worst deviation by default of 16-bit files)"""
+    rng = np.random.default_rng(seed)
+    d = random_models.Draw(rng)
+    family = d.of(*(only or sorted(random_models.FAMILIES)))
+    total = PROMPT + GREEDY
+    cls, family, fields = random_models.FAMILIES[family](d, family, total)
+    dtype = d.of(torch.float32, torch.float32, torch.float16, torch.bfloat16)
+    config = getattr(transformers, family + "Config")
+    try:
+        model = make_model(cls, family, fields, dtype, seed)
+    except (ValueError, RuntimeError, KeyError) as error:
+        return family, f"transformers: {error}"[:90], None, 0, True
+    n_vocab = fields["vocab_size"]
+    source = None
+    if family in TWO_STACKS:
+        source = [int(i) for i in rng.integers(3, n_vocab, SOURCE)]
+    prompt = [int(i) for i in rng.integers(3, n_vocab, PROMPT if family != "Roberta" else total)]
+    if source is not None:
+        prompt[0] = 0 if family == "T5" else 2
+    oracle = Oracle(model, family, fields, source)
+    try:
+        stream = prompt if family == "Roberta" else greedy(oracle, prompt, GREEDY)
+        want = oracle.rows(stream)
+    except (RuntimeError, IndexError, KeyError) as error:
+        return family, f"transformers: {error}"[:90], None, 0, True
+    folder = keep or tempfile.mkdtemp()
+    try:
+        prefixes = {"GPT2LMHeadModel": ["transformer."], "GPTNeoXForCausalLM": ["gpt_neox."],
+                    "RobertaForMaskedLM": ["roberta."]}.get(
+                        cls, ["transformer.", "model.decoder.", "model."] if source is None else ["model."])
+        done = random_models.save(d, model, folder, dtype, prefixes)
+        defaults = config().to_dict()
+        done += random_models.edit_config(d, os.path.join(folder, "config.json"), defaults)
+        isa = d.of("scalar", "avx2", "avx512vnni", "amx")
+        step = d.chance(0.4)
+        description = f"{cls} {fields} {done} {isa}{' step' * step}"
+        got = nibble(folder, stream, source, step, isa, "" if dtype == torch.float32 else "f32")
+        if isinstance(got, str) and d.refused:
+            named = any(name in got for name in d.refused)
+            return family, description, None if named else "refused, but: " + got, 0, True
+        if d.refused:
+            return family, description, f"not refused in spite of {d.refused}", 0, True
+        bad = check_rows(got, want, stream, len(prompt), TOLERANCE)
+        off = 0
+        if bad is None and dtype != torch.float32:
+            usual = nibble(folder, stream, source, step, isa, "")
+            bad = check_rows(usual, want, [], 0, 0.05)
+            off = np.abs(usual - want).max() / np.abs(want).max() if bad is None else 0
+        return family, description, bad, off, False
+    finally:
+        if keep is None:
+            shutil.rmtree(folder)
+
+
+def main():
+    args = argparse.ArgumentParser()
+    args.add_argument("--count", type=int, default=50)
+    args.add_argument("--seed", type=int, default=1)
+    args.add_argument("--only", nargs="*")
+    args.add_argument("--keep")
+    args = args.parse_args()
+    transformers.logging.set_verbosity_error()
+    torch.set_num_threads(1)
+    seen, refused, bad_count, worst = collections.Counter(), 0, 0, 0
+    for seed in range(args.seed, args.seed + args.count):
+        family, description, bad, off, out = case(seed, args.only, args.keep)
+        seen[family] += 1
+        refused += out
+        worst = max(worst, off)
+        if bad is not None:
+            bad_count += 1
+            print(f"not ok seed {seed} {family}: {bad}\n    {description}", flush=True)
+    print(", ".join(f"{n} {name}" for name, n in sorted(seen.items())))
+    print(f"16-bit checkpoints by default: off by {worst:.2g} at most")
+    print(f"{args.count} models, {refused} of them refused by name or no model, {bad_count} differences")
+    return bad_count != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
