@@ -209,7 +209,7 @@ PEAK_SRC := $(wildcard bench/programs/peak_a*.c)
 else
 PEAK_SRC := $(filter-out bench/programs/peak_a%,$(wildcard bench/programs/peak_*.c))
 endif
-BENCH_MAIN := $(patsubst %,bench/programs/%.c,kernels model typing)
+BENCH_MAIN := $(patsubst %,bench/programs/%.c,kernels model typing turns)
 BENCH_BIN := $(BENCH_MAIN:%.c=$(BUILD)/%)
 BENCH_LIB := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(BENCH_MAIN),$(BENCH_SRC)) $(PEAK_SRC))
 

@@ -15,7 +15,7 @@ import argparse
 import sys
 import time
 
-from suite import build_peers, machine, parts, plots, tables
+from suite import build_peers, checkpoints, machine, parts, plots, tables, turns
 from suite.engines import Nibble
 from suite.programs import Failed, say
 from suite.results import Results
@@ -33,6 +33,8 @@ def arguments():
     parser.add_argument("what", choices=("ours", "peers", "results", "report"))
     parser.add_argument("--only", type=words, help="parts: " + ",".join(parts.ALL))
     parser.add_argument("--models", type=words, default=MODELS, help="names or paths of GGUF files")
+    parser.add_argument("--checkpoints", type=words, default=list(turns.TIMED),
+                        help="shapes of the part checkpoints: " + ",".join(checkpoints.SHAPES))
     parser.add_argument("--isa", type=words, help="instruction sets: " + ",".join(machine.levels()))
     parser.add_argument("--threads", type=int, default=machine.threads())
     parser.add_argument("--runs", type=int, help="runs of which the median counts")
@@ -40,7 +42,8 @@ def arguments():
     parser.add_argument("--short", action="store_true", help="a trial: few runs, short texts")
     parser.add_argument("--out", help="folder for CSV files and plots; bench/results and docs/ stay as they are")
     chosen = parser.parse_args()
-    for names, known in ((chosen.only, parts.ALL), (chosen.isa, machine.levels()),
+    for names, known in ((chosen.only, parts.ALL), (chosen.checkpoints, checkpoints.SHAPES),
+                         (chosen.isa, machine.levels()),
                          (chosen.peers, build_peers.NAMES)):
         for name in names or []:
             if name not in known:
@@ -56,8 +59,10 @@ def main():
     if chosen.what != "report":
         engines, levels = [Nibble()], chosen.isa or machine.levels()
         if chosen.what != "ours":
-            engines += build_peers.all_peers(levels, chosen.peers)
-        plan = parts.Plan(results, engines, chosen.models, levels, chosen.threads)
+            few = list(turns.PEERS) if chosen.only == ["checkpoints"] else None
+            engines += build_peers.all_peers(levels, chosen.peers or few)
+        plan = parts.Plan(results, engines, chosen.models, chosen.checkpoints, levels,
+                          chosen.threads)
         plan.short = chosen.short
         plan.runs = chosen.runs or (1 if plan.short else 5 if plan.peers else 3)
         started = time.monotonic()

@@ -6,7 +6,7 @@ import os
 import statistics
 from dataclasses import dataclass, field
 
-from . import machine
+from . import machine, turns
 from .engines import Nibble
 from .programs import BUILD, Failed, first_json, lines, model_path, output, say, stream
 
@@ -16,6 +16,7 @@ class Plan:
     results: object
     engines: list
     models: list
+    checkpoints: list = field(default_factory=lambda: list(turns.TIMED))
     levels: list = field(default_factory=machine.levels)
     threads: int = field(default_factory=machine.threads)
     runs: int = 5
@@ -109,7 +110,7 @@ def kernels(plan):
 
 # ---- whole models ---------------------------------------------------------------------------------
 
-PROMPT, GENERATE = 512, 128
+PROMPT, GENERATE, GENERATE_SLOWLY = 512, 128, 64
 TRIAL_PROMPT, TRIAL_GENERATE = 64, 8
 SECOND_LEVELS = ("avx512", "avxvnni")  # between others: fewer runs, short generation
 
@@ -271,6 +272,45 @@ def keep_typing(plan, engine, isa, model, layout, got):
             f"p95 {1e3 * quantile(keys, 0.95):.0f} ms")
 
 
+# ---- checkpoints of full size -------------------------------------------------------------------
+
+def checkpoints(plan):
+    """Published shapes with random weights, in f32 and int8, engines alternating."""
+    for name in plan.checkpoints:
+        prompt, generate = (256, 16) if plan.short else (PROMPT, GENERATE_SLOWLY)
+        got = {}
+        for engine in turns.engines_of(plan, name, prompt, generate):
+            opened = attempt(engine.name, engine.open)
+            if opened is not None:
+                got[engine] = {measure: [value] for measure, value in opened}
+        for run in range(plan.runs + 1):  # the first warms up
+            for engine, figures in list(got.items()):
+                values = attempt(engine.name, engine.take)
+                if values is None:
+                    del got[engine]
+                for measure, value in values or [] if run > 0 else []:
+                    figures.setdefault(measure, []).append(value)
+        for engine, figures in got.items():
+            figures |= {measure: [value] for measure, value in engine.close()}
+            keep_checkpoint(plan, engine, name, prompt, figures)
+        plan.results.save("checkpoints")
+
+
+CHECKPOINT_UNITS = {"prompt": "tokens/s", "generate": "tokens/s", "open": "s"}
+
+
+def keep_checkpoint(plan, engine, model, prompt, figures):
+    shown = {}
+    for measure, values in figures.items():
+        shown[measure] = plan.put("checkpoints", engine, machine.levels()[0], model,
+                                  f"{measure} {engine.load}", prompt,
+                                  CHECKPOINT_UNITS.get(measure, "bytes"), values)
+    if "generate" in shown:
+        memory = f", peak {shown['peak_memory'] / 1e6:.0f} MB" if "peak_memory" in shown else ""
+        say(f"  {model:12} {engine.name:12} {engine.load:6} prompt {shown['prompt']:8.1f} tok/s, "
+            f"generate {shown['generate']:8.1f} tok/s, opened in {shown['open']:.1f} s{memory}")
+
+
 def quantile(values, share):
     values = sorted(values)
     place = share * (len(values) - 1)
@@ -279,5 +319,5 @@ def quantile(values, share):
     return values[low] + (place - low) * (values[high] - values[low])
 
 
-ALL = {f.__name__: f for f in (speed, typing, start, rows, curve, kernels, threads)}
-WITH_PEERS = ("speed", "typing", "start", "curve", "threads")
+ALL = {f.__name__: f for f in (speed, typing, start, rows, curve, kernels, threads, checkpoints)}
+WITH_PEERS = ("speed", "typing", "start", "curve", "threads", "checkpoints")

@@ -23,7 +23,7 @@ def update(results, path):
 
 def show(results):
     """The same tables on the terminal."""
-    for name in ("speed", "typing", "start", "rows", "reach"):
+    for name in ("speed", "typing", "start", "rows", "checkpoints", "reach"):
         made = TABLES[name](results)
         if made:
             say(f"\n{made}")
@@ -204,6 +204,36 @@ def length(results):
         ["model", "ms per prompt token"] + [f"{n:,}" for n in lengths], body)
 
 
+def checkpoints(results):
+    """A row per shape, engine and number format."""
+    rows = results.find("checkpoints")
+    if not rows:
+        return ""
+    body = []
+    for model in models_of(rows):
+        for load in ("f32", "stored", "int8"):
+            for engine in engines_of(rows):
+                of = {r["measure"]: float(r["median"]) for r in rows
+                      if r["model"] == model and r["engine"] == engine}
+                if f"generate {load}" not in of:
+                    continue
+                ours = {r["measure"]: float(r["median"]) for r in rows
+                        if r["model"] == model and r["engine"] == "nibble"}
+                line = [model, load, engine]
+                for measure in ("prompt", "generate"):
+                    value = of[f"{measure} {load}"]
+                    line += [short(value), "" if engine == "nibble" else
+                             f"{ours.get(f'{measure} {load}', 0) / value:.2f}"]
+                memory = ("file", "weights", "session", "peak_memory")
+                line += [f"{of[f'{m} {load}'] / 1e6:,.0f}" if f"{m} {load}" in of else ""
+                         for m in memory]
+                body.append(line)
+    return measured(rows, "peers --only checkpoints") + table(
+        ["shape", "weights", "engine", "prompt or source, tokens/s", "nibble / it",
+         "generation, tokens/s", "nibble / it", "file, MB", "weights, MB", "session, MB",
+         "peak, MB"], body)
+
+
 # ---- Reach ----------------------------------------------------------------------------------------
 
 SMALL, LARGE = "smollm2-135m", "qwen2.5-coder-1.5b"
@@ -230,7 +260,7 @@ def reach(results):
     reach_other(results, body)
     if not body:
         return ""
-    rows = results.find("speed") or results.find("start") or results.find("typing")
+    rows = next(r for r in map(results.find, ("speed", "start", "typing", "checkpoints")) if r)
     return measured(rows, "results") + table(
         ["work", "instruction set", "floor", "goal", "measured", "floor is"], body)
 
@@ -304,6 +334,7 @@ def reach_other(results, body):
         body.append(["keystroke to first token p50, Qwen, over llama.cpp", best, "1/15", "1/40",
                      f"1/{theirs[0] / ours[0]:.1f} ({1e3 * ours[0]:.0f} ms against "
                      f"{1e3 * theirs[0]:.0f} ms)", verdict(ours[0] * 15 <= theirs[0])])
+    reach_checkpoints(results, best, body)
     theirs = results.value("start", engine="llama.cpp", model=LARGE, measure="first_token")
     for engine, note in (("nibble", "GGUF"), ("nibble, prepacked", "prepacked")):
         ours = results.value("start", engine=engine, model=LARGE, measure="first_token")
@@ -321,5 +352,23 @@ def reach_other(results, body):
                      f"({over / size:+.1%})", verdict(over <= 0.15 * size)])
 
 
+def reach_checkpoints(results, isa, body):
+    def of(model, engine, measure):
+        return results.value("checkpoints", engine=engine, model=model, measure=measure)
+    for model in ("codegen-350m", "codet5-base"):
+        for engine, load, floors, goals in (("CTranslate2", "int8", (2, 1.4), "4x, 1.7x"),
+                                            ("PyTorch", "f32", (1, 1), "")):
+            pairs = [(of(model, "nibble", f"{m} {load}"), of(model, engine, f"{m} {load}"))
+                     for m in ("prompt", "generate")]
+            if not all(ours and theirs for ours, theirs in pairs):
+                continue
+            ratios = [ours / theirs for ours, theirs in pairs]
+            body.append([f"prompt 512 and generation, {model}, {load}, over {engine}", isa,
+                         ", ".join(f"{f}x" for f in floors), goals,
+                         ", ".join(f"{r:.2f}x" for r in ratios),
+                         verdict(all(r >= f for r, f in zip(ratios, floors)))])
+
+
 TABLES = {"speed": speed, "typing": typing, "start": start, "kernels": kernels, "peaks": peaks,
-          "rows": rows_table, "length": length, "reach": reach}
+          "rows": rows_table, "length": length, "reach": reach,
+          "checkpoints": checkpoints}
