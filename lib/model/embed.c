@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Embedding rows, read where they lie in the file: a pass needs a few of them, and packing all
- * would double the memory they take. Positions that are added to them. */
+ * would double the memory they take. Where the head is the embedding, packed without a loss, they
+ * come from its panels instead. Positions that are added to them. */
 #include <math.h>
 
 #include "kernels/panel.h"
@@ -54,7 +55,7 @@ void nib__model_embed(const nib_model *model, const int32_t *ids, size_t n, size
     for (size_t row = 0; row < n; row++) {
         float *x = out + row * c->n_embd;
         size_t pos = pos0 + row + c->pos_offset;
-        if (model->embedding->packed)
+        if (model->embedding_panels.data != NULL)
             nib__panel_row(&model->embedding_panels, (uint32_t)ids[row], x);
         else
             read_row(model->embedding, (size_t)ids[row], c->n_embd, x);

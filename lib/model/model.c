@@ -261,7 +261,11 @@ static nib_status fill(nib_model *m, const nib_model_options *options, nib_error
     if (status == NIB_OK) status = make_frequencies(m, err);
     if (status == NIB_OK) status = make_biases(m, err);
     if (status != NIB_OK) return status;
-    if (m->encoder != NULL) m->weight_bytes += m->encoder->weight_bytes;
+    if (m->encoder != NULL) {
+        m->weight_bytes += m->encoder->weight_bytes;
+        if (m->encoder->embedding->data == m->embedding->data)
+            m->encoder->embedding_panels = m->embedding_panels;
+    }
     int32_t known = nib__source_identity(m->source, &m->identity, err);
     if (known == NIB__ABSENT) m->identity = identity_of(m);
     return known < 0 ? known : NIB_OK;

@@ -113,7 +113,8 @@ struct nib_model {
     nib__layer *layers;           /* [n_layer]; NULL if opened for inspection only */
     nib__affine embd_norm;        /* [n_embd] of the embeddings, only with NIB__RESIDUAL_POST */
     nib__affine out_norm;         /* [n_embd] */
-    nib__packed embedding_panels; /* the same in a repacked file, if head and embedding are one */
+    nib__packed embedding_panels; /* the same numbers, where head and embedding are one; data NULL:
+                                     rows are read from the file */
     nib__linear head;             /* [n_vocab][n_embd]; packed from the embedding when tied */
     const float *rope_freqs;      /* [n_rot/2] divisors of the frequencies (llama3), or NULL */
     float *rope_inv;              /* [n_rot/2] final inverse frequencies, scaling applied */

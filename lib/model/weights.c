@@ -26,8 +26,9 @@ typedef struct loader {
     nib_error *err;
     load_job *jobs; /* [n_jobs] */
     size_t n_jobs, cap;
-    uint64_t bytes;    /* of the tensors in jobs, in the file */
-    uint64_t in_place; /* bytes of weights that need no job */
+    uint64_t bytes;         /* of the tensors in jobs, in the file */
+    uint64_t in_place;      /* bytes of weights that need no job */
+    bool head_is_embedding; /* and packing it loses nothing */
 } loader;
 
 static nib_status wrong_shape(loader *l, const nib__tensor *t, size_t ne0, size_t ne1)
@@ -210,6 +211,8 @@ static nib_status plan_head(loader *l)
     if (!m->config.tied) status = plan_role(l, NIB__ROLE_HEAD, 0, m);
     if (status != NIB_OK || m->head.w.layout != NULL) return status;
     if (!m->config.tied && l->arch->naming == NIB__NAMING_HF) return missing(l, NIB__ROLE_HEAD, 0);
+    nib__format format = packed_format(l, m->embedding);
+    l->head_is_embedding = format == m->embedding->format->format || format == NIB__F32;
     return add_linear(l, m->embedding, NIB__ROLE_HEAD, &map, &m->head);
 }
 
@@ -255,6 +258,13 @@ static bool claims(const nib__arch *arch, const nib__config *c, const char *name
     return (roles & (arch->required | arch->optional)) != 0 && layer < c->n_layer;
 }
 
+/* A head, or an encoder's embedding, that the file has under another name (torch.save keeps them).
+ */
+static bool is_embedding_again(const nib_model *m, const nib__tensor *t)
+{
+    return t != m->embedding && t->data == m->embedding->data && t->size == m->embedding->size;
+}
+
 /* A tensor without a role is a feature that we would silently leave out. */
 static nib_status check_claims(loader *l)
 {
@@ -267,6 +277,7 @@ static nib_status check_claims(loader *l)
         const nib__tensor *t = nib__source_tensor_at(l->source, i);
         if (claims(arch, &m->config, t->name) ||
             (e != NULL && claims(arch->stack->encoder, &e->config, t->name))) {
+            if (is_embedding_again(m, t)) continue;
             m->file_bytes += t->size;
             m->n_params += (uint64_t)(t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]);
         } else if (!nib__name_ignored(arch->names, t->name)) {
@@ -452,6 +463,8 @@ nib_status nib__weights_load(nib_model *model, const nib__arch *arch,
     model->weight_bytes = arena.used + l.in_place;
     if ((options->flags & NIB_OPEN_INSPECT) == 0) {
         status = load(&l, options, arena.used);
+        /* One copy in memory is enough: its pages of the file are not needed again. */
+        if (l.head_is_embedding) model->embedding_panels = model->head.w;
     } else {
         nib__free(&model->mem, model->layers);
         model->layers = NULL;
