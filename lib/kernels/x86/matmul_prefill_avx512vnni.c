@@ -7,6 +7,11 @@
  * the strip keeps ready. Sums are exact integers; float32 sums run over ascending groups. A row's
  * result does not depend on the other rows.
  *
+ * Sums start from the bits of the float BIAS as well: as long as |sum| < 2^20, their bits are those
+ * of the float BIAS + sum, which saves the conversion, and s * (BIAS + sum) - s * BIAS, one fma, is
+ * s * sum rounded once. s * BIAS is exact, because BIAS has 4 significant bits and s has at
+ * most 20.
+ *
  * Groups whose largest value stands out of their row would cause most of the rounding error: theirs
  * is rounded again, to a second int8 plane in units of 1/254. Few groups need it. */
 #include "base/half.h"
@@ -16,20 +21,22 @@
 enum {
     STRIP = 2 * NIB__PANEL, /* outputs per strip */
     ROWS = 6,               /* most rows in registers */
-    M_BLOCK = 256,          /* rows that meet an unpacked strip */
+    M_BLOCK = 512,          /* rows that meet an unpacked strip */
     LINES_BYTES = 8 * 2 * 64,
-    PART_BYTES = 3 * 2 * 64
+    PART_BYTES = 4 * 2 * 64
 };
 
 static const uint32_t INFINITY_BITS = 0x7f800000u;
+static const float BIAS = 0x1.2p23f;
+static const int32_t BIAS_BITS = 0x4b100000;
 static const float SECOND_PLANE = 254.0f; /* steps of the second plane per step of the first */
 /* Groups with this many times the mean square of the largest values get a second plane. */
-static const float OUTLIER = 4.0f;
+static const float OUTLIER = 8.0f;
 
 /* One scale group of a strip, both panels: after the lines of its 32 k. */
 typedef struct strip_part {
-    int32_t start[2][16]; /* -128 * sum of codes */
-    float scale[2][16], min[2][16];
+    int32_t start[2][16];                          /* BIAS_BITS - 128 * sum of codes */
+    float scale[2][16], offset[2][16], min[2][16]; /* offset: -BIAS * scale */
 } strip_part;
 
 /* A group of 32 k in a rounded row. Sums are of the rounded values. */
@@ -169,9 +176,10 @@ NIB_INLINE void unpack_panel(nib__format f, const nib__packed *w, uint32_t panel
                     sum = _mm512_dpbusd_epi32(sum, minus, code);
                     _mm512_store_si512(strip + 128 * j + 64 * half, code);
                 }
-                sum = _mm512_sub_epi32(_mm512_setzero_si512(), sum);
+                sum = _mm512_sub_epi32(_mm512_set1_epi32(BIAS_BITS), sum);
                 _mm512_store_si512(p->start[half], sum);
                 _mm512_store_ps(p->scale[half], s);
+                _mm512_store_ps(p->offset[half], _mm512_mul_ps(s, _mm512_set1_ps(-BIAS)));
                 _mm512_store_ps(p->min[half], m);
             }
             strip += strip_group_bytes(group_scales(f));
@@ -215,11 +223,15 @@ NIB_INLINE const row_group *group_of(const uint8_t *groups, uint32_t k)
     return (const row_group *)(const void *)groups + k / NIB__GROUP;
 }
 
-/* acc += sum * scale * s, both panels */
-NIB_INLINE void add_scaled(__m512 acc[2], const __m512i sum[2], __m512 scale, __m512 s0, __m512 s1)
+/* acc += sum * scale * s, both panels; sums with their bias */
+NIB_INLINE void add_scaled(__m512 acc[2], const __m512i sum[2], __m512 scale, const strip_part *w)
 {
-    acc[0] = _mm512_fmadd_ps(_mm512_mul_ps(scale, s0), _mm512_cvtepi32_ps(sum[0]), acc[0]);
-    acc[1] = _mm512_fmadd_ps(_mm512_mul_ps(scale, s1), _mm512_cvtepi32_ps(sum[1]), acc[1]);
+    NIB_UNROLL
+    for (int i = 0; i < 2; i++) {
+        const __m512 exact = _mm512_fmadd_ps(
+            _mm512_castsi512_ps(sum[i]), _mm512_load_ps(w->scale[i]), _mm512_load_ps(w->offset[i]));
+        acc[i] = _mm512_fmadd_ps(exact, scale, acc[i]);
+    }
 }
 
 /* Adds the second plane of one group, x[32], to the results y of a row. */
@@ -240,8 +252,7 @@ NIB_INLINE void add_second_plane(int parts, const product *p, const uint8_t *str
             sum[0] = _mm512_dpbusd_epi32(sum[0], four, code[j][0]);
             sum[1] = _mm512_dpbusd_epi32(sum[1], four, code[j][1]);
         }
-        add_scaled(acc, sum, _mm512_set1_ps(scale), _mm512_load_ps(w->scale[0]),
-                   _mm512_load_ps(w->scale[1]));
+        add_scaled(acc, sum, _mm512_set1_ps(scale), w);
     }
     _mm512_mask_storeu_ps(y, p->mask[0], acc[0]);
     _mm512_mask_storeu_ps(y + NIB__PANEL, p->mask[1], acc[1]);
@@ -317,11 +328,10 @@ NIB_INLINE void multiply_rows(int rows, int parts, int with_min, const product *
                     sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], four, c1);
                 }
             }
-            __m512 s0 = _mm512_load_ps(w->scale[0]), s1 = _mm512_load_ps(w->scale[1]);
             NIB_UNROLL
             for (int r = 0; r < rows; r++) {
                 const row_group *g = group_of(row + r * p->row_bytes + group_at, k);
-                add_scaled(acc[r], sum[r], _mm512_set1_ps(g->scale), s0, s1);
+                add_scaled(acc[r], sum[r], _mm512_set1_ps(g->scale), w);
                 if (with_min) {
                     __m512 xsum = _mm512_set1_ps(parts == 1 ? g->sum32 : g->sum16[part]);
                     acc[r][0] = _mm512_fmadd_ps(_mm512_load_ps(w->min[0]), xsum, acc[r][0]);

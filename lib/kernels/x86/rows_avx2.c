@@ -194,9 +194,9 @@ NIB_INLINE void round_group(const float *x, uint32_t bits, const plane *p, uint3
     _mm256_storeu_si256((__m256i *)(void *)(p->q + 32 * (size_t)g), bytes);
 }
 
-/* The error of a group grows with the square of its largest magnitude. Groups above four times the
+/* The error of a group grows with the square of its largest magnitude. Groups above eight times the
  * mean of these squares get a second plane: docs/kernels.md has what that costs and gives. */
-static const double large_factor = 4.0;
+static const double large_factor = 8.0;
 
 void nib__row_g32_round_avx2(const float *x, uint32_t k, void *row)
 {
