@@ -341,7 +341,8 @@ NIB_API nib_status nib_session_embed(nib_session *session, const int32_t *ids, s
  * chunk. Any thread; async-signal-safe. */
 NIB_API void nib_session_cancel(nib_session *session);
 
-/* Writes tokens and KV cache to a file (temporary name, synced, renamed). Errors: IO, MEMORY. */
+/* Writes tokens, source tokens and KV cache to a file (temporary name, synced, renamed). A source is
+ * encoded again when the restored stream goes on. Errors: IO, MEMORY, UNSUPPORTED (encoders). */
 NIB_API nib_status nib_session_save(const nib_session *session, const char *path, nib_error *err);
 
 /* Replaces the session's stream by a saved one. On failure the session is unchanged.
@@ -455,6 +456,63 @@ NIB_API nib_status nib_complete(nib_session *session, const char *prompt, size_t
                                 const nib_complete_options *options, char *text, size_t cap,
                                 size_t *text_len, nib_error *err);
 
+/* ---- beam search ----------------------------------------------------------------------------- */
+
+enum { /* nib_beam_options.early_stopping: when to stop once n_beams texts have ended */
+    NIB_BEAM_STOP_LIKELY = 0,  /* when the best unfinished one is worse as it stands ("False") */
+    NIB_BEAM_STOP_EARLY = 1,   /* at once ("True") */
+    NIB_BEAM_STOP_NEVER = 2    /* when no unfinished one could become better ("never") */
+};
+
+/* The settings of `generate` in transformers, with their meaning there. */
+typedef struct nib_beam_options {
+    uint32_t struct_size;
+    uint32_t n_beams;          /* default 4; 1 .. 16 */
+    uint32_t max_tokens;       /* default 128; "max_new_tokens" */
+    uint32_t n_results;        /* default 1; at most n_beams; "num_return_sequences" */
+    double length_penalty;     /* default 1; -10 .. 10: a text's score is the sum of its tokens' log
+                                  probabilities over its length to this power, so that positive
+                                  values favour long texts and negative ones short texts */
+    uint32_t early_stopping;   /* NIB_BEAM_STOP_* */
+    uint32_t n_end_ids;        /* at most 32; 0: the end tokens of the model */
+    const int32_t *end_ids;    /* copied */
+} nib_beam_options;
+
+NIB_API void nib_beam_options_init(nib_beam_options *options, size_t size);
+
+/* Starts a search for the likeliest texts after `prompt`: n_beams candidates grow together, each with
+ * its own KV cache, in one pass over the weights. As nib_complete_begin in all else; in particular the
+ * prompt of an encoder-decoder becomes its source, which all beams share.
+ * nib_session_step (or nib_batch_step) does the work; with a budget of 0 it returns after a token of
+ * every beam. The last step (done) brings the best text as its text. The session's stream is the prompt
+ * and stays so. Any edit of it, or another begin, ends the search. After a failure (CANCELLED, MEMORY)
+ * it can go on. Errors: ARGUMENT, MEMORY, LIMIT (no room in the context). */
+NIB_API nib_status nib_beam_begin(nib_session *session, const char *prompt, size_t len,
+                                  const nib_beam_options *options, nib_error *err);
+
+/* The same from the tokens the session already holds. */
+NIB_API nib_status nib_beam_begin_tokens(nib_session *session, const nib_beam_options *options,
+                                         nib_error *err);
+
+/* Pointers are valid until the search ends: with the next edit, begin or load, or the session. */
+typedef struct nib_beam_result {
+    uint32_t struct_size;
+    uint32_t n_results;        /* how many there are: n_results of the options, unless the model's
+                                  vocabulary offers fewer texts */
+    const int32_t *ids;        /* after the prompt, without the end token */
+    size_t n_ids;
+    const char *text;
+    size_t text_len;
+    double score;
+    uint32_t ended;            /* 1: by an end token; 0: by max_tokens or the context */
+    uint32_t reserved;
+} nib_beam_result;
+
+/* Text number `index` of a search that is done, best first. The caller sets struct_size.
+ * Errors: ARGUMENT (not so many), STATE (no search, or not done). */
+NIB_API nib_status nib_beam_get_result(const nib_session *session, uint32_t index,
+                                       nib_beam_result *result, nib_error *err);
+
 /* ---- batches: many sessions in one step ------------------------------------------------------ */
 
 /* Threads and working memory for steps of many sessions of one model. For one thread at a time. */
@@ -479,7 +537,8 @@ NIB_API void nib_batch_free(nib_batch *batch);
 
 /* Does for each of sessions[n] what nib_session_step does, with the same results bit by bit, but reads
  * the weights once for up to max_rows sessions that generate. Any mixture of sessions of the model:
- * with prompts, generating, done, without a completion; the array may change between two steps.
+ * with prompts, generating, searching (beams of one session are a pass of their own), done, without a
+ * completion; the array may change between two steps.
  * budget_us: for all together (0: until each has something to report). What an interrupted step has
  * done of a token is lost unless the next step has the same sessions again, among others or alone.
  * statuses[n]: how it went with each session (CANCELLED by nib_session_cancel, MEMORY ...), which

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/options.h"
 #include "decode/batch.h"
+#include "decode/beam.h"
 #include "decode/complete.h"
 
 static const nib_batch_options default_options = {.struct_size = sizeof(nib_batch_options)};
@@ -57,6 +58,10 @@ static void report(nib_session *s, nib_step *step)
 {
     if (s->completion != NULL) {
         nib__complete_report(s, step);
+        return;
+    }
+    if (s->search != NULL) {
+        nib__search_report(s, step);
         return;
     }
     *step = (nib_step){.struct_size = sizeof *step,

@@ -6,8 +6,10 @@
 
 #include "base/clock.h"
 #include "base/options.h"
+#include "decode/beam.h"
 #include "decode/complete.h"
 #include "decode/fim.h"
+#include "decode/prompt.h"
 
 static nib_status null_argument(nib_error *err, const char *function)
 {
@@ -248,41 +250,12 @@ static nib_status read_options(const nib_complete_options *given, nib_complete_o
     return nib__options_read(o, sizeof *o, given, "nib_complete_options", err);
 }
 
-/* An end token that a tokenizer puts behind every text would end the completion before it began. */
-static void drop_end(const nib__tokenizer *t, nib__ids *ids)
-{
-    int32_t eos = nib__tokenizer_special(t, NIB_TOKEN_EOS);
-    if (ids->count > 1 && eos >= 0 && ids->items[ids->count - 1] == eos) ids->count--;
-}
-
-/* An encoder-decoder: the prompt is its source, with begin and end tokens; the stream begins with
- * the token that the model says, or, as fairseq's models do, with the end token. */
-static nib_status begin_source(nib_session *s, nib__ids *ids, const nib_complete_options *o,
-                               nib_error *err)
-{
-    nib_status status = nib__session_set_source(s, ids->items, ids->count, err);
-    if (status != NIB_OK) return status;
-    int32_t start = s->model->config.start_id;
-    if (start < 0) start = nib__tokenizer_special(s->model->tokenizer, NIB_TOKEN_EOS);
-    ids->count = 0;
-    if (start >= 0 && !nib__ids_push(ids, start))
-        return nib__fail(err, NIB_ERR_MEMORY, "out of memory for a prompt");
-    return begin(s, ids, o, none, none, err);
-}
-
 static nib_status begin_prompt(nib_session *s, const char *prompt, size_t len,
                                const nib_complete_options *o, nib_error *err)
 {
-    const nib__tokenizer *t = s->model->tokenizer;
     nib__ids ids = nib__ids_make(&s->mem);
-    nib_status status =
-        nib__tokenize(t, prompt != NULL ? prompt : "", len, NIB_TOKENIZE_BOS, &ids, err);
-    if (status == NIB_OK && s->model->encoder != NULL) {
-        status = begin_source(s, &ids, o, err);
-    } else if (status == NIB_OK) {
-        drop_end(t, &ids);
-        status = begin(s, &ids, o, none, none, err);
-    }
+    nib_status status = nib__prompt(s, prompt, len, &ids, err);
+    if (status == NIB_OK) status = begin(s, &ids, o, none, none, err);
     nib__ids_free(&ids);
     return status;
 }
@@ -343,6 +316,18 @@ static nib_status advance_step(nib_session *s, uint64_t deadline_ns, nib_step *s
     return NIB_OK;
 }
 
+static nib_status work(nib_session *s, uint64_t deadline_ns, nib_step *step, nib_error *err)
+{
+    if (s->completion != NULL) return nib__complete_step(s, deadline_ns, step, err);
+    if (s->search == NULL) return advance_step(s, deadline_ns, step, err);
+    nib_status status;
+    do status = nib__search_advance(s, deadline_ns, err);
+    while (status == NIB_OK && !nib__search_done(s) && deadline_ns != 0 &&
+           nib__now_ns() < deadline_ns);
+    if (status == NIB_OK) nib__search_report(s, step);
+    return status;
+}
+
 nib_status nib_session_step(nib_session *session, uint64_t budget_us, nib_step *step,
                             nib_error *err)
 {
@@ -354,9 +339,7 @@ nib_status nib_session_step(nib_session *session, uint64_t budget_us, nib_step *
     uint64_t deadline = nib__deadline(budget_us);
     nib_step full;
     nib__pool_begin(session->exec.pool);
-    nib_status status = session->completion != NULL
-                            ? nib__complete_step(session, deadline, &full, err)
-                            : advance_step(session, deadline, &full, err);
+    nib_status status = work(session, deadline, &full, err);
     nib__pool_end(session->exec.pool);
     return status == NIB_OK ? nib__options_write(step, &full, sizeof full, "nib_step", err)
                             : status;

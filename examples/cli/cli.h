@@ -58,6 +58,7 @@ int cli_common_check(const cli_common *common, int argc, char **argv);
 /* Whole decimal numbers and fractions within [least, most]; CLI_USAGE if text is anything else. */
 int cli_u64(const char *option, const char *text, uint64_t least, uint64_t most, uint64_t *value);
 int cli_u32(const char *option, const char *text, uint32_t least, uint32_t most, uint32_t *value);
+int cli_double(const char *option, const char *text, double least, double most, double *value);
 int cli_float(const char *option, const char *text, double least, double most, float *value);
 
 /* ---- model and session ---- */
@@ -83,6 +84,11 @@ int cli_interrupted(void);
 /* Writes n completions of one prompt as lines of JSON. `begin` starts number i of them. */
 int cli_suggest(const cli_common *common, nib_model *model, nib_session *session, uint32_t n,
                 int (*begin)(void *arg, nib_session *session, uint32_t number), void *arg);
+
+/* Writes the best text by beam search, or n_results of them as lines of JSON; why the best ended goes to
+ * *reason. */
+int cli_beam(nib_session *session, nib_text prompt, const nib_beam_options *options,
+             uint32_t *reason);
 
 double cli_now(void); /* seconds, monotonic */
 uint64_t cli_peak_rss(void);

@@ -86,15 +86,23 @@ int cli_u32(const char *option, const char *text, uint32_t least, uint32_t most,
     return status;
 }
 
-int cli_float(const char *option, const char *text, double least, double most, float *value)
+int cli_double(const char *option, const char *text, double least, double most, double *value)
 {
     char *end;
     double number = strtod(text, &end);
     if (end == text || *end != '\0' || !(number >= least && number <= most))
         return cli_usage("%s: expected a number from %g to %g, got '%s'", option, least, most,
                          text);
-    *value = (float)number;
+    *value = number;
     return CLI_OK;
+}
+
+int cli_float(const char *option, const char *text, double least, double most, float *value)
+{
+    double number = 0;
+    int status = cli_double(option, text, least, most, &number);
+    if (status == CLI_OK) *value = (float)number;
+    return status;
 }
 
 /* ---- common options -------------------------------------------------------------------------- */

@@ -28,6 +28,8 @@ static const char help[] =
     "      --stop-suffix     end where the text starts to repeat what follows the cursor\n"
     "      --max-time MS     after that end with the line\n"
     "      --n-suggestions N N different completions (with --temp), as lines {\"text\":...}\n"
+    "      --beams N         beam search with N beams; with --length-penalty X (default 1),\n"
+    "                        --early-stopping, --n-best K (lines {\"text\":...,\"score\":...})\n"
     "      --stats           timings and memory to standard error\n";
 
 enum {
@@ -47,7 +49,11 @@ enum {
     OPT_STOP_SUFFIX,
     OPT_MAX_TIME,
     OPT_STATS,
-    OPT_SUGGESTIONS
+    OPT_SUGGESTIONS,
+    OPT_BEAMS,
+    OPT_LENGTH_PENALTY,
+    OPT_EARLY_STOPPING,
+    OPT_N_BEST
 };
 
 static const struct option long_options[] = {
@@ -71,6 +77,10 @@ static const struct option long_options[] = {
     {"max-time", required_argument, NULL, OPT_MAX_TIME},
     {"stats", no_argument, NULL, OPT_STATS},
     {"n-suggestions", required_argument, NULL, OPT_SUGGESTIONS},
+    {"beams", required_argument, NULL, OPT_BEAMS},
+    {"length-penalty", required_argument, NULL, OPT_LENGTH_PENALTY},
+    {"early-stopping", no_argument, NULL, OPT_EARLY_STOPPING},
+    {"n-best", required_argument, NULL, OPT_N_BEST},
     {NULL, 0, NULL, 0},
 };
 
@@ -79,10 +89,11 @@ enum { MAX_STOPS = 32 };
 typedef struct request {
     cli_common common;
     nib_complete_options options;
+    nib_beam_options beams;
     nib_text stops[MAX_STOPS];
     const char *prompt, *file, *cursor, *suffix;
     uint32_t layout, n_suggestions;
-    int stats;
+    int stats, search;      /* search: --beams was given */
     cli_buffer text;        /* of the prompt, or of the file */
     nib_text before, after; /* of the cursor */
     int fill;               /* 1: fill in the middle */
@@ -133,6 +144,11 @@ static int set_option(request *r, int option, char **argv)
     case OPT_MAX_TIME: return cli_u32("--max-time", optarg, 1, INT32_MAX, &o->max_time_ms);
     case OPT_STATS: r->stats = 1; return CLI_OK;
     case OPT_SUGGESTIONS: return cli_u32("--n-suggestions", optarg, 1, 256, &r->n_suggestions);
+    case OPT_BEAMS: r->search = 1; return cli_u32("--beams", optarg, 1, 16, &r->beams.n_beams);
+    case OPT_LENGTH_PENALTY:
+        return cli_double("--length-penalty", optarg, -10, 10, &r->beams.length_penalty);
+    case OPT_EARLY_STOPPING: r->beams.early_stopping = NIB_BEAM_STOP_EARLY; return CLI_OK;
+    case OPT_N_BEST: return cli_u32("--n-best", optarg, 1, 16, &r->beams.n_results);
     default: return cli_common_option(&r->common, option, argv, help);
     }
 }
@@ -170,6 +186,24 @@ static int split_at_cursor(request *r)
     return CLI_OK;
 }
 
+/* Beam search has no use for what shapes or cuts a text that is drawn. */
+static int check_beams(const request *r)
+{
+    nib_beam_options plain;
+    const nib_complete_options *o = &r->options;
+    nib_beam_options_init(&plain, sizeof plain);
+    if (!r->search) {
+        if (memcmp(&plain, &r->beams, sizeof plain) == 0) return CLI_OK;
+        return cli_usage("--length-penalty, --early-stopping and --n-best go with --beams");
+    }
+    if (r->beams.n_results > r->beams.n_beams)
+        return cli_usage("--n-best: expected at most %u, the beams", r->beams.n_beams);
+    if (r->fill || r->n_suggestions != 0 || o->temperature != 0 || o->n_stops != 0 ||
+        o->single_line || o->stop_indent != 0 || o->max_time_ms != 0 || o->repeat_penalty != 1)
+        return cli_usage("--beams goes with -n, -p or -f, and its own options only");
+    return CLI_OK;
+}
+
 static int read_text(request *r)
 {
     int status = CLI_OK;
@@ -183,6 +217,8 @@ static int read_text(request *r)
     r->fill = r->cursor != NULL || r->suffix != NULL;
     if (r->options.stop_suffix && !r->fill)
         return cli_usage("--stop-suffix goes with --cursor or --suffix");
+    status = check_beams(r);
+    if (status != CLI_OK) return status;
     if (r->file != NULL)
         status = cli_read_file(r->file, &r->text);
     else
@@ -261,6 +297,15 @@ static void print_stats(const nib_session *session, const nib_model *model, doub
             reason < sizeof reasons / sizeof *reasons ? reasons[reason] : "unknown");
 }
 
+static int search(request *r, nib_session *session, const nib_model *model, double load)
+{
+    uint32_t reason;
+    r->beams.max_tokens = r->options.max_tokens;
+    int status = cli_beam(session, r->before, &r->beams, &reason);
+    if (status == CLI_OK && r->stats) print_stats(session, model, load, 0, reason);
+    return status;
+}
+
 static int stream(request *r, nib_session *session, const nib_model *model, double load)
 {
     nib_step step = {.struct_size = sizeof step};
@@ -292,6 +337,7 @@ int cmd_complete(int argc, char **argv)
     int option, status;
     cli_common_init(&r.common);
     nib_complete_options_init(&r.options, sizeof r.options);
+    nib_beam_options_init(&r.beams, sizeof r.beams);
     while ((option = cli_getopt(argc, argv, "p:f:n:", long_options)) != -1) {
         status = set_option(&r, option, argv);
         if (status != CLI_OK) return status == CLI_DONE ? CLI_OK : status;
@@ -306,6 +352,8 @@ int cmd_complete(int argc, char **argv)
     if (status == CLI_OK) status = cli_session(&r.common, model, &session);
     if (status == CLI_OK && r.n_suggestions != 0)
         status = cli_suggest(&r.common, model, session, r.n_suggestions, begin_number, &r);
+    else if (status == CLI_OK && r.search)
+        status = search(&r, session, model, load);
     else if (status == CLI_OK)
         status = stream(&r, session, model, load);
     cli_on_interrupt(NULL);

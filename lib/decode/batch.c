@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "decode/beam.h"
 #include "decode/complete.h"
 
 /* ---- life ------------------------------------------------------------------------------------ */
@@ -38,9 +39,9 @@ nib_status nib__batch_new(nib_model *model, const nib_batch_options *o, nib_batc
     nib_status status = check_options(o, err);
     if (status == NIB_OK) status = nib__check_weights(model, err);
     if (status != NIB_OK) return status;
-    if (model->encoder != NULL || model->config.both_ways) {
+    if (model->config.both_ways) {
         return nib__fail(err, NIB_ERR_UNSUPPORTED,
-                         "architecture %s has an encoder: its sessions are stepped one by one",
+                         "architecture %s gives hidden states: there is nothing to step",
                          model->config.arch);
     }
     nib_allocator mem = o->allocator != NULL ? *o->allocator : model->mem;
@@ -58,7 +59,7 @@ nib_status nib__batch_new(nib_model *model, const nib_batch_options *o, nib_batc
     nib__arena arena = {NULL, 0, false};
     if (status == NIB_OK) {
         b->exec.n_slots = nib__pool_threads(b->exec.pool);
-        b->exec.slot_bytes = nib__exec_slot_bytes(model);
+        b->exec.slot_bytes = nib__session_slot_bytes(model);
         carve(b, model, &arena);
         b->block = arena.overflow ? NULL : nib__alloc_raw(&b->mem, arena.used, 1);
         if (b->block == NULL) status = nib__fail(err, NIB_ERR_MEMORY, "out of memory for a batch");
@@ -124,6 +125,7 @@ static nib_status start_pass(nib_batch *b, const nib__batch_call *call, nib_erro
         b->members[n] = s;
         b->ids[n] = s->tokens[s->n_tokens - 1];
         b->places[n] = (nib__row_place){&s->kv, s->n_tokens - 1};
+        b->sources[n] = (nib__row_place){&s->source.cross, s->source.n - 1};
         n++;
         last = i;
     }
@@ -131,7 +133,8 @@ static nib_status start_pass(nib_batch *b, const nib__batch_call *call, nib_erro
                           .n = n,
                           .all_logits = NIB__LOGITS_ALL,
                           .logits = b->logits,
-                          .places = b->places};
+                          .places = b->places,
+                          .cross_places = b->sources};
     b->pass_ns = 0;
     if (n == 0) return NIB_OK;
     nib_status status = nib__pass_begin(&b->pass, b->model, &b->act, err);
@@ -181,7 +184,8 @@ static nib_status evaluate_rows(nib_batch *b, const nib__batch_call *call, nib_e
 
 /* ---- one session ----------------------------------------------------------------------------- */
 
-/* A prompt is evaluated on the batch's threads, with the session's own cancel flag. */
+/* A prompt is evaluated, or a beam search goes on, on the batch's threads, with the session's own
+ * cancel flag. */
 static nib_status advance(nib_batch *b, nib_session *s, uint64_t deadline_ns, nib_error *err)
 {
     nib__exec own = s->exec;
@@ -189,7 +193,8 @@ static nib_status advance(nib_batch *b, nib_session *s, uint64_t deadline_ns, ni
     s->exec.scratch = b->exec.scratch;
     s->exec.n_slots = b->exec.n_slots;
     s->exec.cancel_all = &b->cancel;
-    nib_status status = nib__session_advance(s, deadline_ns, err);
+    nib_status status = s->search != NULL ? nib__search_advance(s, deadline_ns, err)
+                                          : nib__session_advance(s, deadline_ns, err);
     s->exec.pool = own.pool;
     s->exec.scratch = own.scratch;
     s->exec.n_slots = own.n_slots;
@@ -199,17 +204,18 @@ static nib_status advance(nib_batch *b, nib_session *s, uint64_t deadline_ns, ni
 
 static bool finished(const nib_session *s)
 {
+    if (s->search != NULL) return nib__search_done(s);
     return s->completion != NULL ? nib__complete_done(s) != 0 : nib__session_ready(s) != 0;
 }
 
-/* Prompts, and whatever else is longer than one token. */
+/* Prompts, beam searches, and whatever else is longer than one token. */
 static nib_status evaluate_prompts(nib_batch *b, const nib__batch_call *call, nib_error *err)
 {
     for (size_t k = 0; k < call->n; k++) {
         size_t i = (b->turn + k) % call->n;
         nib_session *s = call->sessions[i];
-        if (call->statuses[i] != NIB_OK || finished(s) || nib__session_ready(s)) continue;
-        if (nib__session_one_pending(s)) continue;
+        if (call->statuses[i] != NIB_OK || finished(s) || nib__session_one_pending(s)) continue;
+        if (s->search == NULL && nib__session_ready(s)) continue;
         call->statuses[i] = advance(b, s, call->deadline_ns, error_of(call, i));
         b->worked = true;
         if (atomic_load_explicit(&b->cancel, memory_order_relaxed) != 0)
@@ -224,6 +230,7 @@ static void draw_tokens(const nib__batch_call *call)
     for (size_t i = 0; i < call->n; i++) {
         nib_session *s = call->sessions[i];
         if (call->statuses[i] != NIB_OK || finished(s) || !nib__session_ready(s)) continue;
+        if (s->search != NULL) continue;
         call->statuses[i] = nib__complete_draw(s, error_of(call, i));
     }
 }

@@ -24,6 +24,7 @@ struct nib_batch {
     nib_session *members[NIB__DECODE_ROWS];
     int32_t ids[NIB__DECODE_ROWS];
     nib__row_place places[NIB__DECODE_ROWS];
+    nib__row_place sources[NIB__DECODE_ROWS]; /* what each looks at, of an encoder-decoder */
     size_t turn; /* the session that is looked at first, so that none starves */
     bool rows_first; /* or prompts; changes whenever the time did not suffice for both */
     bool worked;     /* in this step */

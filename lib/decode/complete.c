@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "decode/beam.h"
 #include "decode/heal.h"
 #include "decode/sample.h"
 #include "decode/stop.h"
@@ -118,14 +119,20 @@ void nib__complete_attach(nib_session *s, nib__completion *c)
     nib__complete_end(s);
     s->completion = c;
     c->n_prompt = s->n_tokens;
+    c->detok = nib__complete_detok(s);
+}
+
+nib_detok nib__complete_detok(const nib_session *s)
+{
     /* The text continues other text: a SentencePiece tokenizer must not drop its leading space. */
-    c->detok.n_seen = s->n_tokens != 0;
+    return (nib_detok){.n_seen = s->n_tokens != 0};
 }
 
 void nib__complete_end(nib_session *s)
 {
     nib__completion_free(s->completion);
     s->completion = NULL;
+    nib__search_end(s);
 }
 
 /* ---- one token ------------------------------------------------------------------------------- */

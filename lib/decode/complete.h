@@ -17,7 +17,10 @@ void nib__completion_free(nib__completion *c); /* NULL is a no-op */
  * now. */
 void nib__complete_attach(nib_session *s, nib__completion *c);
 
-/* Ends the completion in progress, if any. */
+/* How a text begins that continues the stream as it is now. */
+nib_detok nib__complete_detok(const nib_session *s);
+
+/* Ends the completion or the beam search in progress, if any. */
 void nib__complete_end(nib_session *s);
 
 /* The parts of a step, for batches. A new report begins, unless the last one was not handed out. */

@@ -249,7 +249,9 @@ static nib_status layer_step(const forward *f)
     const nib__output cross_out = {&l->cross_o, out.y, n_embd};
     nib__attention_rows cross = attention;
     cross.kv = f->pass->cross;
-    cross.n_keys = f->pass->n_cross;
+    cross.places = f->pass->cross_places;
+    cross.n_keys = cross.places == NULL ? f->pass->n_cross : 0;
+    cross.window = 0;
     cross.bias = NULL;
     nib__input wide = input_of(f, n_embd), heads = input_of(f, n_q), narrow = input_of(f, n_ff);
 

@@ -41,6 +41,8 @@ typedef struct nib__pass {
     const nib__row_place *places; /* [n], in the place of pos0 and of kv; needs NIB__LOGITS_ALL */
     const nib__kv *cross; /* decoders over an encoder: what it made, all layers, and of how many */
     uint32_t n_cross;     /* tokens */
+    const nib__row_place *cross_places; /* [n] or NULL: the last key each row sees of a source of its
+                                           own, in the place of cross and n_cross; needs places */
 
     uint32_t layer; /* n_layer: only the head is left */
     uint32_t step;  /* of the layer, or of the head */

@@ -71,13 +71,17 @@ static inline double below(float value, float max)
     return value == max ? 0.0 : (double)value - (double)max;
 }
 
-/* ln of the sum of e^(x - max) over the vocabulary. */
-static double log_sum_exp(const nib__kernels *kernels, const float *x, uint32_t n, float max)
+double nib__log_sum_exp(const nib__kernels *kernels, const float *x, uint32_t n, float max)
 {
     if (max < INFINITY) return log_of(kernels->sum_exp(x, n, max, 1.0f));
     double infinite = 0; /* all the mass there is, shared by them */
     for (uint32_t i = 0; i < n; i++) infinite += x[i] == max;
     return log_of(infinite);
+}
+
+float nib__logprob(float logit, float max, double log_sum)
+{
+    return (float)(below(logit, max) - log_sum);
 }
 
 /* ---- options --------------------------------------------------------------------------------- */
@@ -452,7 +456,7 @@ static void most_likely(const nib__kernels *kernels, const float *logits, uint32
         if (!(logits[i] > -INFINITY)) list[n++] = (nib__candidate){-INFINITY, (int32_t)i};
     }
     for (uint32_t i = 0; i < n_top; i++) {
-        top[i] = i < n ? (nib_logprob){list[i].id, (float)(below(list[i].logit, max) - log_sum)}
+        top[i] = i < n ? (nib_logprob){list[i].id, nib__logprob(list[i].logit, max, log_sum)}
                        : (nib_logprob){-1, -INFINITY};
     }
 }
@@ -482,8 +486,8 @@ nib_status nib__sample(nib__sampler *s, const float *logits, const int32_t *hist
         id = choose(s, logits, max, position);
     }
 
-    double log_sum = log_sum_exp(s->kernels, logits, s->n_vocab, max); /* of the raw law */
-    *token = (nib_logprob){id, (float)(below(logits[id], max) - log_sum)};
+    double log_sum = nib__log_sum_exp(s->kernels, logits, s->n_vocab, max); /* of the raw law */
+    *token = (nib_logprob){id, nib__logprob(logits[id], max, log_sum)};
     if (o->n_logprobs != 0)
         most_likely(s->kernels, logits, s->n_vocab, max, log_sum, o->n_logprobs, top);
     return NIB_OK;

@@ -36,6 +36,11 @@ nib_status nib__sample(nib__sampler *sampler, const float *logits, const int32_t
                        uint32_t n_history, uint32_t position, nib_logprob *token, nib_logprob *top,
                        nib_error *err);
 
+/* ln of the sum of e^(x - max) over x[n], whose largest is max (more than -infinity). */
+double nib__log_sum_exp(const nib__kernels *kernels, const float *x, uint32_t n, float max);
+/* Log probability of a token with this logit. */
+float nib__logprob(float logit, float max, double log_sum);
+
 /* Uniform in [0, 1), a multiple of 2^-53, from a counter: with mix = the splitmix64 finalizer and
  * g = 0x9e3779b97f4a7c15 it is mix(mix(seed + g) + (position + 1) * g) >> 11, scaled. */
 double nib__uniform(uint64_t seed, uint64_t position);

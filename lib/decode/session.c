@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "decode/beam.h"
 #include "decode/complete.h"
 
 enum {
@@ -88,6 +89,13 @@ static uint32_t cache_positions(const nib_session *s, const nib_model *model)
     return model->config.both_ways ? 1 : s->options.n_ctx;
 }
 
+size_t nib__session_slot_bytes(const nib_model *model)
+{
+    size_t own = nib__exec_slot_bytes(model);
+    size_t encoder = model->encoder != NULL ? nib__exec_slot_bytes(model->encoder) : 0;
+    return encoder > own ? encoder : own;
+}
+
 /* Fills in what carve reads and measures. */
 static nib_status measure(nib_session *s, const nib_model *model, size_t *block, size_t *total,
                           nib_error *err)
@@ -95,9 +103,7 @@ static nib_status measure(nib_session *s, const nib_model *model, size_t *block,
     nib__arena arena = {NULL, 0, false};
     uint32_t kv_type = nib__kv_type(model, s->options.kv_type);
     nib__encoding_init(&s->source, model, s->options.n_ctx);
-    s->exec.slot_bytes = nib__exec_slot_bytes(model);
-    size_t encoder_slot = model->encoder != NULL ? nib__exec_slot_bytes(model->encoder) : 0;
-    if (encoder_slot > s->exec.slot_bytes) s->exec.slot_bytes = encoder_slot;
+    s->exec.slot_bytes = nib__session_slot_bytes(model);
     carve(s, model, &arena);
     size_t kv = nib__kv_bytes(&model->config, cache_positions(s, model), kv_type);
     size_t source_kv = nib__encoding_cache_bytes(&s->source, kv_type);
@@ -187,28 +193,6 @@ void nib__session_free(nib_session *s)
 
 /* ---- fork ------------------------------------------------------------------------------------ */
 
-/* The first n positions of one head; keys lie in whole blocks of 16 positions. */
-static void copy_head(const nib__kv_head *to, const nib__kv_head *from, size_t n)
-{
-    size_t element = nib__kv_element(from->type);
-    memcpy(to->k, from->k, nib__align_up(n, 16) * from->dim * element);
-    memcpy(to->v, from->v, n * from->dim * element);
-    if (from->type != NIB_KV_Q8) return;
-    memcpy(to->k_scale, from->k_scale, n * sizeof(float));
-    memcpy(to->v_scale, from->v_scale, n * sizeof(float));
-}
-
-/* The first n positions of all layers. */
-static void copy_cache(const nib__kv *to, const nib__kv *from, size_t n)
-{
-    for (uint32_t layer = 0; layer < from->n_layer; layer++) {
-        for (uint32_t head = 0; head < from->n_head_kv; head++) {
-            nib__kv_head a = nib__kv_view(to, layer, head), b = nib__kv_view(from, layer, head);
-            copy_head(&a, &b, n);
-        }
-    }
-}
-
 nib_status nib__session_fork(const nib_session *s, nib_session **out, nib_error *err)
 {
     nib_session_options options = s->options;
@@ -218,10 +202,10 @@ nib_status nib__session_fork(const nib_session *s, nib_session **out, nib_error 
     if (status != NIB_OK) return status;
     memcpy(fork->tokens, s->tokens, s->n_tokens * sizeof *s->tokens);
     memcpy(fork->logits, s->logits, s->logits_valid ? s->model->config.n_vocab * sizeof(float) : 0);
-    copy_cache(&fork->kv, &s->kv, s->n_evaluated);
+    nib__kv_copy(&fork->kv, &s->kv, 0, s->n_evaluated);
     if (s->source.n != 0) memcpy(fork->source.ids, s->source.ids, s->source.n * sizeof(int32_t));
     if (s->source.done && s->source.decoder != NULL)
-        copy_cache(&fork->source.cross, &s->source.cross, s->source.n);
+        nib__kv_copy(&fork->source.cross, &s->source.cross, 0, s->source.n);
     fork->source.n = s->source.n;
     fork->source.done = s->source.done;
     fork->n_tokens = s->n_tokens;
@@ -237,6 +221,7 @@ nib_status nib__session_fork(const nib_session *s, nib_session **out, nib_error 
 void nib__session_cut(nib_session *s, uint32_t n_tokens)
 {
     if (n_tokens >= s->n_tokens) return;
+    nib__search_end(s);
     if (s->pass_active && s->pass.pos0 + s->pass.n > n_tokens) s->pass_active = 0;
     if (s->n_evaluated > n_tokens) {
         s->n_evaluated = n_tokens;
@@ -269,6 +254,7 @@ nib_status nib__session_append(nib_session *s, const int32_t *ids, size_t n, nib
 {
     nib_status status = check_ids(s, ids, n, s->options.n_ctx - s->n_tokens, err);
     if (status != NIB_OK || n == 0) return status;
+    nib__search_end(s);
     memcpy(s->tokens + s->n_tokens, ids, n * sizeof *ids);
     s->n_tokens += (uint32_t)n;
     return NIB_OK;
@@ -279,6 +265,7 @@ nib_status nib__session_set(nib_session *s, const int32_t *ids, size_t n, uint32
 {
     nib_status status = check_ids(s, ids, n, s->options.n_ctx, err);
     if (status != NIB_OK) return status;
+    nib__search_end(s);
     uint32_t common = 0;
     while (common < n && common < s->n_tokens && ids[common] == s->tokens[common]) common++;
     nib__session_cut(s, common);
@@ -292,74 +279,6 @@ nib_status nib__session_set(nib_session *s, const int32_t *ids, size_t n, uint32
 void nib__session_push(nib_session *s, int32_t id)
 {
     s->tokens[s->n_tokens++] = id;
-}
-
-/* ---- encoders ---------------------------------------------------------------------------------
- */
-
-nib_status nib__session_set_source(nib_session *s, const int32_t *ids, size_t n, nib_error *err)
-{
-    if (s->source.decoder == NULL) {
-        return nib__fail(err, NIB_ERR_STATE, "architecture %s has no encoder that it decodes from",
-                         s->model->config.arch);
-    }
-    bool same = s->source.done && n == s->source.n &&
-                memcmp(ids, s->source.ids, n * sizeof *ids) == 0; /* done: n is not 0 */
-    if (same) return NIB_OK;
-    nib_status status = nib__encoding_set(&s->source, ids, n, err);
-    if (status != NIB_OK) return status;
-    s->pass_active = 0;
-    s->n_evaluated = 0;
-    s->logits_valid = 0;
-    return NIB_OK;
-}
-
-nib_status nib__session_embed(nib_session *s, const int32_t *ids, size_t n, uint32_t flags,
-                              float *out, nib_error *err)
-{
-    nib__encoding *e = &s->source;
-    if (e->encoder == NULL)
-        return nib__fail(err, NIB_ERR_STATE, "architecture %s has no encoder",
-                         s->model->config.arch);
-    nib_status status = nib__encoding_set(e, ids, n, err);
-    if (status != NIB_OK) return status;
-    s->pass_active = 0;                              /* its rows are overwritten */
-    status = nib__encoding_run(e, &s->exec, 0, err); /* without a deadline: to the end */
-    if (status == NIB_ERR_CANCELLED) (void)atomic_exchange(&s->cancel, 0);
-    if (e->decoder != NULL) { /* and the stream was about another source */
-        s->n_evaluated = 0;
-        s->logits_valid = 0;
-    }
-    if (status != NIB_OK) return status;
-    size_t width = e->encoder->config.n_embd;
-    if ((flags & NIB_EMBED_MEAN) == 0) {
-        memcpy(out, e->act.x, n * width * sizeof *out);
-        return NIB_OK;
-    }
-    for (size_t i = 0; i < width; i++) {
-        double sum = 0;
-        for (size_t row = 0; row < n; row++) sum += (double)e->act.x[row * width + i];
-        out[i] = (float)(sum / (double)n);
-    }
-    return NIB_OK;
-}
-
-/* An encoder alone has no stream that could be evaluated. */
-static bool source_is_missing(const nib_session *s)
-{
-    const nib__encoding *e = &s->source;
-    return e->encoder != NULL && (e->decoder == NULL || !e->done);
-}
-
-/* Before the stream is evaluated: the encoder has no source, or has to work first. */
-static nib_status encode(nib_session *s, uint64_t deadline_ns, nib_error *err)
-{
-    if (s->source.decoder == NULL)
-        return nib__fail(err, NIB_ERR_STATE, "architecture %s gives hidden states, not text",
-                         s->model->config.arch);
-    if (s->source.n == 0)
-        return nib__fail(err, NIB_ERR_STATE, "an encoder-decoder needs a source text first");
-    return nib__encoding_run(&s->source, &s->exec, deadline_ns, err);
 }
 
 /* ---- evaluation ------------------------------------------------------------------------------ */
@@ -460,8 +379,8 @@ nib_status nib__session_advance(nib_session *s, uint64_t deadline_ns, nib_error 
         if (status != NIB_OK || nib__session_ready(s)) return status;
         /* Cut back to tokens that are all in the cache: only the last one's logits are missing. */
         if (s->n_evaluated == s->n_tokens) s->n_evaluated--;
-        if (source_is_missing(s)) status = encode(s, deadline_ns, err);
-        if (status == NIB_OK && source_is_missing(s)) return NIB_OK;
+        if (nib__source_missing(s)) status = nib__source_encode(s, deadline_ns, err);
+        if (status == NIB_OK && nib__source_missing(s)) return NIB_OK;
         if (status == NIB_OK && !s->pass_active) status = start_pass(s, deadline_ns, err);
         if (status == NIB_OK) status = run_pass(s, deadline_ns, err);
         if (status == NIB_ERR_CANCELLED) (void)atomic_exchange(&s->cancel, 0);
@@ -472,7 +391,7 @@ nib_status nib__session_advance(nib_session *s, uint64_t deadline_ns, nib_error 
 
 int32_t nib__session_one_pending(const nib_session *s)
 {
-    if (s->pass_active || nib__session_ready(s)) return 0;
+    if (s->pass_active || nib__session_ready(s) || nib__source_missing(s)) return 0;
     return s->n_tokens - s->n_evaluated <= 1; /* 0: only the logits are missing */
 }
 
@@ -496,7 +415,7 @@ nib_status nib__session_eval_logits(nib_session *s, const int32_t *ids, size_t n
     if (status != NIB_OK || n == 0) return status;
     uint32_t before = s->n_tokens;
     uint32_t valid = s->logits_valid;
-    if (status == NIB_OK && source_is_missing(s)) status = encode(s, 0, err);
+    if (status == NIB_OK && nib__source_missing(s)) status = nib__source_encode(s, 0, err);
     if (status == NIB_OK) status = nib__session_append(s, ids, n, err);
     while (status == NIB_OK && s->n_evaluated < s->n_tokens) {
         uint32_t left = s->n_tokens - s->n_evaluated;

@@ -9,6 +9,7 @@
 #include "decode/encode.h"
 
 typedef struct nib__completion nib__completion; /* complete.c */
+typedef struct nib__search nib__search;         /* beam.c */
 
 struct nib_session {
     nib_allocator mem;
@@ -32,7 +33,8 @@ struct nib_session {
                                      0, and the row is lost, after anything that would change it */
     double row_ns;                /* measured: time per row of a long pass; 0: not yet */
     atomic_int cancel;
-    nib__completion *completion;  /* NULL: none */
+    nib__completion *completion;  /* NULL: none; there is at most one of these two */
+    nib__search *search;
     nib_session_stats stats;
 };
 
@@ -44,6 +46,9 @@ nib_status nib__session_resolve(const nib_model *model, const nib_session_option
 nib_status nib__check_threads(uint32_t n_threads, const nib_parallel *parallel, nib_error *err);
 /* STATE if the model was opened without its weights. */
 nib_status nib__check_weights(const nib_model *model, nib_error *err);
+
+/* Working memory that a thread needs for the model and its encoder. */
+size_t nib__session_slot_bytes(const nib_model *model);
 
 /* Bytes of a session with resolved options; MEMORY if that overflows. */
 nib_status nib__session_size(const nib_model *model, const nib_session_options *options,
@@ -65,6 +70,12 @@ nib_status nib__session_set_source(nib_session *s, const int32_t *ids, size_t n,
 /* What the encoder makes of ids: out[n][n_embd], or their mean out[n_embd]. */
 nib_status nib__session_embed(nib_session *s, const int32_t *ids, size_t n, uint32_t flags,
                               float *out, nib_error *err);
+
+/* For the evaluation of a stream. Whether something has to be encoded first: true for encoders alone,
+ * which have no stream that could be evaluated. */
+bool nib__source_missing(const nib_session *s);
+/* Does that, or says why it cannot be done; see nib__encoding_run. */
+nib_status nib__source_encode(nib_session *s, uint64_t deadline_ns, nib_error *err);
 
 /* Appends one token, checked by the caller against n_ctx. */
 void nib__session_push(nib_session *s, int32_t id);

@@ -3,13 +3,13 @@
  *
  *     offset size
  *      0      8   magic "NIBSTATE"
- *      8      4   version, 1
+ *      8      4   version: 1; 2 for encoder-decoders
  *     12      4   NIB_KV_*
  *     16      8   identity of the model
  *     24     16   u32 n_layer, n_head_kv, head_dim, n_vocab
  *     40     12   u32 n_tokens, n_evaluated, has_logits
- *     52      4   0
- *     56          i32 tokens[n_tokens]; if has_logits: f32 logits[n_vocab]
+ *     52      4   version 1: 0; version 2: u32 n_source
+ *     56          i32 tokens[n_tokens]; i32 source[n_source]; if has_logits: f32 logits[n_vocab]
  *                 for each layer, for each KV head, with n = n_evaluated:
  *                     keys [ceil(n/16)][head_dim][16], positions from n on are 0
  *                     values [n][head_dim]; q8 only: f32 k_scale[n], v_scale[n]
@@ -17,6 +17,9 @@
  *
  * Logits are kept because the prompt may have been evaluated by other kernels than a single token:
  * with them, going on after a restore gives the bits that going on at once would have given.
+ *
+ * Of a source its tokens are kept: encoding them again gives the same bits, and takes no longer
+ * than reading what the encoder made of them would.
  *
  * A file is written under a temporary name, synced, and renamed, so that under its own name there
  * is always a whole one. Reading trusts nothing: sizes are computed from the session, the checksum
@@ -33,18 +36,19 @@
 #include "base/outfile.h"
 #include "decode/complete.h"
 
-enum { VERSION = 1, HEADER = 56, TRAILER = 8, LANES = 16 };
+enum { DECODER = 1, OVER_ENCODER = 2, HEADER = 56, TRAILER = 8, LANES = 16 };
 
 typedef struct header {
     uint32_t version, kv_type;
     uint64_t identity;
     uint32_t n_layer, n_head_kv, head_dim, n_vocab;
-    uint32_t n_tokens, n_evaluated, has_logits;
+    uint32_t n_tokens, n_evaluated, has_logits, n_source;
 } header;
 
 static header header_of(const nib_session *s)
 {
-    return (header){.version = VERSION,
+    bool over = s->source.decoder != NULL;
+    return (header){.version = over ? OVER_ENCODER : DECODER,
                     .kv_type = s->kv.type,
                     .identity = s->model->identity,
                     .n_layer = s->kv.n_layer,
@@ -53,7 +57,8 @@ static header header_of(const nib_session *s)
                     .n_vocab = s->model->config.n_vocab,
                     .n_tokens = s->n_tokens,
                     .n_evaluated = s->n_evaluated,
-                    .has_logits = s->logits_valid};
+                    .has_logits = s->logits_valid,
+                    .n_source = over ? s->source.n : 0};
 }
 
 static void encode(const header *h, uint8_t bytes[HEADER])
@@ -63,7 +68,7 @@ static void encode(const header *h, uint8_t bytes[HEADER])
     nib__put_le32(bytes + 12, h->kv_type);
     nib__put_le64(bytes + 16, h->identity);
     const uint32_t rest[] = {h->n_layer,  h->n_head_kv,   h->head_dim,   h->n_vocab,
-                             h->n_tokens, h->n_evaluated, h->has_logits, 0};
+                             h->n_tokens, h->n_evaluated, h->has_logits, h->n_source};
     for (int i = 0; i < 8; i++) nib__put_le32(bytes + 24 + 4 * i, rest[i]);
 }
 
@@ -78,18 +83,20 @@ static header decode(const uint8_t bytes[HEADER])
                     .n_vocab = nib__le32(bytes + 36),
                     .n_tokens = nib__le32(bytes + 40),
                     .n_evaluated = nib__le32(bytes + 44),
-                    .has_logits = nib__le32(bytes + 48)};
+                    .has_logits = nib__le32(bytes + 48),
+                    .n_source = nib__le32(bytes + 52)};
 }
 
 /* Bytes of the file that this header describes; false if that overflows. */
 static bool file_size(const header *h, size_t *size)
 {
-    size_t n = h->n_evaluated, blocks = nib__align_up(n, LANES), head, all, tokens, logits;
+    size_t n = h->n_evaluated, blocks = nib__align_up(n, LANES), head, all, tokens, source, logits;
     size_t element = nib__kv_element(h->kv_type);
     size_t scales = h->kv_type == NIB_KV_Q8 ? 2 * n * sizeof(float) : 0;
     return nib__mul(blocks + n, h->head_dim * element, &head) && nib__add(head, scales, &head) &&
            nib__mul(head, (size_t)h->n_layer * h->n_head_kv, &all) &&
            nib__mul(h->n_tokens, sizeof(int32_t), &tokens) &&
+           nib__mul(h->n_source, sizeof(int32_t), &source) && nib__add(tokens, source, &tokens) &&
            nib__mul(h->has_logits ? h->n_vocab : 0, sizeof(float), &logits) &&
            nib__add(all, tokens, size) && nib__add(*size, logits, size) &&
            nib__add(*size, HEADER + TRAILER, size);
@@ -143,6 +150,8 @@ static nib_status put_session(writer *w, const nib_session *s)
     encode(&h, bytes);
     nib_status status = put(w, bytes, sizeof bytes);
     if (status == NIB_OK) status = put(w, s->tokens, s->n_tokens * sizeof *s->tokens);
+    if (status == NIB_OK && h.n_source != 0)
+        status = put(w, s->source.ids, h.n_source * sizeof *s->source.ids);
     if (status == NIB_OK && h.has_logits) status = put(w, s->logits, h.n_vocab * sizeof *s->logits);
     for (uint32_t i = 0; i < h.n_layer * h.n_head_kv && status == NIB_OK; i++) {
         nib__kv_head kv = nib__kv_view(&s->kv, i / h.n_head_kv, i % h.n_head_kv);
@@ -157,10 +166,9 @@ nib_status nib__session_save(const nib_session *s, const char *path, nib_error *
     enum { PRIVATE = 0600, BUFFER = 64 << 10 }; /* a session is somebody's text */
     writer w = {.err = err};
     nib__hash_init(&w.hash, 0);
-    if (s->source.encoder != NULL) {
+    if (s->model->config.both_ways) {
         return nib__fail(err, NIB_ERR_UNSUPPORTED,
-                         "sessions of architecture %s cannot be saved: encoding the source again "
-                         "takes no longer",
+                         "architecture %s gives hidden states: there is no stream to save",
                          s->model->config.arch);
     }
     nib_status status = nib__outfile_open(&w.file, &s->mem, path, PRIVATE, BUFFER, err);
@@ -199,9 +207,9 @@ static nib_status check_header(const nib_session *s, const uint8_t *bytes, const
     size_t expected = 0;
     if (memcmp(bytes, "NIBSTATE", 8) != 0)
         return nib__fail_at(err, NIB_ERR_FORMAT, 0, "%s: not a saved session", path);
-    if (h->version != VERSION) {
-        return nib__fail_at(err, NIB_ERR_MISMATCH, 8, "%s: version: expected %d, got %u", path,
-                            (int)VERSION, h->version);
+    if (h->version != own.version) {
+        return nib__fail_at(err, NIB_ERR_MISMATCH, 8, "%s: version: expected %u, got %u", path,
+                            own.version, h->version);
     }
     if (h->identity != own.identity || h->n_layer != own.n_layer || h->head_dim != own.head_dim ||
         h->n_head_kv != own.n_head_kv || h->n_vocab != own.n_vocab) {
@@ -211,12 +219,18 @@ static nib_status check_header(const nib_session *s, const uint8_t *bytes, const
         return nib__fail_at(err, NIB_ERR_MISMATCH, 12, "%s: cache type: expected %u, got %u", path,
                             own.kv_type, h->kv_type);
     }
-    if (h->n_evaluated > h->n_tokens || h->has_logits > 1 || nib__le32(bytes + 52) != 0 ||
-        (h->has_logits && h->n_evaluated == 0))
+    bool no_source = h->n_source == 0 && h->n_evaluated != 0;
+    if (h->n_evaluated > h->n_tokens || h->has_logits > 1 ||
+        (h->has_logits && h->n_evaluated == 0) ||
+        (h->version == DECODER ? h->n_source != 0 : no_source))
         return nib__fail_at(err, NIB_ERR_FORMAT, 40, "%s: impossible counts", path);
     if (h->n_tokens > s->options.n_ctx) {
         return nib__fail_at(err, NIB_ERR_LIMIT, 40, "%s: %u tokens do not fit n_ctx %u", path,
                             h->n_tokens, s->options.n_ctx);
+    }
+    if (h->n_source > s->source.capacity) {
+        return nib__fail_at(err, NIB_ERR_LIMIT, 52, "%s: a source of %u tokens, room is for %u",
+                            path, h->n_source, s->source.capacity);
     }
     if (!file_size(h, &expected) || expected != actual) {
         return nib__fail_at(err, NIB_ERR_FORMAT, actual,
@@ -226,16 +240,27 @@ static nib_status check_header(const nib_session *s, const uint8_t *bytes, const
     return NIB_OK;
 }
 
-static nib_status check_tokens(const nib_session *s, const uint8_t *tokens, uint32_t n,
-                               const char *path, nib_error *err)
+/* ids[n] at an offset in the file. */
+static nib_status check_ids(const uint8_t *ids, uint32_t n, uint32_t n_vocab, size_t offset,
+                            const char *path, nib_error *err)
 {
     for (size_t i = 0; i < n; i++) {
-        uint32_t id = nib__le32(tokens + 4 * i);
-        if (id < s->model->config.n_vocab) continue;
-        return nib__fail_at(err, NIB_ERR_FORMAT, HEADER + 4 * i,
+        uint32_t id = nib__le32(ids + 4 * i);
+        if (id < n_vocab) continue;
+        return nib__fail_at(err, NIB_ERR_FORMAT, offset + 4 * i,
                             "%s: token %zu: id %u out of range", path, i, id);
     }
     return NIB_OK;
+}
+
+static nib_status check_tokens(const nib_session *s, const header *h, const uint8_t *body,
+                               const char *path, nib_error *err)
+{
+    size_t tokens = 4 * (size_t)h->n_tokens;
+    nib_status status = check_ids(body, h->n_tokens, h->n_vocab, HEADER, path, err);
+    if (status != NIB_OK || h->n_source == 0) return status;
+    uint32_t n_vocab = s->source.encoder->config.n_vocab;
+    return check_ids(body + tokens, h->n_source, n_vocab, HEADER + tokens, path, err);
 }
 
 static void take_head(const nib__kv_head *kv, size_t n, nib__cursor *from)
@@ -258,7 +283,11 @@ static void restore(nib_session *s, const header *h, const uint8_t *body, size_t
     s->pass_active = 0;
     s->batch_mark = 0;
     size_t tokens = h->n_tokens * sizeof *s->tokens, logits = h->n_vocab * sizeof *s->logits;
+    size_t source = h->n_source * sizeof *s->source.ids;
     memcpy(s->tokens, nib__cursor_take(&from, tokens), tokens);
+    if (source != 0) memcpy(s->source.ids, nib__cursor_take(&from, source), source);
+    s->source.n = h->n_source;
+    s->source.active = s->source.done = false;
     if (h->has_logits) memcpy(s->logits, nib__cursor_take(&from, logits), logits);
     for (uint32_t i = 0; i < h->n_layer * h->n_head_kv; i++) {
         nib__kv_head kv = nib__kv_view(&s->kv, i / h->n_head_kv, i % h->n_head_kv);
@@ -299,7 +328,7 @@ static nib_status load_file(nib_session *s, int fd, const char *path, nib_error 
                               "%s: the checksum does not fit: the file is damaged", path);
         goto done;
     }
-    status = check_tokens(s, body, h.n_tokens, path, err);
+    status = check_tokens(s, &h, body, path, err);
     if (status == NIB_OK) restore(s, &h, body, size);
 done:
     nib__free(&s->mem, body);

@@ -2,6 +2,8 @@
  * Memory of keys and values. One head of one layer is one run of memory:
  *     k [capacity/16][dim][16]   v [capacity][dim]   q8 only: k_scale [capacity]   v_scale
  * [capacity] so that a piece of attention work reads two streams. */
+#include <string.h>
+
 #include "nn/nn.h"
 
 typedef struct head_shape {
@@ -103,4 +105,28 @@ nib__kv_head nib__kv_view(const nib__kv *kv, uint32_t layer, uint32_t head)
         view.v_scale = (float *)(void *)(base + shape.k + shape.v + shape.scale);
     }
     return view;
+}
+
+/* Keys lie in whole blocks of 16 positions. */
+static void copy_head(const nib__kv_head *to, const nib__kv_head *from, size_t first, size_t end)
+{
+    size_t row = from->dim * nib__kv_element(from->type), keys = first & ~(size_t)15;
+    uint8_t *k = to->k, *v = to->v;
+    const uint8_t *old_k = from->k, *old_v = from->v;
+    memcpy(k + keys * row, old_k + keys * row, (nib__align_up(end, 16) - keys) * row);
+    memcpy(v + first * row, old_v + first * row, (end - first) * row);
+    if (from->type != NIB_KV_Q8) return;
+    memcpy(to->k_scale + first, from->k_scale + first, (end - first) * sizeof(float));
+    memcpy(to->v_scale + first, from->v_scale + first, (end - first) * sizeof(float));
+}
+
+void nib__kv_copy(const nib__kv *to, const nib__kv *from, uint32_t first, uint32_t end)
+{
+    if (first >= end) return;
+    for (uint32_t layer = 0; layer < from->n_layer; layer++) {
+        for (uint32_t head = 0; head < from->n_head_kv; head++) {
+            nib__kv_head a = nib__kv_view(to, layer, head), b = nib__kv_view(from, layer, head);
+            copy_head(&a, &b, first, end);
+        }
+    }
 }

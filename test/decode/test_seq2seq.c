@@ -254,7 +254,6 @@ static void test_bad_sources(void **state)
                  "-1");
     assert_fails(nib_session_embed(session, ids, 1, 2, (float[36]){0}, &err), NIB_ERR_ARGUMENT, err,
                  "flags");
-    assert_fails(nib_session_save(session, "x", &err), NIB_ERR_UNSUPPORTED, err, "bart");
     nib_session_free(session);
     nib_model_free(model);
     reference_free(&ref);
