@@ -70,7 +70,7 @@ static void check_tensors(const nib__source *s, const char *folder)
 
 static const char *const folders[] = {"safetensors",   "safetensors-sharded", "torch",
                                       "torch-sharded", "torch-protocol4",     "torch-nested",
-                                      "torch-module",  "torch-zip64"};
+                                      "torch-module",  "torch-zip64",         "torch-2"};
 enum { N_FOLDERS = sizeof folders / sizeof folders[0] };
 
 static void every_layout(void **state)
