@@ -68,6 +68,11 @@ static double score_of(const nib__hypotheses *h, float sum, uint32_t length)
     return (double)sum / pow((double)length, h->options->length_penalty);
 }
 
+static double lower(double a, double b)
+{
+    return a < b ? a : b;
+}
+
 /* Takes out the one with the lowest score, the first of equal ones, and notes the next lowest. */
 static void drop_worst(nib__hypotheses *h)
 {
@@ -80,7 +85,7 @@ static void drop_worst(nib__hypotheses *h)
     memmove(h->list + lowest, h->list + lowest + 1, (h->n - lowest) * sizeof out);
     h->list[h->n] = out; /* its memory is for the next one */
     h->worst = h->list[0].score;
-    for (uint32_t i = 1; i < h->n; i++) h->worst = fmin(h->worst, h->list[i].score);
+    for (uint32_t i = 1; i < h->n; i++) h->worst = lower(h->worst, h->list[i].score);
 }
 
 void nib__hypotheses_add(nib__hypotheses *h, const int32_t *ids, uint32_t n, int32_t last,
@@ -92,7 +97,7 @@ void nib__hypotheses_add(nib__hypotheses *h, const int32_t *ids, uint32_t n, int
     memcpy(new->ids, ids, n * sizeof *ids);
     if (!ended) new->ids[n++] = last;
     *new = (nib__hypothesis){.score = score, .n = n, .ended = ended, .ids = new->ids};
-    h->worst = h->n == 0 ? score : fmin(h->worst, score);
+    h->worst = h->n == 0 ? score : lower(h->worst, score);
     h->n++;
     if (h->n > h->options->n_beams) drop_worst(h);
 }

@@ -183,6 +183,18 @@ for i in 0 1 2; do
         same "suggestion $i is that of its seed" "$dir/one"
 done
 
+fails 2 "--n-best without beams" "--beams" complete -m "$tiny" -p x --n-best 2
+fails 2 "more texts than beams" "--n-best" complete -m "$tiny" -p x --beams 2 --n-best 3
+fails 2 "beams and a temperature" "--beams" complete -m "$tiny" -p x --beams 2 --temp 1
+fails 2 "beams and a suffix" "--beams" complete -m "$tiny" -p x --beams 2 --suffix y
+fails 2 "too many beams" "--beams" complete -m "$tiny" -p x --beams 17
+works "--n-best" complete -m "$model" -p "int add(int a, int b) {" -n 8 --beams 4 --n-best 3 \
+    --length-penalty 0.5 --early-stopping &&
+    if [ "$(grep -c '^{"text":".*","score":-[0-9.]*}$' "$out")" -eq 3 ]; then ok "--n-best"
+    else not_ok "--n-best" "not three texts with scores"; fi
+works "one beam" complete -m "$model" -p "int add(int a, int b) {" -n 12 --beams 1 &&
+    same "one beam is greedy" "$dir/text12"
+
 # ---- files that hold a tokenizer only ----
 vocab=test/fixtures/token/spm.gguf
 printf 'hello world' >"$dir/hello"

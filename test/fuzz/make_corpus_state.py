@@ -39,6 +39,20 @@ FILES |= {
     "header_only": changes(0, growth=-(2**15)),
 }
 
+OVER = 8  # an encoder-decoder: 5 tokens, 3 of a source
+FILES |= {f"source_whole_{kind}": changes(kind | OVER) for kind in range(4)}
+FILES |= {
+    "source_version": changes(OVER, word(8, 1)),
+    "source_none": changes(OVER, word(52, 0)),
+    "source_none_evaluated": changes(OVER, word(52, 0) + word(44, 0)),
+    "source_more": changes(OVER, word(52, 4), growth=4),
+    "source_full": changes(OVER, word(52, 33), growth=120),
+    "source_huge": changes(OVER, word(52, 2**32 - 1)),
+    "source_range": changes(OVER, word(76, 59)),
+    "source_other": changes(OVER | 2, word(76, 58)),
+    "source_of_decoder": changes(0, word(52, 1), growth=4),
+}
+
 os.makedirs(HERE, exist_ok=True)
 for name, content in FILES.items():
     with open(os.path.join(HERE, name), "wb") as f:

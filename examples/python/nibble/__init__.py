@@ -16,6 +16,7 @@ from ._errors import (ArgumentError, CancelledError, FormatError, InputOutputErr
                       MismatchError, NibbleError, OutOfMemoryError, StateError, ThreadError,
                       UnsupportedError)
 from .batch import Batch
+from .beam import BeamText
 from .model import Model, ModelInfo, inspect
 from .session import Completion, Session, Stats, Token
 
@@ -30,7 +31,7 @@ def build_info() -> str:
     return str(_ffi.lib.nib_build_info().decode())
 
 
-__all__ = ["ArgumentError", "Batch", "CancelledError", "Completion", "FormatError",
+__all__ = ["ArgumentError", "Batch", "BeamText", "CancelledError", "Completion", "FormatError",
            "InputOutputError", "LimitError", "MismatchError", "Model", "ModelInfo", "NibbleError",
            "OutOfMemoryError", "Session", "Stats", "StateError", "ThreadError", "Token",
            "UnsupportedError", "build_info", "inspect", "version"]

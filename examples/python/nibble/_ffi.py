@@ -89,6 +89,20 @@ class BatchOptions(C.Structure):
         ("parallel", C.c_void_p), ("allocator", C.c_void_p)]
 
 
+class BeamOptions(C.Structure):
+    _fields_ = [(name, C.c_uint32) for name in (
+        "struct_size", "n_beams", "max_tokens", "n_results")] + [
+        ("length_penalty", C.c_double), ("early_stopping", C.c_uint32), ("n_end_ids", C.c_uint32),
+        ("end_ids", C.POINTER(C.c_int32))]
+
+
+class BeamResult(C.Structure):
+    _fields_ = [("struct_size", C.c_uint32), ("n_results", C.c_uint32),
+                ("ids", C.POINTER(C.c_int32)), ("n_ids", C.c_size_t),
+                ("text", C.c_void_p), ("text_len", C.c_size_t), ("score", C.c_double),
+                ("ended", C.c_uint32), ("reserved", C.c_uint32)]
+
+
 class FimFile(C.Structure):
     _fields_ = [("path", Text), ("content", Text)]
 
@@ -147,6 +161,10 @@ _FUNCTIONS = {
                                        _ERR]),
     "nib_complete_begin_tokens": (C.c_int32, [_PTR, C.POINTER(CompleteOptions), _ERR]),
     "nib_session_step": (C.c_int32, [_PTR, C.c_uint64, C.POINTER(Step), _ERR]),
+    "nib_beam_options_init": (None, [C.POINTER(BeamOptions), C.c_size_t]),
+    "nib_beam_begin": (C.c_int32, [_PTR, C.c_char_p, C.c_size_t, C.POINTER(BeamOptions), _ERR]),
+    "nib_beam_begin_tokens": (C.c_int32, [_PTR, C.POINTER(BeamOptions), _ERR]),
+    "nib_beam_get_result": (C.c_int32, [_PTR, C.c_uint32, C.POINTER(BeamResult), _ERR]),
     "nib_batch_options_init": (None, [C.POINTER(BatchOptions), C.c_size_t]),
     "nib_batch_new": (C.c_int32, [_PTR, C.POINTER(BatchOptions), C.POINTER(_PTR), _ERR]),
     "nib_batch_free": (None, [_PTR]),

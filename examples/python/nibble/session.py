@@ -11,6 +11,7 @@ from typing import (Any, Dict, Iterator, List, Mapping, NamedTuple, Optional, Se
 
 from . import _ffi
 from ._errors import StateError
+from .beam import BeamText, options_of, results_of
 from .model import Model, as_bytes, int32_array
 
 KV_TYPES = {"f16": 0, "q8": 1}
@@ -232,6 +233,28 @@ class Session:
         """The whole completion of `prompt` at once."""
         with self.complete(prompt, **options) as pieces:
             return "".join(pieces)
+
+
+    def beam_search(self, prompt: Union[str, bytes, None] = None, *, beams: int = 4,
+                    max_tokens: int = 128, results: int = 1, length_penalty: float = 1.0,
+                    early_stopping: Union[bool, str] = False,
+                    end_ids: Sequence[int] = ()) -> List[BeamText]:
+        """The likeliest texts after `prompt` (None: after the tokens the session holds), best first.
+        Of an encoder-decoder the prompt is what it reads. length_penalty and early_stopping (False,
+        True or "never") as in transformers' generate(); end_ids: instead of the model's own."""
+        native, err = options_of(beams, max_tokens, results, length_penalty, early_stopping,
+                                 end_ids), _ffi.Error()
+        with self._busy() as session:
+            if prompt is None:
+                status = _ffi.lib.nib_beam_begin_tokens(session, C.byref(native), C.byref(err))
+            else:
+                data = as_bytes(prompt)
+                status = _ffi.lib.nib_beam_begin(session, data, len(data), C.byref(native),
+                                                 C.byref(err))
+        _ffi.check(status, err)
+        for _ in Completion(self, 0):
+            pass
+        return results_of(self)
 
 
 _NUMBERS = {field[0]: field[1] for field in _ffi.CompleteOptions._fields_

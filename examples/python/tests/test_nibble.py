@@ -278,6 +278,26 @@ class SessionTest(unittest.TestCase):
         thread.join()
         self.assertGreater(during, 3)
 
+    def test_beam_search(self):
+        best = self.session.beam_search(PROMPT, beams=4, max_tokens=12, results=3, length_penalty=0)
+        self.assertEqual(len(best), 3)
+        self.assertEqual(sorted((b.score for b in best), reverse=True), [b.score for b in best])
+        self.assertEqual(self.model.detokenize(best[0].ids).decode(), best[0].text)
+        greedy = self.session.text(PROMPT, max_tokens=12)
+        [one] = self.session.beam_search(PROMPT, beams=1, max_tokens=12)
+        self.assertEqual(one.text, greedy)
+        self.session.set_tokens(self.model.tokenize(PROMPT))
+        again = self.session.beam_search(beams=4, max_tokens=12, results=3, length_penalty=0)
+        self.assertEqual(again, best)
+        end = best[0].ids[3]
+        [short] = self.session.beam_search(PROMPT, max_tokens=12, length_penalty=0, end_ids=[end],
+                                           early_stopping=True)
+        self.assertNotIn(end, short.ids)
+        with self.assertRaises(nibble.ArgumentError):
+            self.session.beam_search(PROMPT, beams=17)
+        with self.assertRaises(ValueError):
+            self.session.beam_search(PROMPT, early_stopping="soon")
+
     def test_two_threads_on_one_session_are_refused(self):
         self.session.set_tokens(self.model.tokenize(LONG)[:3000])
         failures = []
