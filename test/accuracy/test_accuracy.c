@@ -4,9 +4,10 @@
  * set of this CPU, through the decode path (one token at a time) and the prefill path. A model that
  * is not under models/ is a skipped test.
  *
- * The scalar level and builds with sanitizers are slow: they see 32 positions of the first text
- * only. The variable NIB_TEST_FULL=1 gives them, and every level of the large model, all texts;
- * NIB_TEST_CSV=FILE appends one line per measurement. An argument is a pattern of test names:
+ * The scalar level, emulators and builds with sanitizers are slow: they see 32 positions of the
+ * first text only, and an emulator no large model. The variable NIB_TEST_FULL=1 gives them, and
+ * every level of the large model, all texts; NIB_TEST_CSV=FILE appends one line per measurement. An
+ * argument is a pattern of test names:
  * "*qwen*prefill". */
 #include <math.h>
 #include <unistd.h>
@@ -20,6 +21,18 @@ enum { SANITIZED = 1 };
 #else
 enum { SANITIZED = 0 };
 #endif
+
+/* By test/run.sh's RUNNER. */
+static bool emulated(void)
+{
+    const char *runner = getenv("RUNNER");
+    return runner != NULL && runner[0] != '\0';
+}
+
+static bool slow(void)
+{
+    return SANITIZED || emulated();
+}
 
 typedef struct subject {
     const char *name, *model, *reference;
@@ -114,7 +127,7 @@ static uint32_t texts_to_do(const one_case *c, const nib_kl_reference *ref, uint
     nib__isa best;
     *n_positions = 0;
     if (getenv("NIB_TEST_FULL") != NULL) return ref->n_texts;
-    if (SANITIZED || c->isa == NIB__ISA_SCALAR) *n_positions = 32;
+    if (slow() || c->isa == NIB__ISA_SCALAR) *n_positions = 32;
     if (*n_positions != 0) return 1;
     /* The decode path gives the same bits on every level (test/kernels checks it): once in full is
      * enough. */
@@ -186,13 +199,13 @@ static void float32_logits_agree(void **state)
         /* Scalar float32 is slow on the large model: its first 32 positions hold no second row. */
         uint32_t n = ref.texts[text].n_tokens;
         if (c->subject->large && !all) n = position == 0 ? 1 : 0;
-        if (SANITIZED && position != 0) n = 0;
+        if (slow() && position != 0) n = 0;
         if (position >= n) continue;
         if (text != done_text) {
             logits = realloc(logits, (size_t)n * ref.n_vocab * sizeof *logits);
             assert_non_null(logits);
             assert_ok(nib_session_truncate(session, 0, &err), err);
-            assert_ok(nib_session_eval_logits(session, ref.texts[text].ids, SANITIZED ? 1 : n, 0,
+            assert_ok(nib_session_eval_logits(session, ref.texts[text].ids, slow() ? 1 : n, 0,
                                               logits, &err),
                       err);
             done_text = text;
@@ -252,6 +265,7 @@ static void distance_measures(void **state)
 static bool wanted(const subject *s, nib__isa isa, nib__isa best)
 {
     if (!nib__isa_available(isa)) return false;
+    if (s->large && emulated()) return getenv("NIB_TEST_FULL") != NULL;
     if (isa == best) return true;
     if (SANITIZED) return false;
     return !s->large || getenv("NIB_TEST_FULL") != NULL;
@@ -269,7 +283,7 @@ int main(int argc, char **argv)
     for (size_t s = 0; s < sizeof subjects / sizeof subjects[0]; s++) {
         for (int isa = NIB__ISA_COUNT - 1; isa >= 0; isa--) {
             for (int path = DECODE; path <= FLOAT32; path++) {
-                if (path == FLOAT32 ? isa != NIB__ISA_SCALAR
+                if (path == FLOAT32 ? isa != NIB__ISA_SCALAR || (subjects[s].large && emulated())
                                     : !wanted(&subjects[s], (nib__isa)isa, best))
                     continue;
                 one_case *c = &cases[n];

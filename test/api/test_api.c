@@ -3,7 +3,6 @@
  * written, and everything still usable. */
 #define _GNU_SOURCE
 #include <math.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,6 +14,7 @@
 #include <cmocka.h>
 
 #include "fixture.h"
+#include "small_stack.h"
 #include "tiny_model.h"
 
 /* The call must give `expected` and a message. */
@@ -352,18 +352,12 @@ static void *hostile_texts(void *arg)
     return NULL;
 }
 
-/* On a thread with a stack of 64 KB: nothing recurses on the text. */
+/* On a small stack: nothing recurses on the text. */
 static void test_hostile_text(void **state)
 {
     (void)state;
-    pthread_t thread;
-    pthread_attr_t attr;
     nib_model *m = tiny_open("qwen2", NIB_PRECISION_DEFAULT);
-    assert_int_equal(pthread_attr_init(&attr), 0);
-    assert_int_equal(pthread_attr_setstacksize(&attr, 64 << 10), 0);
-    assert_int_equal(pthread_create(&thread, &attr, hostile_texts, m), 0);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    pthread_attr_destroy(&attr);
+    on_small_stack(hostile_texts, m);
     size_t n;
     int32_t id;
     assert_int_equal(nib_tokenize(m, "<|endoftext|>", 13, NIB_TOKENIZE_SPECIAL, &id, 1, &n, &err),
@@ -371,12 +365,6 @@ static void test_hostile_text(void **state)
     assert_true(nib_token_is_end(m, id));
     nib_model_free(m);
 }
-
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SMALL_STACK = 1 << 20 }; /* sanitizers put room around every variable */
-#else
-enum { SMALL_STACK = 64 << 10 };
-#endif
 
 /* A host's thread may have a small stack: everything a session does, in 64 KB. */
 static void *small_stack(void *arg)
@@ -408,14 +396,8 @@ static void *small_stack(void *arg)
 static void test_small_stack(void **state)
 {
     (void)state;
-    pthread_t thread;
-    pthread_attr_t attr;
     nib_status status = NIB_ERR_STATE;
-    assert_int_equal(pthread_attr_init(&attr), 0);
-    assert_int_equal(pthread_attr_setstacksize(&attr, SMALL_STACK), 0);
-    assert_int_equal(pthread_create(&thread, &attr, small_stack, &status), 0);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    pthread_attr_destroy(&attr);
+    on_small_stack(small_stack, &status);
     assert_int_equal(status, NIB_OK);
     (void)unlink("/tmp/nibble-small-stack");
 }

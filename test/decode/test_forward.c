@@ -9,6 +9,7 @@
 
 #include "reference.h"
 #include "runner.h"
+#include "small_stack.h"
 
 static const char *const models[] = {
     "llama-f32", "llama-linear", "llama-llama3", "llama-mixed", "llama-yarn", "qwen2",
@@ -313,7 +314,7 @@ static void test_bad_rows(void **state)
 }
 
 /* Opening a model and evaluating it, prefill and decode, on a stack of 64 KB. */
-static void *on_small_stack(void *arg)
+static void *whole_models(void *arg)
 {
     const runner_options *options = arg;
     for (size_t i = 0; i < N_MODELS; i++) {
@@ -326,20 +327,11 @@ static void *on_small_stack(void *arg)
 static void test_small_stack(void **state)
 {
     (void)state;
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-    skip(); /* sanitizers make every frame several times as large */
-#endif
     for (int isa = 0; isa < NIB__ISA_COUNT; isa++) {
         if (!nib__isa_available((nib__isa)isa)) continue;
         for (uint32_t precision = 0; precision <= NIB_PRECISION_F32; precision++) {
             runner_options options = {.isa = nib__isa_name((nib__isa)isa), .precision = precision};
-            pthread_attr_t attr;
-            pthread_t thread;
-            assert_int_equal(pthread_attr_init(&attr), 0);
-            assert_int_equal(pthread_attr_setstacksize(&attr, 64 << 10), 0);
-            assert_int_equal(pthread_create(&thread, &attr, on_small_stack, &options), 0);
-            assert_int_equal(pthread_join(thread, NULL), 0);
-            pthread_attr_destroy(&attr);
+            on_small_stack(whole_models, &options);
         }
     }
 }

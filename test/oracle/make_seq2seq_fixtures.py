@@ -121,10 +121,12 @@ def reference(model, generator):
         torch.set_default_dtype(torch.float64)  # of the masks that BART makes
         logits = exact(input_ids=source, decoder_input_ids=target).logits[0]
         torch.set_default_dtype(torch.float32)
+        rounded = model(input_ids=source, decoder_input_ids=target).logits[0]
         greedy = model.generate(source, do_sample=False, num_beams=1, max_new_tokens=GENERATED)
         beam = model.generate(source, do_sample=False, **BEAM)
     return {"ids": target[0].tolist(), "greedy": greedy[0, 1:].tolist(),
-            "source": source[0].tolist(), "beam": beam[0, 1:].tolist()}, logits
+            "source": source[0].tolist(), "beam": beam[0, 1:].tolist(),
+            "rounding": float((rounded - logits).abs().max() / logits.abs().max())}, logits
 
 
 def write_reference(path, lists, matrix):
@@ -144,14 +146,19 @@ def varied(description):
                for kind, least in (("greedy", 8), ("beam", 6)))
 
 
+def steady(description):
+    """A model that magnifies rounding tells little about whose sums are right."""
+    return description.get("rounding", 0) < 2e-5
+
+
 def make(name, folder):
-    for seed in range(200):
+    for seed in range(2000):
         generator = torch.Generator().manual_seed(seed)
         model = MODELS[name]().eval()
         randomize(model, generator)
         model.tie_weights()
         description, result = reference(model, generator)
-        if varied(description):
+        if varied(description) and steady(description):
             break
     model.save_pretrained(folder, safe_serialization=name in SAFETENSORS)
     write_reference(folder + ".ref", description, result)

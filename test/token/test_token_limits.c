@@ -2,21 +2,19 @@
  * Ten megabytes of one character, on a thread with a stack of 64 KB: every family finishes in time
  * that does not grow faster than the text, and the bytes come back. */
 #include <limits.h>
-#include <pthread.h>
 #include <time.h>
 
 #include "fixture.h"
 #include "rng.h"
+#include "small_stack.h"
 #include "test.h"
 #include "token_folder.h"
 #include "tokenizer_files.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__x86_64__)
-enum { LARGE = 2000000 }; /* sanitizers and emulators are slow, and need larger stacks */
-#define SMALL_STACK 0
+enum { LARGE = 2000000 }; /* sanitizers and emulators are slow */
 #else
 enum { LARGE = 10000000 };
-#define SMALL_STACK (64 * 1024)
 #endif
 
 typedef struct job {
@@ -57,14 +55,8 @@ static double cpu_seconds(void)
 static double run(const nib__tokenizer *t, const char *text, size_t len, bool exact)
 {
     job j = {.t = t, .text = text, .len = len, .exact = exact};
-    pthread_attr_t attr;
-    pthread_t thread;
-    assert_int_equal(pthread_attr_init(&attr), 0);
-    if (SMALL_STACK != 0) assert_int_equal(pthread_attr_setstacksize(&attr, SMALL_STACK), 0);
     double start = cpu_seconds();
-    assert_int_equal(pthread_create(&thread, &attr, work, &j), 0);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-    pthread_attr_destroy(&attr);
+    on_small_stack(work, &j);
     assert_ok(j.status, j.err);
     assert_true(j.same);
     return cpu_seconds() - start;
