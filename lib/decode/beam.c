@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Beam search: all beams are rows of one pass over the weights, and look at the same source.
  *
- * Each beam has a KV cache, a place; the first place is the session's own cache, behind its stream.
- * When beams fork, the first branch of a beam stays in its place; another takes a place whose beam
- * died out, and copies of the cache only what lies behind the tokens that both have in common. That
- * is a few positions, but for the first fork, which copies the prompt. */
+ * Each beam has a KV cache, a place; the first place is the session's own cache, behind its stream,
+ * which is the prompt; the others get a copy of it. When beams fork, the first branch of a beam
+ * stays in its place; another takes a place whose beam died out, and copies of the cache only what
+ * lies behind the tokens that both have in common: a few positions. */
 #include "decode/beam.h"
 
 #include <string.h>
@@ -17,10 +17,9 @@ enum { NOWHERE = NIB__MAX_BEAMS };
 
 typedef struct place {
     const nib__kv *kv;
-    nib__kv own;    /* all but the first */
-    int32_t *ids;   /* [max_tokens] of its beam, behind the prompt */
-    uint32_t n;     /* of them in the cache */
-    uint32_t ready; /* the prompt is in the cache */
+    nib__kv own;  /* all but the first */
+    int32_t *ids; /* [max_tokens] of its beam, behind the prompt */
+    uint32_t n;   /* of them in the cache */
 } place;
 
 typedef struct beam {
@@ -39,6 +38,7 @@ struct nib__search {
     beam beams[NIB__MAX_BEAMS];
     uint32_t n_beams, length; /* alive; tokens that each has */
     uint32_t n_prompt, full;  /* whether the context is the limit */
+    uint32_t copied;          /* layers of the prompt, of all places together */
     nib__hypotheses found;
 
     /* The pass in progress. */
@@ -150,7 +150,6 @@ nib_status nib__search_begin(nib_session *s, const nib_beam_options *o, nib_erro
     if (o->n_end_ids != 0) memcpy(b->ends.ids, o->end_ids, o->n_end_ids * sizeof *o->end_ids);
     b->found.options = &b->options;
     b->n_prompt = s->n_tokens;
-    b->places[0].ready = 1;
     b->n_beams = 1;
     nib_status status = allocate(b, s, err);
     if (status != NIB_OK) {
@@ -170,14 +169,35 @@ void nib__search_end(nib_session *s)
 
 /* ---- forks ----------------------------------------------------------------------------------- */
 
+static void copy_layer(void *arg, uint32_t i, void *scratch)
+{
+    nib__search *b = arg;
+    const nib__kv *from = b->places[0].kv;
+    (void)scratch;
+    nib__kv_copy_layer(b->places[1 + i / from->n_layer].kv, from, i % from->n_layer, 0,
+                       b->n_prompt);
+}
+
+/* NIB_OK once every place has the prompt; NIB__PARTIAL if the deadline came first. */
+static nib_status copy_prompt(nib__search *b, nib__exec *exec, uint64_t deadline_ns)
+{
+    uint32_t n = (b->options.n_beams - 1) * b->places[0].kv->n_layer;
+    if (b->copied == n) return NIB_OK;
+    exec->deadline_ns = deadline_ns;
+    exec->first = b->copied;
+    nib_status status = nib__exec_run(exec, n, copy_layer, b);
+    b->copied = status == NIB_OK ? n : exec->first;
+    exec->first = 0;
+    return status;
+}
+
 /* Makes place `to` a copy of `from`, whose beam has n tokens in the cache. */
 static void copy_place(nib__search *b, place *to, const place *from, uint32_t n)
 {
     uint32_t common = 0;
     while (common < n && common < to->n && to->ids[common] == from->ids[common]) common++;
-    nib__kv_copy(to->kv, from->kv, to->ready ? b->n_prompt + common : 0, b->n_prompt + n);
+    nib__kv_copy(to->kv, from->kv, b->n_prompt + common, b->n_prompt + n);
     memcpy(to->ids, from->ids, n * sizeof *to->ids);
-    to->ready = 1;
     to->n = n;
 }
 
@@ -310,15 +330,24 @@ static nib_status write_texts(nib__search *b, const nib_session *s, nib_error *e
 
 /* ---- one step -------------------------------------------------------------------------------- */
 
-/* One token more for every beam, unless the deadline comes first. */
-static nib_status advance_beams(nib_session *s, uint64_t deadline_ns, nib_error *err)
+/* The prompt is evaluated, and the first token of every beam chosen. */
+static nib_status first_token(nib_session *s, uint64_t deadline_ns, nib_error *err)
 {
     nib__search *b = s->search;
-    if (b->length == 0) {
-        nib_status status = nib__session_advance(s, deadline_ns, err);
-        if (status == NIB_OK && nib__session_ready(s)) branch_out(b, s, s->logits);
-        return status;
-    }
+    nib_status status = nib__session_advance(s, deadline_ns, err);
+    if (status != NIB_OK || !nib__session_ready(s)) return status;
+    status = copy_prompt(b, &s->exec, deadline_ns);
+    if (status == NIB__PARTIAL) return NIB_OK;
+    if (status == NIB_ERR_CANCELLED) (void)atomic_exchange(&s->cancel, 0);
+    if (status != NIB_OK) return nib__fail(err, status, "the evaluation was cancelled");
+    branch_out(b, s, s->logits);
+    return NIB_OK;
+}
+
+/* One token more for every beam, unless the deadline comes first. */
+static nib_status next_token(nib_session *s, uint64_t deadline_ns, nib_error *err)
+{
+    nib__search *b = s->search;
     nib_status status = nib__session_check_cancel(s, err);
     if (status != NIB_OK) b->active = 0;
     if (status == NIB_OK) status = run_pass(b, s, deadline_ns, err);
@@ -330,7 +359,10 @@ nib_status nib__search_advance(nib_session *s, uint64_t deadline_ns, nib_error *
 {
     nib__search *b = s->search;
     nib_status status = NIB_OK;
-    if (!b->searched) status = advance_beams(s, deadline_ns, err);
+    if (!b->searched) {
+        status =
+            b->length == 0 ? first_token(s, deadline_ns, err) : next_token(s, deadline_ns, err);
+    }
     return status == NIB_OK && b->searched && !b->done ? write_texts(b, s, err) : status;
 }
 

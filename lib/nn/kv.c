@@ -120,13 +120,18 @@ static void copy_head(const nib__kv_head *to, const nib__kv_head *from, size_t f
     memcpy(to->v_scale + first, from->v_scale + first, (end - first) * sizeof(float));
 }
 
-void nib__kv_copy(const nib__kv *to, const nib__kv *from, uint32_t first, uint32_t end)
+void nib__kv_copy_layer(const nib__kv *to, const nib__kv *from, uint32_t layer, uint32_t first,
+                        uint32_t end)
 {
     if (first >= end) return;
-    for (uint32_t layer = 0; layer < from->n_layer; layer++) {
-        for (uint32_t head = 0; head < from->n_head_kv; head++) {
-            nib__kv_head a = nib__kv_view(to, layer, head), b = nib__kv_view(from, layer, head);
-            copy_head(&a, &b, first, end);
-        }
+    for (uint32_t head = 0; head < from->n_head_kv; head++) {
+        nib__kv_head a = nib__kv_view(to, layer, head), b = nib__kv_view(from, layer, head);
+        copy_head(&a, &b, first, end);
     }
+}
+
+void nib__kv_copy(const nib__kv *to, const nib__kv *from, uint32_t first, uint32_t end)
+{
+    for (uint32_t layer = 0; layer < from->n_layer; layer++)
+        nib__kv_copy_layer(to, from, layer, first, end);
 }

@@ -146,9 +146,11 @@ nib_status nib__kv_init(nib__kv *kv, const nib_allocator *mem, const nib__config
 void nib__kv_free(nib__kv *kv);
 size_t nib__kv_bytes(const nib__config *config, uint32_t capacity, uint32_t type);
 nib__kv_head nib__kv_view(const nib__kv *kv, uint32_t layer, uint32_t head);
-/* Copies positions [first, end) of all layers to a cache of the same model and type. The positions
- * before `first` must be the same in both: up to 15 of them are copied too. */
+/* Copies positions [first, end) of all layers, or of one, to a cache of the same model and type. The
+ * positions before `first` must be the same in both: up to 15 of them are copied too. */
 void nib__kv_copy(const nib__kv *to, const nib__kv *from, uint32_t first, uint32_t end);
+void nib__kv_copy_layer(const nib__kv *to, const nib__kv *from, uint32_t layer, uint32_t first,
+                        uint32_t end);
 
 /* Attention of m rows at positions pos0 .. in one layer. */
 typedef struct nib__attention_rows {

@@ -73,6 +73,9 @@ static nib_status use_session(nib_session *s, nib_error *err)
     if (status == NIB_OK) status = nib_fim_begin(s, &fim, &o, err);
     nib_step step = {.struct_size = sizeof step};
     while (status == NIB_OK && !step.done) status = nib_session_step(s, 0, &step, err);
+    if (status == NIB_OK) status = nib_beam_begin(s, "def f(self):", 12, NULL, err);
+    for (step.done = 0; status == NIB_OK && !step.done;)
+        status = nib_session_step(s, 0, &step, err);
     return status;
 }
 

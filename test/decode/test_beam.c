@@ -109,7 +109,7 @@ static void check_results(const nib_session *session, const beam_case *c, size_t
             fail_msg("case %zu (%s): result %u has %zu ids and score %.6f, expected %u and %.6f",
                      number, c->model, i, got.n_ids, got.score, want->n_ids, want->score);
         }
-        if (!(fabs(got.score - want->score) <= 5e-5 * (1 + fabs(want->score)))) {
+        if (!(fabs(got.score - want->score) <= 2e-4 * (1 + fabs(want->score)))) {
             fail_msg("case %zu (%s): result %u: score %.7f, expected %.7f", number, c->model, i,
                      got.score, want->score);
         }
@@ -415,7 +415,8 @@ static void run_tasks(void *user, uint32_t n, void (*task)(void *arg, uint32_t i
 static void test_cancelled_anywhere(void **state)
 {
     (void)state;
-    const beam_case *c = &beam_cases[7 * 9 + 1];
+    const beam_case *c = &beam_cases[0];
+    while (c->n_source != 0) c++; /* a decoder alone, with a prompt */
     nib_model *model = open_model(c->model, NULL, NULL);
     uint32_t cancelled = 0;
     for (uint32_t k = 1;; k += 1 + k / 8) {
