@@ -144,6 +144,9 @@ typedef struct nib__matmul {
                 float *y, size_t ldy, void *scratch);
     size_t (*scratch_bytes)(uint32_t k);
     uint32_t min_rows;     /* fewer rows than this are better served by decode */
+    /* Most rows that the caches hold while panel after panel passes by: a piece of work has no more,
+     * and pieces of the same rows follow each other. NULL: any number. */
+    uint32_t (*block_rows)(uint32_t k);
 } nib__matmul;
 
 /* Reference layout of a rounded row for coded decode; all instruction sets use it. */

@@ -9,11 +9,12 @@
 
 enum {
     DECODE_NS = 100000,   /* a piece of few rows: several of them keep all threads busy */
-    PREFILL_NS = 1500000, /* a piece of many rows: a kernel expands weights once per piece */
+    PREFILL_NS = 2000000, /* a piece of many rows: a kernel expands weights once per piece */
     PIECES_PER_THREAD = 4,
-    SPLIT_ROWS = 32, /* rows of a piece are a multiple of this, once they are split */
-    STRIP = 2,       /* panels that prefill kernels like to take together, and ... */
-    CHUNK = 16       /* ... the number after which their rows must be loaded again */
+    BLOCKS_PER_THREAD = 2, /* pieces, if they should be large for the caches' sake */
+    SPLIT_ROWS = 32,       /* rows of a piece are a multiple of this, once they are split */
+    STRIP = 2,             /* panels that prefill kernels like to take together, and ... */
+    CHUNK = 16             /* ... the number after which their rows must be loaded again */
 };
 
 /* One map, cut into pieces: row blocks outside, panel runs inside, so that the rounded rows of a
@@ -87,14 +88,16 @@ static void cut(part *p, const nib__exec *exec, const nib__input *input, float r
     uint32_t threads = exec->n_slots < 1 ? 1 : exec->n_slots;
     bool many = input->m > NIB__DECODE_ROWS;
     uint32_t strip = many ? STRIP : 1;
-    p->block = input->m;
-    if (row_ns * input->m * strip > PREFILL_NS) {
-        p->block = clamp_count(PREFILL_NS / (row_ns * strip), 1, input->m);
+    uint32_t most_rows = p->matmul->block_rows != NULL ? p->matmul->block_rows(input->k) : 0;
+    p->block = most_rows != 0 && most_rows < input->m ? most_rows : input->m;
+    if (row_ns * p->block * strip > PREFILL_NS) {
+        p->block = clamp_count(PREFILL_NS / (row_ns * strip), 1, p->block);
         p->block = round_down(p->block, SPLIT_ROWS);
     }
     if (input->exact && p->block > NIB__DECODE_ROWS) p->block = NIB__DECODE_ROWS;
     uint32_t blocks = (input->m + p->block - 1) / p->block;
-    uint32_t wanted = threads == 1 ? 1 : PIECES_PER_THREAD * threads;
+    uint32_t each = most_rows != 0 ? BLOCKS_PER_THREAD : PIECES_PER_THREAD;
+    uint32_t wanted = threads == 1 ? 1 : each * threads;
     uint32_t most = (w->n_panels * blocks + wanted - 1) / wanted; /* keeps all threads busy */
     double target = many ? PREFILL_NS : DECODE_NS;
     p->panels = clamp_count(target / (row_ns * p->block), 1, w->n_panels);

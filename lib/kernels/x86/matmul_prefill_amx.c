@@ -1,88 +1,120 @@
 /* SPDX-License-Identifier: MIT
- * Prefill with AMX: weights are expanded to bf16 tiles once per call, activations rounded to bf16,
- * products accumulated in float32 by TDPBF16PS.
+ * Prefill with AMX: weights are expanded to bf16 tiles, activations rounded to bf16, products
+ * accumulated in float32 by TDPBF16PS.
  *
- * Loops, outside in: chunks of outputs whose sums fit in scratch, blocks of k (activations of all
- * rows stay in the L2 cache), strips of 32 outputs (expanded into scratch, which fits the L1
- * cache), blocks of 32 rows. Activations are loaded with the streaming hint, or they would push the
- * strip out of L1: that is worth 30 to 60 %. A row's sums do not depend on the other rows. */
+ * The unit of work is a strip of 32 outputs by one block of k by one block of rows. Its weights are
+ * expanded into scratch, which fits the L1 cache; rows come from the L2 cache with the streaming
+ * hint, or they would push the weights out of L1. (Expanding the next unit's weights between the
+ * tile instructions hides nothing: tile registers are renamed too few ahead for that.)
+ *
+ * A load that waits for the L3 cache stops the tiles, so the block of rows is as large as the L2
+ * cache holds. Where all k of 256 rows fit, strips are the outer loop; else blocks of k are, and
+ * the sums of a chunk of strips wait in scratch. A row's sums do not depend on the other rows. */
 #include "kernels/x86/amx.h"
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/expand_amx.h"
 
 enum {
     STRIP = 2 * NIB__PANEL, /* outputs per strip */
-    ROWS = 32,              /* rows per block: two tiles */
-    M_BLOCK = 512,          /* most rows between two expansions of the weights */
-    K_BLOCK = 640,          /* most k per block: a strip's tiles take 40 KB of the L1 cache */
+    ROWS = 32,              /* rows per block of tiles: two tiles */
+    K_BLOCK = 512,          /* most k per block: a strip's tiles take 32 KB of the L1 cache */
+    L2_ROWS = 1200 << 10,   /* bytes of rows that stay in the L2 cache */
+    M_BLOCK = 512,          /* most rows between two expansions of the weights ... */
+    LONG_M_BLOCK = 256,     /* ... if not all of their k fit */
+    LONG_STRIPS = 24,       /* strips whose sums wait in scratch then: 768 KB */
     BLOCK_FLOATS = ROWS * STRIP,
-    SUM_BLOCKS = 128, /* blocks of sums kept between blocks of k: 512 KB */
-    STREAM_ROWS = 256 /* from so many rows on, results are written past the caches */
+    STREAM_ROWS = 256, /* from so many rows on, results are written past the caches */
+    MAX_RANGES = 5
 };
 
+typedef void expand_fn(const nib__packed *w, uint32_t panel, uint32_t first, uint32_t count,
+                       uint8_t *tiles);
+
 /* Memory that will be read soon, fetched into the L2 cache a few lines at a time between tile
- * instructions: the weights of the next strip, which otherwise arrive from memory only when the
- * tiles stand still. */
+ * instructions. */
+typedef struct fetch_range {
+    const uint8_t *at;
+    size_t stride;
+    uint32_t lines, rows; /* [rows][lines] of 64 bytes, stride bytes from row to row */
+} fetch_range;
+
 typedef struct fetch_list {
-    const uint8_t *at[4]; /* ranges not yet fetched */
-    uint32_t lines[4];
-    uint32_t range, per_step;
+    fetch_range ranges[MAX_RANGES];
+    uint32_t range, n, line, per_step;
 } fetch_list;
 
-/* What is multiplied in one strip and one block of k. */
-typedef struct strip {
-    const uint8_t *a; /* activations [m][a_stride], at the block's first k */
-    size_t a_stride;
-    const uint8_t *b; /* tiles [2 panels][groups] */
-    uint32_t groups;  /* of 32 k */
-    uint32_t panels;  /* 1 or 2 */
-    uint32_t width;   /* real outputs */
-    bool first, last; /* blocks of k */
-    float *sums;      /* [m / 32][4 tiles][16][16], between blocks of k */
-    float *y;         /* [m][ldy], at the strip's first output: after the last block */
-    size_t ldy;
-    bool stream;         /* y is large and aligned: write it past the caches */
-    float *edge;         /* [ROWS][STRIP] on its way to y, if streamed or not all of it is real */
-    uint32_t configured; /* rows of a block that the tiles are configured for; 0: not yet */
+/* Sums of one block on their way to results: a few rows at a time, while the tiles multiply the
+ * next block. */
+typedef struct finish {
+    const float *sums; /* [4 tiles][16][16] */
+    float *y;          /* of the block's first row, at the strip's first output */
+    uint32_t at, n;    /* next row, rows */
+    uint32_t width;    /* real outputs */
+} finish;
+
+/* One unit. */
+typedef struct unit {
+    uint32_t row, rows;     /* block of rows */
+    uint32_t chunk;         /* first panel of the chunk, from the first of the run */
+    uint32_t panel, panels; /* of the strip */
+    uint32_t group, groups; /* block of k, in groups of 32 */
+} unit;
+
+typedef struct product {
+    const nib__packed *w;
+    expand_fn *expand;
+    const uint8_t *rows;
+    float *y; /* [m][ldy], at the first panel of the run */
+    size_t row_bytes, ldy;
+    uint32_t m, first, count; /* rows; panels of the run */
+    uint32_t m_block, chunk;  /* rows; panels */
+    uint32_t block, groups;   /* of k, in groups */
+    float *sums;              /* [chunk / 2][m_block / 32][4 tiles][16][16], between blocks of k */
+    float *edge;              /* two blocks of sums that are finished, used in turn */
+    uint8_t *tiles;           /* weights of a unit: [2 panels][groups] */
+    bool stream;              /* y is large and aligned: write it past the caches */
+    uint32_t configured;      /* rows of a block that the tiles are configured for; 0: not yet */
+    finish done;
     fetch_list fetch;
-} strip;
+} product;
 
 static inline void fetch_step(fetch_list *f)
 {
-    for (uint32_t i = 0; i < f->per_step; i++) {
-        while (f->range < 4 && f->lines[f->range] == 0) f->range++;
-        if (f->range == 4) return;
-        _mm_prefetch((const char *)f->at[f->range], _MM_HINT_T1);
-        f->at[f->range] += 64;
-        f->lines[f->range]--;
+    for (uint32_t i = 0; i < f->per_step && f->range < f->n; i++) {
+        fetch_range *r = &f->ranges[f->range];
+        _mm_prefetch((const char *)r->at + (size_t)f->line * 64, _MM_HINT_T1);
+        if (++f->line < r->lines) continue;
+        f->line = 0;
+        r->at += r->stride;
+        if (--r->rows == 0) f->range++;
     }
 }
 
-/* Where the four tiles of sums go. */
-typedef struct target {
-    float *tile0;
-    size_t panel, rows, stride; /* floats to the next panel and row tile, bytes to the next row */
-    bool fetch;                 /* may not be in the cache */
-} target;
-
-/* Two rows of results per step, so that they are in the cache when the tiles are stored. */
-static inline void fetch_target(const target *to, uint32_t step)
+static inline void finish_row(const product *p, finish *f)
 {
-    const char *row = (const char *)(to->tile0 + step / 8 * to->rows) + step % 8 * 2 * to->stride;
-    const size_t panel = to->panel * sizeof(float);
-    _mm_prefetch(row, _MM_HINT_T0);
-    _mm_prefetch(row + panel, _MM_HINT_T0);
-    _mm_prefetch(row + to->stride, _MM_HINT_T0);
-    _mm_prefetch(row + to->stride + panel, _MM_HINT_T0);
+    const float *sum = f->sums + f->at / 16 * 512 + f->at % 16 * 16;
+    float *y = f->y + f->at * p->ldy;
+    f->at++;
+    __m512 v0 = _mm512_load_ps(sum), v1 = _mm512_load_ps(sum + 256);
+    if (p->stream && f->width == STRIP) {
+        _mm512_stream_ps(y, v0);
+        _mm512_stream_ps(y + 16, v1);
+    } else {
+        _mm512_mask_storeu_ps(y, nib__lanes(f->width), v0);
+        if (f->width > 16) _mm512_mask_storeu_ps(y + 16, nib__lanes(f->width - 16), v1);
+    }
 }
 
-/* One block of rows (two row tiles or one) by the strip; both counts are constants. Sums start from
- * the four tiles `from`, or from 0 if NULL. */
-static inline __attribute__((always_inline)) void
-multiply_block(int row_tiles, int panels, strip *s, const uint8_t *a, const float *from, target to)
+/* One block of rows (two row tiles or one) by a strip; both counts are constants. Sums start from
+ * `from`, or from 0 if NULL. */
+static inline __attribute__((always_inline)) void multiply_block(int row_tiles, int panels,
+                                                                 product *p, const uint8_t *a,
+                                                                 const uint8_t *b, uint32_t groups,
+                                                                 const float *from, float *to)
 {
-    const uint8_t *b = s->b, *b1 = b + (size_t)s->groups * TILE_BYTES;
-    const uint8_t *a1 = a + 16 * s->a_stride;
+    const size_t stride = p->row_bytes;
+    const uint8_t *b1 = b + (size_t)groups * TILE_BYTES, *a1 = a + 16 * stride;
+    const uint32_t rows_per_step = (p->done.n + groups - 1) / groups;
     memory_barrier();
     if (from != NULL) {
         _tile_loadd(0, from, 64);
@@ -95,71 +127,59 @@ multiply_block(int row_tiles, int panels, strip *s, const uint8_t *a, const floa
         _tile_zero(2);
         _tile_zero(3);
     }
-    for (uint32_t g = 0; g < s->groups; g++) {
+    for (uint32_t g = 0; g < groups; g++) {
         _tile_loadd(6, b + (size_t)g * TILE_BYTES, 64);
-        _tile_stream_loadd(4, a + (size_t)g * 64, s->a_stride);
+        _tile_stream_loadd(4, a + (size_t)g * 64, stride);
         _tile_dpbf16ps(0, 4, 6);
         if (panels == 2) {
             _tile_loadd(7, b1 + (size_t)g * TILE_BYTES, 64);
             _tile_dpbf16ps(1, 4, 7);
         }
         if (row_tiles == 2) {
-            _tile_stream_loadd(5, a1 + (size_t)g * 64, s->a_stride);
+            _tile_stream_loadd(5, a1 + (size_t)g * 64, stride);
             _tile_dpbf16ps(2, 5, 6);
             if (panels == 2) _tile_dpbf16ps(3, 5, 7);
         }
-        fetch_step(&s->fetch);
-        if (to.fetch && g < 16) fetch_target(&to, g);
+        fetch_step(&p->fetch);
+        for (uint32_t r = 0; r < rows_per_step && p->done.at < p->done.n; r++)
+            finish_row(p, &p->done);
     }
-    _tile_stored(0, to.tile0, to.stride);
-    if (panels == 2) _tile_stored(1, to.tile0 + to.panel, to.stride);
-    if (row_tiles == 2) _tile_stored(2, to.tile0 + to.rows, to.stride);
-    if (row_tiles == 2 && panels == 2) _tile_stored(3, to.tile0 + to.rows + to.panel, to.stride);
+    _tile_stored(0, to, 64);
+    if (panels == 2) _tile_stored(1, to + 256, 64);
+    if (row_tiles == 2) _tile_stored(2, to + 512, 64);
+    if (row_tiles == 2 && panels == 2) _tile_stored(3, to + 768, 64);
     memory_barrier();
 }
 
-/* Rows [row, row + n) of the strip, n <= 32, in tiles configured for them. */
-static void multiply_rows(strip *s, uint32_t row, uint32_t n)
+/* Its weights are in p->tiles. */
+static void multiply_unit(product *p, const unit *u)
 {
-    const uint8_t *a = s->a + row * s->a_stride;
-    float *sums = s->sums + (size_t)(row / ROWS) * BLOCK_FLOATS, *y = s->y + row * s->ldy;
-    const float *from = s->first ? NULL : sums;
-    bool edge = s->last && (s->stream || s->width < s->panels * NIB__PANEL);
-    target to = {sums, 256, 512, 64, false};
-    if (edge)
-        to = (target){s->edge, NIB__PANEL, 16 * STRIP, STRIP * sizeof(float), false};
-    else if (s->last)
-        to = (target){y, NIB__PANEL, 16 * s->ldy, s->ldy * sizeof(float), true};
-    if (n > 16 && s->panels == 2)
-        multiply_block(2, 2, s, a, from, to);
-    else if (n > 16)
-        multiply_block(2, 1, s, a, from, to);
-    else if (s->panels == 2)
-        multiply_block(1, 2, s, a, from, to);
-    else
-        multiply_block(1, 1, s, a, from, to);
-    if (!edge) return;
-    for (uint32_t r = 0; r < n; r++) {
-        const float *sum = s->edge + r * STRIP;
-        if (s->stream && s->width == STRIP) {
-            _mm512_stream_ps(y + r * s->ldy, _mm512_load_ps(sum));
-            _mm512_stream_ps(y + r * s->ldy + 16, _mm512_load_ps(sum + 16));
-        } else {
-            memcpy(y + r * s->ldy, sum, s->width * sizeof(float));
-        }
+    const bool first = u->group == 0, last = u->group + u->groups == p->groups;
+    const uint8_t *a = p->rows + u->row * p->row_bytes + (size_t)u->group * 64;
+    const uint32_t column = u->panel * NIB__PANEL;
+    const uint32_t left = p->w->n - p->first * NIB__PANEL - column;
+    const uint32_t width = left < u->panels * NIB__PANEL ? left : u->panels * NIB__PANEL;
+    float *y = p->y + u->row * p->ldy + column, *sums = p->sums;
+    sums += (size_t)((u->panel - u->chunk) / 2) * (p->m_block / ROWS) * BLOCK_FLOATS;
+    for (uint32_t row = 0; row < u->rows; row += ROWS, sums += BLOCK_FLOATS) {
+        uint32_t n = u->rows - row < ROWS ? u->rows - row : ROWS;
+        if (p->configured != n) configure_tiles(n < 16 ? n : 16, n > 16 ? n - 16 : 0);
+        p->configured = n;
+        const float *from = first ? NULL : sums;
+        /* The other of the two that the block before is finished from. */
+        float *to = !last ? sums : p->done.sums == p->edge ? p->edge + BLOCK_FLOATS : p->edge;
+        if (n > 16 && u->panels == 2)
+            multiply_block(2, 2, p, a, p->tiles, u->groups, from, to);
+        else if (n > 16)
+            multiply_block(2, 1, p, a, p->tiles, u->groups, from, to);
+        else if (u->panels == 2)
+            multiply_block(1, 2, p, a, p->tiles, u->groups, from, to);
+        else
+            multiply_block(1, 1, p, a, p->tiles, u->groups, from, to);
+        a += ROWS * p->row_bytes;
+        if (!last) continue;
+        p->done = (finish){to, y + row * p->ldy, 0, n, width};
     }
-}
-
-static void multiply_strip(strip *s, uint32_t m)
-{
-    uint32_t full = m / 32 * 32, tail = m - full;
-    if (full != 0 && s->configured != ROWS) configure_tiles(16, 16);
-    if (full != 0) s->configured = ROWS;
-    for (uint32_t row = 0; row < full; row += 32) multiply_rows(s, row, 32);
-    if (tail == 0) return;
-    if (s->configured != tail) configure_tiles(tail < 16 ? tail : 16, tail > 16 ? tail - 16 : 0);
-    s->configured = tail;
-    multiply_rows(s, full, tail);
 }
 
 /* k per block: equal blocks of whole groups. */
@@ -177,10 +197,24 @@ static size_t row_bytes(uint32_t k)
     return (lines | 1) * 64;
 }
 
+/* All k of that many rows fit the L2 cache; else 0. */
+static uint32_t whole_rows(uint32_t k)
+{
+    size_t rows = L2_ROWS / row_bytes(k) / ROWS * ROWS;
+    return rows < LONG_M_BLOCK ? 0 : rows < M_BLOCK ? LONG_M_BLOCK : M_BLOCK;
+}
+
+static uint32_t block_rows(uint32_t k)
+{
+    uint32_t whole = whole_rows(k);
+    return whole != 0 ? whole : LONG_M_BLOCK;
+}
+
 static size_t scratch_bytes(uint32_t k)
 {
+    size_t sums = whole_rows(k) != 0 ? M_BLOCK / ROWS : LONG_M_BLOCK / ROWS * LONG_STRIPS;
     return (size_t)block_of(k) / NIB__GROUP * 2 * TILE_BYTES +
-           (SUM_BLOCKS + 1) * BLOCK_FLOATS * sizeof(float);
+           (sums + 2) * BLOCK_FLOATS * sizeof(float);
 }
 
 static void round_row(const float *x, uint32_t k, void *row)
@@ -196,80 +230,118 @@ static void round_row(const float *x, uint32_t k, void *row)
     }
 }
 
-typedef void expand_fn(const nib__packed *w, uint32_t panel, uint32_t first, uint32_t count,
-                       uint8_t *tiles);
+static uint32_t least(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
 
-/* The weights of panels [p, p + 2) for groups [group, group + count). */
-static void plan_fetch(const nib__packed *w, uint32_t p, uint32_t panels, uint32_t group,
-                       uint32_t count, uint32_t steps, fetch_list *f)
+/* The unit at these places, cut to what there is. */
+static void place(const product *p, unit *u)
+{
+    u->rows = least(p->m_block, p->m - u->row);
+    u->panels = least(2, p->count - u->panel);
+    u->groups = least(p->block, p->groups - u->group);
+}
+
+/* The unit after u; false if there is none. */
+static bool advance(const product *p, unit *u)
+{
+    uint32_t chunk_end = u->chunk + least(p->chunk, p->count - u->chunk);
+    u->panel += 2;
+    if (u->panel >= chunk_end) {
+        u->group += p->block;
+        if (u->group >= p->groups) {
+            u->group = 0;
+            u->chunk = chunk_end;
+            if (u->chunk == p->count) {
+                u->chunk = 0;
+                u->row += p->m_block;
+                if (u->row >= p->m) return false;
+            }
+        }
+        u->panel = u->chunk;
+    }
+    place(p, u);
+    return true;
+}
+
+static void add_range(fetch_list *f, const uint8_t *at, size_t bytes)
+{
+    f->ranges[f->n++] = (fetch_range){at, 0, (uint32_t)((bytes + 63) / 64), 1};
+}
+
+/* Codes and scales of a panel for groups [group, group + count). */
+static void add_panel(fetch_list *f, const nib__packed *w, uint32_t p, uint32_t group,
+                      uint32_t count)
 {
     const nib__layout *l = w->layout;
-    memset(f, 0, sizeof *f);
-    uint32_t total = 0;
-    for (uint32_t i = 0; i < panels; i++) {
-        const uint8_t *panel = w->data + (size_t)(p + i) * w->panel_bytes;
-        if (!l->coded) {
-            uint32_t group_bytes = NIB__GROUP * NIB__PANEL * (l->code_bits / 8u);
-            f->at[2 * i] = panel + (size_t)group * group_bytes;
-            f->lines[2 * i] = count * group_bytes / 64;
-        } else {
-            uint32_t entry = group * NIB__GROUP / l->block;
-            uint32_t entries = (group + count) * NIB__GROUP / l->block + 1 - entry;
-            f->at[2 * i] = panel + (size_t)entry * l->scale_bytes;
-            f->lines[2 * i] = entries * l->scale_bytes / 64 + 1;
-            f->at[2 * i + 1] = panel + w->code_offset + (size_t)group * l->group_bytes;
-            f->lines[2 * i + 1] = count * l->group_bytes / 64;
-        }
-        total += f->lines[2 * i] + f->lines[2 * i + 1];
+    const uint8_t *panel = w->data + (size_t)p * w->panel_bytes;
+    if (!l->coded) {
+        size_t group_bytes = NIB__GROUP * NIB__PANEL * (l->code_bits / 8u);
+        add_range(f, panel + group * group_bytes, count * group_bytes);
+        return;
     }
+    uint32_t entry = group * NIB__GROUP / l->block;
+    uint32_t entries = ((group + count) * NIB__GROUP - 1) / l->block + 1 - entry;
+    add_range(f, panel + (size_t)entry * l->scale_bytes, (size_t)entries * l->scale_bytes);
+    add_range(f, panel + w->code_offset + (size_t)group * l->group_bytes,
+              (size_t)count * l->group_bytes);
+}
+
+/* During unit u: the weights of `later`, and a part of the rows of the next block of k. */
+static void plan_fetch(product *p, const unit *u, const unit *later)
+{
+    fetch_list *f = &p->fetch;
+    f->n = f->range = f->line = 0;
+    for (uint32_t i = 0; later != NULL && i < later->panels; i++)
+        add_panel(f, p->w, p->first + later->panel + i, later->group, later->groups);
+    uint32_t next = u->group + u->groups, strips = (least(p->chunk, p->count - u->chunk) + 1) / 2;
+    if (strips > 1 && next < p->groups) {
+        uint32_t strip = (u->panel - u->chunk) / 2;
+        uint32_t row = u->rows * strip / strips, end = u->rows * (strip + 1) / strips;
+        const uint8_t *at = p->rows + (u->row + row) * p->row_bytes + (size_t)next * 64;
+        if (end > row)
+            f->ranges[f->n++] =
+                (fetch_range){at, p->row_bytes, least(p->block, p->groups - next), end - row};
+    }
+    uint32_t total = 0, steps = (u->rows + ROWS - 1) / ROWS * u->groups;
+    for (uint32_t i = 0; i < f->n; i++) total += f->ranges[i].lines * f->ranges[i].rows;
     f->per_step = (total + steps - 1) / steps;
 }
 
-/* All blocks of k for panels [first, first + count), few enough that their sums fit in scratch. */
-static void run_chunk(expand_fn *expand, const nib__packed *w, uint32_t first, uint32_t count,
-                      const uint8_t *rows, uint32_t m, float *y, size_t ldy, uint8_t *scratch)
+static void run_units(product *p)
 {
-    uint32_t k_block = block_of(w->k), row_blocks = (m + ROWS - 1) / ROWS;
-    uint8_t *tiles = scratch + (SUM_BLOCKS + 1) * BLOCK_FLOATS * sizeof(float);
-    float *sums = (float *)(void *)scratch;
-    strip s = {.a_stride = row_bytes(w->k), .b = tiles, .ldy = ldy};
-    s.edge = sums + SUM_BLOCKS * BLOCK_FLOATS;
-    s.stream = m >= STREAM_ROWS && ((uintptr_t)y | (ldy * sizeof(float))) % 64 == 0;
-    for (uint32_t k = 0; k < w->k; k += k_block) {
-        uint32_t len = w->k - k < k_block ? w->k - k : k_block;
-        s.groups = (len + NIB__GROUP - 1) / NIB__GROUP;
-        s.a = rows + (size_t)k * 2;
-        s.first = k == 0;
-        s.last = k + len == w->k;
-        for (uint32_t p = first; p < first + count; p += s.panels) {
-            s.panels = first + count - p >= 2 ? 2 : 1;
-            for (uint32_t i = 0; i < s.panels; i++) {
-                expand(w, p + i, k / NIB__GROUP, s.groups, tiles + i * s.groups * TILE_BYTES);
-            }
-            uint32_t left = w->n - p * NIB__PANEL;
-            s.width = left < s.panels * NIB__PANEL ? left : s.panels * NIB__PANEL;
-            s.y = y + (size_t)p * NIB__PANEL;
-            s.sums = sums + (size_t)((p - first) / 2) * row_blocks * BLOCK_FLOATS;
-            uint32_t next = p + s.panels, ahead = first + count - next;
-            plan_fetch(w, next, ahead < 2 ? ahead : 2, k / NIB__GROUP, s.groups,
-                       row_blocks * s.groups, &s.fetch);
-            multiply_strip(&s, m);
-        }
+    unit u = {0}, next;
+    place(p, &u);
+    for (bool more = true; more; u = next) {
+        next = u;
+        more = advance(p, &next);
+        plan_fetch(p, &u, more ? &next : NULL);
+        for (uint32_t i = 0; i < u.panels; i++)
+            p->expand(p->w, p->first + u.panel + i, u.group, u.groups,
+                      p->tiles + (size_t)i * u.groups * TILE_BYTES);
+        multiply_unit(p, &u);
     }
+    while (p->done.at < p->done.n) finish_row(p, &p->done);
 }
 
 static void run(expand_fn *expand, const nib__packed *w, uint32_t first, uint32_t count,
                 const void *rows, uint32_t m, float *y, size_t ldy, void *scratch)
 {
-    for (uint32_t row = 0; row < m; row += M_BLOCK) {
-        uint32_t n_rows = m - row < M_BLOCK ? m - row : M_BLOCK;
-        const uint8_t *a = (const uint8_t *)rows + row * row_bytes(w->k);
-        uint32_t chunk = SUM_BLOCKS / ((n_rows + ROWS - 1) / ROWS) * 2;
-        for (uint32_t p = 0; p < count; p += chunk) {
-            run_chunk(expand, w, first + p, count - p < chunk ? count - p : chunk, a, n_rows,
-                      y + row * ldy, ldy, scratch);
-        }
-    }
+    bool whole = whole_rows(w->k) != 0;
+    product p = {.w = w, .expand = expand, .rows = rows, .ldy = ldy, .m = m, .first = first};
+    p.y = y + (size_t)first * NIB__PANEL;
+    p.row_bytes = row_bytes(w->k);
+    p.count = count;
+    p.m_block = block_rows(w->k);
+    p.chunk = whole ? 2 : 2 * LONG_STRIPS;
+    p.block = block_of(w->k) / NIB__GROUP;
+    p.groups = (w->k + NIB__GROUP - 1) / NIB__GROUP;
+    p.edge = scratch;
+    p.sums = p.edge + 2 * BLOCK_FLOATS;
+    p.tiles = (uint8_t *)(p.sums + (size_t)p.chunk / 2 * (p.m_block / ROWS) * BLOCK_FLOATS);
+    p.stream = m >= STREAM_ROWS && ((uintptr_t)y | (ldy * sizeof(float))) % 64 == 0;
+    run_units(&p);
     _tile_release();
     _mm_sfence(); /* streamed results become visible before anything that follows */
 }
@@ -291,6 +363,7 @@ const nib__matmul nib__prefill_coded_amx = {.name = "bf16_amx",
                                             .round_row = round_row,
                                             .run = run_coded,
                                             .scratch_bytes = scratch_bytes,
+                                            .block_rows = block_rows,
                                             .min_rows = 12};
 
 const nib__matmul nib__prefill_float_amx = {.name = "bf16_amx",
@@ -298,4 +371,5 @@ const nib__matmul nib__prefill_float_amx = {.name = "bf16_amx",
                                             .round_row = round_row,
                                             .run = run_float,
                                             .scratch_bytes = scratch_bytes,
+                                            .block_rows = block_rows,
                                             .min_rows = 12};
