@@ -48,11 +48,18 @@ static bool stays_first(const nib__tokenizer *t, nib__str bytes)
     return t->pipe != NULL && t->pipe->extra_spaces && bytes.len == 0;
 }
 
+/* Whether the space at the end of this token's text stands for the end of a word: it is shown if
+ * something follows. Added tokens have none that is not their own. */
+static bool holds_space(const nib__tokenizer *t, int32_t id)
+{
+    return t->pipe != NULL && t->pipe->hold_space && !(t->pipe->added[id] & NIB__ADDED);
+}
+
 static bool ends_in_space(const nib__tokenizer *t, const int32_t *ids, size_t n, uint32_t flags)
 {
     nib__str last = {NULL, 0};
-    for (size_t i = n; i > 0 && last.len == 0; i--) last = text_bytes(t, ids[i - 1], flags, false);
-    return last.len != 0 && last.data[last.len - 1] == ' ';
+    while (n > 0 && last.len == 0) last = text_bytes(t, ids[--n], flags, false);
+    return last.len != 0 && last.data[last.len - 1] == ' ' && holds_space(t, ids[n]);
 }
 
 nib_status nib__detokenize(const nib__tokenizer *t, const int32_t *ids, size_t n, uint32_t flags,
@@ -74,7 +81,7 @@ nib_status nib__detokenize(const nib__tokenizer *t, const int32_t *ids, size_t n
         if (!nib__add(total, bytes.len, &total))
             return nib__fail(err, NIB_ERR_LIMIT, "the text is too long");
     }
-    if (t->pipe != NULL && t->pipe->hold_space && ends_in_space(t, ids, n, flags)) total--;
+    if (ends_in_space(t, ids, n, flags)) total--;
     *len = total;
     if (total > cap)
         return nib__fail(err, NIB_ERR_LIMIT, "the text needs %zu bytes, the buffer has %zu", total,
@@ -120,7 +127,8 @@ nib_status nib__detok_push(const nib__tokenizer *t, nib_detok *state, int32_t id
     for (size_t i = total > 3 ? total - 3 : 0; i < total; i++)
         tail[n_tail++] =
             i < state->n_pending ? (char)state->pending[i] : bytes.data[i - state->n_pending];
-    bool hold = t->pipe != NULL && t->pipe->hold_space && n_tail > 0 && tail[n_tail - 1] == ' ';
+    bool hold = n_tail > 0 && tail[n_tail - 1] == ' ' &&
+                (id == -1 || (bytes.len == 0 ? state->n_pending != 0 : holds_space(t, id)));
     size_t keep = id == -1 ? 0 : hold ? 1 : unfinished(tail, n_tail);
     if (id == -1 && hold) total--; /* the space behind the last word */
     if (total - keep > cap)

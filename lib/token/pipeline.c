@@ -142,8 +142,11 @@ static bool next_cut(cutter *c, cut *out)
         uint8_t flags = c->p->added[id];
         c->search = end;
         if ((flags & NIB__ADDED_SINGLE_WORD) && in_word(c->text, begin, end, c->len)) continue;
-        if (flags & NIB__ADDED_LSTRIP) begin = spaces_begin(c->text, begin, done);
         if (flags & NIB__ADDED_RSTRIP) end = spaces_end(c->text, end, c->len);
+        if (flags & NIB__ADDED_LSTRIP) {
+            begin = begin > done ? spaces_begin(c->text, begin, done) : done;
+            if (begin >= end) continue; /* white space that the token before it took */
+        }
         c->done = end;
         *out = (cut){id, begin, end};
         if (done >= begin) return true;

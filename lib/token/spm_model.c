@@ -349,6 +349,13 @@ static nib_status make_vocab(builder *b)
 
 /* ---- what stands around a text ---- */
 
+/* false in tokenizer_config.json, not only missing there. */
+static bool is_false(const nib__hf *hf, const char *key)
+{
+    const nib__json *j = hf->tokenizer_config;
+    return j != NULL && nib__json_type_of(j, nib__json_get(j, 0, key)) == NIB__JSON_FALSE;
+}
+
 static void frame(const builder *b)
 {
     nib__tokenizer *t = b->hf->t;
@@ -361,9 +368,7 @@ static void frame(const builder *b)
         if (bos.data != NULL) begin = nib__vocab_find(&t->vocab, bos.data, bos.len);
         if (eos.data != NULL) end = nib__vocab_find(&t->vocab, eos.data, eos.len);
         if (begin < 0) begin = nib__vocab_find(&t->vocab, "<bos>", 5);
-        bool off = j != NULL &&
-                   nib__json_type_of(j, nib__json_get(j, 0, "add_bos_token")) == NIB__JSON_FALSE;
-        if (off) begin = -1;
+        if (is_false(b->hf, "add_bos_token")) begin = -1;
         if (!nib__json_is_true(j, 0, "add_eos_token")) end = -1;
     }
     if (b->layout == LAYOUT_PLAIN) return;
@@ -414,6 +419,10 @@ static nib_status build(builder *b)
     if (status == NIB_OK) status = nib__step_add(t, NIB__STEP_SENTENCEPIECE, NONE, NONE, m->err);
     if (status != NIB_OK) return status;
     t->pipe->dummy_prefix = m->dummy_prefix;
+    if ((b->layout == LAYOUT_LLAMA || b->layout == LAYOUT_T5) && is_false(hf, "legacy")) {
+        t->pipe->first_only = true; /* nor is it the model that puts it there */
+        t->pipe->dummy_prefix = !is_false(hf, "add_prefix_space");
+    }
     t->pipe->extra_spaces = m->extra_spaces;
     t->pipe->byte_fallback = m->byte_fallback;
     t->pipe->float_scores = true;

@@ -122,6 +122,7 @@ def compare(name, ours, theirs, texts, report):
                       f"{want[max(0, at - 2):at + 6]}\n    {[theirs.id_to_token(i) for i in got[at:at + 4]]} "
                       f"{[theirs.id_to_token(i) for i in want[at:at + 4]]}")
                 if got == want:
+                    print(f"    tokens  {[theirs.id_to_token(i) for i in got][:20]}")
                     print(f"    decoded {lossy(raw)[:100]!r}\n    want    {back[:100]!r}")
                     print(f"    shown   {lossy(ours.decode(got, SPECIAL))[:100]!r}\n    want    "
                           f"{theirs.decode(want, skip_special_tokens=False)[:100]!r}")

@@ -20,7 +20,6 @@ import struct
 import textwrap
 
 import sentencepiece
-from gguf import GGUFWriter
 from sentencepiece import sentencepiece_model_pb2 as pb
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, trainers
 
@@ -64,6 +63,7 @@ def texts():
 
 
 def write_gguf(name, model, tokens, types, scores=None, merges=None, extra=()):
+    from gguf import GGUFWriter
     w = GGUFWriter(os.path.join(OUT, name + ".gguf"), "llama")
     w.add_tokenizer_model(model)
     w.add_token_list(tokens)

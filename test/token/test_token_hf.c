@@ -163,6 +163,48 @@ static void published_plbart(void **state)
     free((void *)(uintptr_t)files[0].data);
 }
 
+/* Small files whose ids and texts were asked of Hugging Face tokenizers 0.23.3. */
+static void small_cases(void **state)
+{
+    (void)state;
+#define ADDED(id, text, strip)                                                                     \
+    "\"added_tokens\":[{\"id\":" id ",\"content\":\"" text "\",\"lstrip\":" strip                  \
+    ",\"rstrip\":" strip "}]"
+    static const char both[] = "{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"[UNK]\":0,\"x\":1,"
+                               "\"y\":2},\"unk_token\":\"[UNK]\"}," ADDED("3", "   ", "true") "}";
+    static const char suffix[] =
+        "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"u\":0,\"a\":1,\"a</w>\":2,\"b</w>\":3},"
+        "\"unk_token\":\"u\",\"end_of_word_suffix\":\"</w>\",\"merges\":[]},\"decoder\":{\"type\":"
+        "\"BPEDecoder\",\"suffix\":\"</w>\"}," ADDED("4", "def ", "false") "}";
+    static const struct {
+        const char *json, *text;
+        size_t n;
+        int32_t ids[4];
+        const char *back;
+    } cases[] = {
+        /* white space that one token took is not there for the next */
+        {both, "x        y", 3, {1, 3, 2}, "x     y"},
+        {both, "x   y   ", 4, {1, 3, 2, 3}, "x     y    "},
+        /* the space at the end of an added token is its own, that of a word's end is not shown */
+        {suffix, "adef ", 2, {2, 4}, "a def "},
+        {suffix, "def a", 2, {4, 2}, "def a"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        token_file file = {"tokenizer.json", cases[i].json, strlen(cases[i].json)};
+        nib__tokenizer *t = NULL;
+        nib_error err = {0};
+        assert_ok(tokenizer_from_memory(NULL, &file, 1, &t, &err), err);
+        nib__ids ids = nib__ids_make(NULL);
+        assert_ok(nib__tokenize(t, cases[i].text, strlen(cases[i].text), 0, &ids, &err), err);
+        assert_int_equal(ids.count, cases[i].n);
+        assert_memory_equal(ids.items, cases[i].ids, cases[i].n * sizeof *ids.items);
+        compare_text(t, &ids, cases[i].back, strlen(cases[i].back), (uint32_t)i);
+        nib__ids_free(&ids);
+        nib__tokenizer_free(t);
+    }
+#undef ADDED
+}
+
 static char *names[] = {"codegen",
                         "starcoder",
                         "llama3",
@@ -201,10 +243,11 @@ static char *names[] = {"codegen",
 int main(void)
 {
     enum { N = sizeof names / sizeof *names };
-    struct CMUnitTest tests[N + 2];
+    struct CMUnitTest tests[N + 3];
     for (size_t i = 0; i < N; i++)
         tests[i] = (struct CMUnitTest){names[i], agrees, NULL, NULL, names[i]};
     tests[N] = (struct CMUnitTest)cmocka_unit_test(published_codet5);
     tests[N + 1] = (struct CMUnitTest)cmocka_unit_test(published_plbart);
-    return _cmocka_run_group_tests("token_hf", tests, N + 2, NULL, NULL);
+    tests[N + 2] = (struct CMUnitTest)cmocka_unit_test(small_cases);
+    return _cmocka_run_group_tests("token_hf", tests, N + 3, NULL, NULL);
 }

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""A seeded part of test/oracle/compare_random_tokenizers.py and compare_hf_tokenizer.py: tokenizers
+put together at random and trained on the spot, beside Hugging Face `tokenizers`. Skipped where that
+is not installed."""
+import importlib.util
+import os
+import subprocess
+import sys
+import unittest
+
+ORACLE = os.path.join("test", "oracle")
+MISSING = [name for name in ("tokenizers", "sentencepiece", "google.protobuf")
+           if importlib.util.find_spec(name.split(".")[0]) is None]
+
+
+@unittest.skipIf(MISSING, "not installed: " + " ".join(MISSING))
+class RandomTokenizers(unittest.TestCase):
+    def run_oracle(self, *arguments, **environment):
+        done = subprocess.run([sys.executable, "-B", os.path.join(ORACLE, arguments[0]), *arguments[1:]],
+                              capture_output=True, text=True,
+                              env={**os.environ, **environment, "RUST_BACKTRACE": "0"})
+        self.assertEqual(done.returncode, 0, done.stdout[-4000:] + done.stderr[-2000:])
+        return done.stdout.splitlines()[-1]
+
+    def test_parts_put_together_at_random(self):
+        last = self.run_oracle("compare_random_tokenizers.py", "--count", "30", "--seed", "200")
+        self.assertIn(" 0 differ", last)
+
+    def test_families(self):
+        last = self.run_oracle("compare_hf_tokenizer.py", "codegen", "starcoder", "llama3", "codellama", "t5",
+                               SIZE="1500", BYTES="40000")
+        self.assertEqual(last, "all agree")
+
+
+if __name__ == "__main__":
+    unittest.main()
