@@ -40,7 +40,7 @@ const peak_kind *peak_at(int i)
 }
 
 /* The multiply that a strategy is made of; see nib__matmul.name. Two int8 planes are int8 work, and
- * so is a level's `vpmaddwd` on 16-bit pairs: the share says what the best int8 code could do. */
+ * so is a product of 16-bit pairs: the share says what the best int8 code could do. */
 const peak_kind *peak_of_strategy(const char *name)
 {
     static const struct {

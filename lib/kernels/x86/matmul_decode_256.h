@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Decode with 16-bit activations in 256-bit registers. The two files that include this define
- *     __m256i dot_pairs(__m256i sum, __m256i codes, __m256i q)
- * which adds products of 16-bit pairs to 32-bit sums: exact, whatever the codes, so no care for
- * saturation is needed. Even and odd k of a line make two multiplications: (k0, k2) and (k1, k3).
+ * Decode with 16-bit activations, as two int8 planes, in 256-bit registers. The two files that
+ * include this define dot_lines: AVX2 has no product of bytes that is always exact.
+ *
  * Scales are expanded to float32 once per panel; the mins are a separate small pass. */
 #ifndef NIB_KERNELS_X86_MATMUL_DECODE_256_H
 #define NIB_KERNELS_X86_MATMUL_DECODE_256_H
@@ -10,7 +9,23 @@
 #include "kernels/panel.h"
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/fetch.h"
-#include "kernels/x86/rows_avx2.h"
+
+typedef struct row {
+    const int8_t *hi, *lo;
+    const int16_t *pairs; /* 256 * hi + lo, per 4 k the pairs (k0, k2), (k1, k3); see needs_pairs */
+    const int32_t *sum;   /* per 16 k */
+    float scale;
+} row;
+
+/* sum[rows][halves] = exact sums of (unsigned code) * q over lines [from, from + lines) of a group
+ * that begins at input k: halves [first, first + halves) of the panel. All but the pointers, the book
+ * and k are constants. */
+NIB_INLINE void dot_lines(code_class c, int rows, int first, int halves, const uint8_t *group,
+                          int from, int lines, __m256i book, const row *x, uint32_t k,
+                          __m256i sum[4][2]);
+
+/* Whether dot_lines reads `pairs`. */
+NIB_INLINE bool needs_pairs(code_class c);
 
 /* Bytes of a group's codes. */
 NIB_INLINE size_t class_bytes(code_class c)
@@ -29,49 +44,33 @@ NIB_INLINE size_t class_bytes(code_class c)
     return 256;
 }
 
-/* Lines j of one group, both halves of the panel, all rows. */
-NIB_INLINE void dot_line(code_class c, int rows, const uint8_t *group, int j, __m256i book,
-                         const row_q16 *x, uint32_t k, __m256i sum[4][2])
+/* Otherwise compilers keep what both halves need, and registers do not suffice for that. */
+NIB_INLINE void forget_loads(void)
 {
-    const __m256i byte = _mm256_set1_epi16(0xff);
-    __m256i even[2], odd[2];
-    NIB_UNROLL
-    for (int h = 0; h < 2; h++) {
-        __m256i line = code_line(c, group, j, h, book);
-        even[h] = _mm256_and_si256(line, byte);
-        odd[h] = _mm256_srli_epi16(line, 8);
-    }
-    NIB_UNROLL
-    for (int r = 0; r < rows; r++) {
-        __m256i q02 = broadcast4(x[r].q + k + 4 * (uint32_t)j);
-        __m256i q13 = broadcast4(x[r].q + k + 4 * (uint32_t)j + 2);
-        NIB_UNROLL
-        for (int h = 0; h < 2; h++) {
-            sum[r][h] = dot_pairs(sum[r][h], even[h], q02);
-            sum[r][h] = dot_pairs(sum[r][h], odd[h], q13);
-        }
-    }
+    __asm__ volatile("" ::: "memory");
 }
 
-/* y[rows][16] = sum over scale groups of s * (sum of (code - zero) * q). `lines` per scale. */
+/* y[rows][16] = sum over scale groups of s * (sum of (code - zero) * q). `lines` per scale. Up to two
+ * rows take both halves of the panel together, more have not the registers. */
 NIB_INLINE void decode_tile(code_class c, int lines, int rows, const nib__packed *w,
-                            const uint8_t *codes, const float *s, const row_q16 *x, float y[4][16])
+                            const uint8_t *codes, const float *s, const row *x, float y[4][16])
 {
     const __m256i book = load_book(w->layout);
     const int32_t zero = w->layout->zero;
+    const int halves = rows <= 2 ? 2 : 1;
     __m256 acc[4][2];
     NIB_UNROLL
     for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm256_setzero_ps();
-    for (uint32_t k = 0; k < w->k; k += NIB__GROUP, codes += w->layout->group_bytes) {
+    for (uint32_t k = 0; k < w->k; k += NIB__GROUP, codes += class_bytes(c)) {
         fetch_codes(codes, class_bytes(c));
         NIB_UNROLL
         for (int from = 0; from < 8; from += lines, s += 16) {
             __m256i sum[4][2];
-            NIB_UNROLL
-            for (int r = 0; r < rows; r++) sum[r][0] = sum[r][1] = _mm256_setzero_si256();
-            NIB_UNROLL
-            for (int j = from; j < from + lines; j++) {
-                dot_line(c, rows, codes, j, book, x, k, sum);
+            dot_lines(c, rows, 0, halves, codes, from, lines, book, x, k, sum);
+            if (halves == 1) {
+                forget_loads();
+                dot_lines(c, rows, 1, 1, codes, from, lines, book, x, k, sum);
+                forget_loads();
             }
             NIB_UNROLL
             for (int r = 0; r < rows; r++) {
@@ -100,7 +99,7 @@ NIB_INLINE bool often_met(code_class c)
 }
 
 NIB_INLINE void decode_class(code_class c, int lines, uint32_t rows, const nib__packed *w,
-                             const uint8_t *codes, const float *s, const row_q16 *x, float y[4][16])
+                             const uint8_t *codes, const float *s, const row *x, float y[4][16])
 {
     if (rows == 4)
         decode_tile(c, lines, 4, w, codes, s, x, y);
@@ -111,7 +110,7 @@ NIB_INLINE void decode_class(code_class c, int lines, uint32_t rows, const nib__
 }
 
 static void decode_any(uint32_t rows, const nib__packed *w, const uint8_t *codes, const float *s,
-                       const row_q16 *x, float y[4][16])
+                       const row *x, float y[4][16])
 {
     switch (code_class_of(w->layout)) {
     case CODES_2: decode_class(CODES_2, 4, rows, w, codes, s, x, y); break;
@@ -127,7 +126,7 @@ static void decode_any(uint32_t rows, const nib__packed *w, const uint8_t *codes
 }
 
 /* out[16] = (y + sum over groups of m * xsum) * scale, the first n of them. */
-static void finish_row(const nib__layout *layout, uint32_t k, const float *m, const row_q16 *x,
+static void finish_row(const nib__layout *layout, uint32_t k, const float *m, const row *x,
                        const float *y, uint32_t n, float *out)
 {
     __m256 low = _mm256_setzero_ps(), high = low;
@@ -147,33 +146,66 @@ static void finish_row(const nib__layout *layout, uint32_t k, const float *m, co
     if (n > 8) store_first(out + 8, high, n - 8);
 }
 
-static size_t decode_scratch(uint32_t k)
+/* float32 scales and mins of a panel, and behind them the pairs of all rows. */
+static size_t scales_bytes(uint32_t k)
 {
     return (size_t)k / 16 * NIB__PANEL * sizeof(float) * 2;
+}
+
+static size_t decode_scratch(uint32_t k)
+{
+    return scales_bytes(k) + NIB__DECODE_ROWS * (size_t)k * sizeof(int16_t);
+}
+
+static row view_row(const void *rounded, uint32_t k, bool with_pairs, int16_t *pairs)
+{
+    const nib__row16 from = nib__row16_view(rounded, k);
+    for (uint32_t i = 0; with_pairs && i < k; i += 16) {
+        /* Within 4 values: k0 k1 k2 k3 becomes k0 k2 k1 k3. */
+        const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
+        __m128i hi = _mm_shuffle_epi8(_mm_loadu_si128((const void *)(from.hi + i)), order);
+        __m128i lo = _mm_shuffle_epi8(_mm_loadu_si128((const void *)(from.lo + i)), order);
+        __m256i q = _mm256_slli_epi16(_mm256_cvtepi8_epi16(hi), 8);
+        q = _mm256_add_epi16(q, _mm256_cvtepi8_epi16(lo));
+        _mm256_storeu_si256((__m256i *)(void *)(pairs + i), q);
+    }
+    return (row){from.hi, from.lo, pairs, from.sum, from.scale};
+}
+
+/* `m` is at most NIB__DECODE_ROWS. */
+static void decode_few(const nib__packed *w, uint32_t first, uint32_t count, const row *x,
+                       uint32_t m, float *y, size_t ldy, float *s)
+{
+    float *mins = s + (size_t)w->k / 16 * NIB__PANEL;
+    bool pairs = often_met(code_class_of(w->layout));
+    for (uint32_t p = first; p < first + count; p++) {
+        const uint8_t *panel = nib__panel_at(w, p);
+        nib__expand_scales_avx2(w->layout, panel, w->k, s, mins);
+        for (uint32_t at = 0, step; at < m; at += step) {
+            float sums[4][16];
+            step = m - at >= 4 ? 4 : m - at >= 2 && pairs ? 2 : 1;
+            decode_any(step, w, panel + w->code_offset, s, x + at, sums);
+            for (uint32_t r = 0; r < step; r++) {
+                finish_row(w->layout, w->k, mins, &x[at + r], sums[r], nib__panel_rows(w, p),
+                           y + (at + r) * ldy + (size_t)p * NIB__PANEL);
+            }
+        }
+    }
 }
 
 static void decode_run(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
                        uint32_t m, float *y, size_t ldy, void *scratch)
 {
-    float *s = scratch, *mins = s + (size_t)w->k / 16 * NIB__PANEL;
-    size_t row_bytes = nib__row_q16_bytes_avx2(w->k);
-    for (uint32_t p = first; p < first + count; p++) {
-        const uint8_t *panel = nib__panel_at(w, p);
-        nib__expand_scales_avx2(w->layout, panel, w->k, s, mins);
-        for (uint32_t at = 0, step; at < m; at += step) {
-            row_q16 x[4];
-            float sums[4][16];
-            bool pairs = often_met(code_class_of(w->layout));
-            step = m - at >= 4 ? 4 : m - at >= 2 && pairs ? 2 : 1;
-            for (uint32_t r = 0; r < step; r++) {
-                x[r] = row_q16_view((const uint8_t *)rows + (at + r) * row_bytes, w->k);
-            }
-            decode_any(step, w, panel + w->code_offset, s, x, sums);
-            for (uint32_t r = 0; r < step; r++) {
-                finish_row(w->layout, w->k, mins, &x[r], sums[r], nib__panel_rows(w, p),
-                           y + (at + r) * ldy + (size_t)p * NIB__PANEL);
-            }
+    int16_t *pairs = (int16_t *)(void *)((uint8_t *)scratch + scales_bytes(w->k));
+    bool with_pairs = needs_pairs(code_class_of(w->layout));
+    for (uint32_t at = 0; at < m; at += NIB__DECODE_ROWS) {
+        row x[NIB__DECODE_ROWS];
+        uint32_t n = m - at < NIB__DECODE_ROWS ? m - at : NIB__DECODE_ROWS;
+        for (uint32_t r = 0; r < n; r++) {
+            x[r] = view_row((const uint8_t *)rows + (at + r) * nib__row16_bytes(w->k), w->k,
+                            with_pairs, pairs + (size_t)r * w->k);
         }
+        decode_few(w, first, count, x, n, y + at * ldy, ldy, scratch);
     }
 }
 

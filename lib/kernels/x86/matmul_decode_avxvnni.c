@@ -1,20 +1,52 @@
 /* SPDX-License-Identifier: MIT
- * Decode of coded weights with AVX-VNNI: multiplication and addition of pairs in one instruction.
- */
-#include <immintrin.h>
+ * Decode of coded weights with AVX-VNNI: products of bytes are added up in 32 bits. */
+#include "kernels/x86/matmul_decode_256.h"
 
-static inline __attribute__((always_inline)) __m256i dot_pairs(__m256i sum, __m256i codes,
-                                                               __m256i q)
+NIB_INLINE bool needs_pairs(code_class c)
 {
-    return _mm256_dpwssd_avx_epi32(sum, codes, q);
+    (void)c;
+    return false;
 }
 
-#include "kernels/x86/matmul_decode_256.h"
+NIB_INLINE void dot_lines(code_class c, int rows, int first, int halves, const uint8_t *group,
+                          int from, int lines, __m256i book, const row *x, uint32_t k,
+                          __m256i sum[4][2])
+{
+    __m256i hi[4][2], lo[4][2];
+    NIB_UNROLL
+    for (int r = 0; r < rows; r++) {
+        NIB_UNROLL
+        for (int h = first; h < first + halves; h++) hi[r][h] = lo[r][h] = _mm256_setzero_si256();
+    }
+    NIB_UNROLL
+    for (int j = from; j < from + lines; j++) {
+        __m256i line[2];
+        NIB_UNROLL
+        for (int h = first; h < first + halves; h++) line[h] = code_line(c, group, j, h, book);
+        NIB_UNROLL
+        for (int r = 0; r < rows; r++) {
+            const __m256i q = broadcast4(x[r].hi + k + 4 * j);
+            const __m256i rest = broadcast4(x[r].lo + k + 4 * j);
+            NIB_UNROLL
+            for (int h = first; h < first + halves; h++) {
+                hi[r][h] = _mm256_dpbusd_avx_epi32(hi[r][h], line[h], q);
+                lo[r][h] = _mm256_dpbusd_avx_epi32(lo[r][h], line[h], rest);
+            }
+        }
+    }
+    NIB_UNROLL
+    for (int r = 0; r < rows; r++) {
+        NIB_UNROLL
+        for (int h = first; h < first + halves; h++) {
+            sum[r][h] = _mm256_add_epi32(_mm256_slli_epi32(hi[r][h], 8), lo[r][h]);
+        }
+    }
+}
 
 const nib__matmul nib__decode_coded_avxvnni = {
     .name = "q16_avxvnni",
-    .row_bytes = nib__row_q16_bytes_avx2,
-    .round_row = nib__row_q16_round_avx2,
+    .row_bytes = nib__row16_bytes,
+    .round_row = nib__row16_round_avx2,
     .run = decode_run,
     .scratch_bytes = decode_scratch,
     .min_rows = 1,

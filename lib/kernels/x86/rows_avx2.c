@@ -73,28 +73,6 @@ void nib__row16_round_avx2(const float *x, uint32_t k, void *row)
     }
 }
 
-size_t nib__row_q16_bytes_avx2(uint32_t k)
-{
-    return NIB_ALIGN + nib__align_up((size_t)k * 2, NIB_ALIGN) +
-           nib__align_up(k / 16 * sizeof(int32_t), NIB_ALIGN);
-}
-
-void nib__row_q16_round_avx2(const float *x, uint32_t k, void *row)
-{
-    uint8_t *base = row;
-    int16_t *q = (int16_t *)(void *)(base + NIB_ALIGN);
-    int32_t *sum = (int32_t *)(void *)(base + NIB_ALIGN + nib__align_up((size_t)k * 2, NIB_ALIGN));
-    float to, scale = nib__row16_scale(nib__max_bits_avx2(x, k), &to);
-    memcpy(base, &scale, sizeof scale);
-    /* Within 4 values: k0 k1 k2 k3 becomes k0 k2 k1 k3. */
-    const __m256i order = _mm256_setr_epi8(0, 1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15, 0,
-                                           1, 4, 5, 2, 3, 6, 7, 8, 9, 12, 13, 10, 11, 14, 15);
-    for (uint32_t i = 0; i < k; i += 16) {
-        __m256i packed = round_16(x + i, to, &sum[i / 16]);
-        _mm256_storeu_si256((__m256i *)(void *)(q + i), _mm256_shuffle_epi8(packed, order));
-    }
-}
-
 /* Parts of one plane of a g32 row, for writing. */
 typedef struct plane {
     int8_t *q;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT
  * Rounded rows of activations of the AVX2 levels.
- *   q16 (decode): [scale, 64 bytes][int16 q: per 4 k the pairs (k0, k2), (k1, k3)][int32 sum: k/16]
  *   g32 (prefill): int8 with a scale per 32 k, as one plane for all groups and a second plane, what
  *   rounding left over, for the few groups with large values: they make most of the error. A plane
  * is [int8 q: k][float scale: k/32][int32 sum16: k/16][int32 sum32: k/32][float scaled16: k/16]
@@ -11,24 +10,6 @@
 #define NIB_KERNELS_X86_ROWS_AVX2_H
 
 #include "kernels/kernels.h"
-
-typedef struct row_q16 {
-    const int16_t *q;
-    const int32_t *sum;
-    float scale;
-} row_q16;
-
-size_t nib__row_q16_bytes_avx2(uint32_t k);
-void nib__row_q16_round_avx2(const float *x, uint32_t k, void *row);
-
-static inline row_q16 row_q16_view(const void *row, uint32_t k)
-{
-    const uint8_t *base = row;
-    const uint8_t *sum = base + NIB_ALIGN + nib__align_up((size_t)k * 2, NIB_ALIGN);
-    row_q16 view = {(const int16_t *)(const void *)(base + NIB_ALIGN),
-                    (const int32_t *)(const void *)sum, *(const float *)(const void *)base};
-    return view;
-}
 
 typedef struct row_g32 {
     const int8_t *q;
