@@ -307,7 +307,7 @@ def keep_checkpoint(plan, engine, model, prompt, figures):
                                   CHECKPOINT_UNITS.get(measure, "bytes"), values)
     if "generate" in shown:
         memory = f", peak {shown['peak_memory'] / 1e6:.0f} MB" if "peak_memory" in shown else ""
-        say(f"  {model:12} {engine.name:12} {engine.load:6} prompt {shown['prompt']:8.1f} tok/s, "
+        say(f"  {model:12} {engine.name:13}{engine.load:6} prompt {shown['prompt']:8.1f} tok/s, "
             f"generate {shown['generate']:8.1f} tok/s, opened in {shown['open']:.1f} s{memory}")
 
 

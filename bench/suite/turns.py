@@ -3,6 +3,7 @@
 turns_ctranslate2.py, turns_pytorch.py): those of one shape are open at once and take turns, so that
 opening and converting a gigabyte is done once."""
 
+import os
 import subprocess
 import tempfile
 
@@ -18,8 +19,9 @@ PEERS = {"ctranslate2": "CTranslate2", "pytorch": "PyTorch"}
 class Turns:
     """One process, one number format of the weights."""
 
-    def __init__(self, engine, version, load, command):
+    def __init__(self, engine, version, load, command, environment=None):
         self.name, self.version, self.load = engine, version, load
+        self.environment = os.environ | (environment or {})
         self.command = [str(c) for c in command]
         self.process = self.errors = None
 
@@ -45,7 +47,7 @@ class Turns:
         self.errors = tempfile.TemporaryFile("w+")  # pylint: disable=consider-using-with
         self.process = subprocess.Popen(  # pylint: disable=consider-using-with
             self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-            text=True)
+            text=True, env=self.environment)
         return self.figures("ready")
 
     def take(self):
@@ -82,12 +84,17 @@ def folder_of(name):
 
 
 def engines_of(plan, name, prompt, generate):
+    """All that run a shape. nibble computes prompts with 16 bits of every activation, its peers with
+    8, as nibble does with the precision `fast`."""
     folder = folder_of(name)
     options = ["--threads", plan.threads, "--prompt", prompt, "--generate", generate]
-    loads = ("stored", "int8") if name in HALF else ("f32", "int8")
-    engines = [Turns("nibble", machine.commit(), load, [
-        BUILD / "bench" / "programs" / "turns", "-m", folder, "--load", load, *options])
-        for load in loads]
+    program = [BUILD / "bench" / "programs" / "turns", "-m", folder, *options]
+    first = "stored" if name in HALF else "f32"
+    engines = [Turns("nibble", machine.commit(), load, program + ["--load", load])
+               for load in (first, "int8")]
+    if name in TIMED:
+        engines.append(Turns("nibble, fast", machine.commit(), "int8", program + ["--load", "int8"],
+                             {"NIB_PRECISION": "fast"}))
     known = {peer.name: peer for peer in plan.peers}
     for script, label in PEERS.items():
         if name in TIMED and label in known:
