@@ -152,6 +152,7 @@ _FUNCTIONS = {
     "nib_session_eval_logits": (C.c_int32, [_PTR, _I32S, C.c_size_t, C.c_uint32,
                                             C.POINTER(C.c_float), _ERR]),
     "nib_session_logits": (C.c_int32, [_PTR, C.POINTER(_PTR), _SIZE, _ERR]),
+    "nib_session_set_source": (C.c_int32, [_PTR, _I32S, C.c_size_t, _ERR]),
     "nib_session_cancel": (None, [_PTR]),
     "nib_session_save": (C.c_int32, [_PTR, C.c_char_p, _ERR]),
     "nib_session_load": (C.c_int32, [_PTR, C.c_char_p, _ERR]),

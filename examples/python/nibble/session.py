@@ -136,6 +136,14 @@ class Session:
                                                        C.byref(reused), C.byref(err)), err)
         return reused.value
 
+    def set_source(self, ids: Sequence[int]) -> None:
+        """What the decoder of an encoder-decoder looks at; complete() and beam_search() with a prompt
+        do this themselves."""
+        err = _ffi.Error()
+        with self._busy() as session:
+            _ffi.check(_ffi.lib.nib_session_set_source(session, int32_array(ids), len(ids),
+                                                       C.byref(err)), err)
+
     def append(self, ids: Sequence[int]) -> None:
         err = _ffi.Error()
         with self._busy() as session:

@@ -298,6 +298,18 @@ class SessionTest(unittest.TestCase):
         with self.assertRaises(ValueError):
             self.session.beam_search(PROMPT, early_stopping="soon")
 
+    def test_source_of_an_encoder_decoder(self):
+        folder = ROOT / "test" / "fixtures" / "seq2seq" / "t5_plain"
+        with nibble.Model(folder) as model, model.session(ctx=64, threads=1) as session:
+            session.set_source([5, 6, 7])
+            session.set_tokens([0])
+            [one] = session.beam_search(max_tokens=8, end_ids=[1])
+            session.set_source([8, 9])
+            [other] = session.beam_search(max_tokens=8, end_ids=[1])
+            self.assertNotEqual(one.score, other.score)
+        with self.assertRaises(nibble.StateError):
+            self.session.set_source([1])
+
     def test_two_threads_on_one_session_are_refused(self):
         self.session.set_tokens(self.model.tokenize(LONG)[:3000])
         failures = []
