@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT
  * Prefill with group-32 int8 activations in 256-bit registers. A strip of panels is unpacked once,
- * to byte codes and float32 scales in scratch, and then meets a block of rows, in tiles of 6 rows and
- * half a panel: with both halves the sums would not fit in 16 registers.
+ * to byte codes and float32 scales in scratch, and then meets a block of rows, in tiles of 6 rows
+ * and half a panel: with both halves the sums would not fit in 16 registers.
  *
  * Per scale group: the integer sum of (code - zero) * q, then y += (s * sx) * sum and, where the
- * format has mins, y += m * (sx * xsum). A format has mins or a zero point, never both.
+ * format has mins, y += m * (sx * xsum). A format has mins or a zero point, never both. Scales that
+ * are a float32 per block times an integer per 16 k may be multiplied as integers (OFFSET_PAIR):
+ * the sum of 32 k is then sc0 * sum0 + sc1 * sum1, exactly.
  *
  * The two files that include this define how codes and q are multiplied, for `lines` lines from
  * `from` on: see lines_256 in each. */
@@ -17,7 +19,7 @@
 
 enum {
     TILE = 6,
-    M_BLOCK = 256 /* rows that meet an unpacked strip; their second planes are added at its end */
+    M_BLOCK = 512 /* rows that meet an unpacked strip; their second planes are added at its end */
 };
 
 /* One unpacked panel in scratch. Scale groups are of 16 or 32 k. */
@@ -25,6 +27,9 @@ typedef struct strip {
     uint8_t *codes; /* [k / 4][16][4] */
     float *scale;   /* [groups][16] */
     float *mins;    /* [groups][16] */
+    /* With OFFSET_PAIR, instead of mins and half of the scales: */
+    int32_t *pair;  /* [k / 16][16] the integer scale, in both halves */
+    int32_t *zeros; /* [k / 32][16] zero * integer scale of both parts, one in each half */
 } strip;
 
 static uint32_t strip_panels(uint32_t k)
@@ -42,21 +47,21 @@ typedef struct row_mask {
     uint64_t bits[M_BLOCK / 64];
 } row_mask;
 
-/* The second planes of a block of rows. */
-typedef struct second_planes {
-    row_g32 rows[M_BLOCK];
+/* Both planes of a block of rows. */
+typedef struct row_block {
+    row_g32 first[M_BLOCK], second[M_BLOCK];
     row_mask masks[]; /* [k / 32] */
-} second_planes;
+} row_block;
 
-static size_t second_bytes(uint32_t k)
+static size_t block_bytes(uint32_t k)
 {
-    return nib__align_up(sizeof(second_planes) + k / NIB__GROUP * sizeof(row_mask), NIB_ALIGN);
+    return nib__align_up(sizeof(row_block) + k / NIB__GROUP * sizeof(row_mask), NIB_ALIGN);
 }
 
-/* [second planes][strip] */
+/* [row block][strip] */
 static size_t prefill_scratch(uint32_t k)
 {
-    return second_bytes(k) + strip_panels(k) * panel_scratch(k);
+    return block_bytes(k) + strip_panels(k) * panel_scratch(k);
 }
 
 static strip strip_at(void *scratch, uint32_t k, uint32_t index)
@@ -65,6 +70,8 @@ static strip strip_at(void *scratch, uint32_t k, uint32_t index)
     t.codes = (uint8_t *)scratch + index * panel_scratch(k);
     t.scale = (float *)(void *)(t.codes + (size_t)k * NIB__PANEL);
     t.mins = t.scale + (size_t)k / 16 * NIB__PANEL;
+    t.pair = (int32_t *)(void *)t.mins;
+    t.zeros = (int32_t *)(void *)(t.scale + (size_t)k / 32 * NIB__PANEL);
     return t;
 }
 
@@ -86,11 +93,46 @@ NIB_INLINE void expand_codes(code_class c, const nib__packed *w, const uint8_t *
     }
 }
 
+NIB_INLINE void store_256(int32_t *to, __m256i v)
+{
+    _mm256_store_si256((__m256i *)(void *)to, v);
+}
+
+/* The formats of OFFSET_PAIR: per 256 k f16 d[16], then 16 x i8 sc[16]. */
+static void expand_pairs(const nib__packed *w, const uint8_t *entry, const strip *t)
+{
+    const int32_t from = class_has_book(code_class_of(w->layout)) ? 0 : w->layout->zero;
+    const __m256i low = _mm256_set1_epi32(0xffff), zero = _mm256_set1_epi32(from);
+    for (uint32_t g = 0; g < w->k / NIB__GROUP; g++) {
+        const uint8_t *block = entry + g / 8 * w->layout->scale_bytes;
+        const uint8_t *sc = block + 32 + 2 * NIB__PANEL * (g % 8);
+        for (uint32_t h = 0; h < NIB__PANEL; h += 8) {
+            const __m256 unit = _mm256_set1_ps(w->layout->unit);
+            const __m256 d = _mm256_mul_ps(load_f16(block + 2 * h), unit);
+            __m256i s[2], z[2];
+            for (uint32_t i = 0; i < 2; i++) {
+                const __m128i bytes =
+                    _mm_loadl_epi64((const __m128i *)(const void *)(sc + NIB__PANEL * i + h));
+                s[i] = _mm256_cvtepi8_epi32(bytes);
+                z[i] = _mm256_madd_epi16(s[i], zero);
+                s[i] = _mm256_or_si256(_mm256_and_si256(s[i], low), _mm256_slli_epi32(s[i], 16));
+                store_256(t->pair + (2 * g + i) * NIB__PANEL + h, s[i]);
+            }
+            z[0] = _mm256_or_si256(_mm256_and_si256(z[0], low), _mm256_slli_epi32(z[1], 16));
+            store_256(t->zeros + g * NIB__PANEL + h, z[0]);
+            _mm256_store_ps(t->scale + g * NIB__PANEL + h, d);
+        }
+    }
+}
+
 static void expand_panel(const nib__packed *w, uint32_t p, const strip *t)
 {
     const uint8_t *panel = nib__panel_at(w, p), *codes = panel + w->code_offset;
     code_class c = code_class_of(w->layout);
-    nib__expand_scales_avx2(w->layout, panel, w->k, t->scale, t->mins);
+    if (INTEGER_SCALES && w->layout->scale_group == 16 && !w->layout->has_min)
+        expand_pairs(w, panel, t);
+    else
+        nib__expand_scales_avx2(w->layout, panel, w->k, t->scale, t->mins);
     switch (c) {
     case CODES_TERNARY:
     case CODES_2: expand_codes(CODES_2, w, codes, t->codes); break;
@@ -105,7 +147,7 @@ static void expand_panel(const nib__packed *w, uint32_t p, const strip *t)
 }
 
 /* What a scale group adds beside the sum of code * q. */
-typedef enum offset { OFFSET_NONE, OFFSET_ZERO, OFFSET_MIN } offset;
+typedef enum offset { OFFSET_NONE, OFFSET_ZERO, OFFSET_MIN, OFFSET_PAIR } offset;
 
 /* Where the parts of a plane lie behind its codes: the same for all rows, so that one register per
  * row is enough. */
@@ -142,12 +184,20 @@ NIB_INLINE void add_group(int mode, int lines, offset o, int rows, __m256i zero,
         __m256i sum[TILE];
         lines_256(mode, lines, rows,
                   t->codes + (size_t)g * 512 + 64 * (size_t)(part * lines) + 32 * (size_t)h, x,
-                  g * NIB__GROUP + 4 * (uint32_t)(part * lines), sum);
+                  g * NIB__GROUP + 4 * (uint32_t)(part * lines),
+                  o == OFFSET_PAIR ? t->pair + (size_t)g * 2 * NIB__PANEL + 8 * h : NULL, sum);
         NIB_UNROLL
         for (int r = 0; r < rows; r++) {
-            const size_t xsum = (lines == 8 ? at->sum32 : at->sum16) + 4 * group;
-            if (o == OFFSET_ZERO) { /* |xsum| < 2^15: a product of 16-bit numbers */
-                sum[r] = _mm256_sub_epi32(sum[r], _mm256_madd_epi16(broadcast4(x[r].q + xsum), zero));
+            /* |xsum| < 2^15: products of 16-bit numbers. */
+            if (o == OFFSET_ZERO) { /* of the 4 bytes at a sum16 the high half meets a zero */
+                const size_t xsum = lines == 8 ? at->sum32 + 4 * group : at->sum16 + 2 * group;
+                const __m256i from_zero = _mm256_madd_epi16(broadcast4(x[r].q + xsum), zero);
+                sum[r] = _mm256_sub_epi32(sum[r], from_zero);
+            }
+            if (o == OFFSET_PAIR) { /* two sums of 16 k times two scales */
+                const __m256i zeros = load_256(t->zeros + (size_t)g * NIB__PANEL + 8 * h);
+                const __m256i xsums = broadcast4(x[r].q + at->sum16 + 4 * (size_t)g);
+                sum[r] = _mm256_sub_epi32(sum[r], _mm256_madd_epi16(xsums, zeros));
             }
             __m256 factor = _mm256_mul_ps(scale, broadcast_float(x[r].q, at->scale + 4 * (size_t)g));
             acc[r] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(sum[r]), factor, acc[r]);
@@ -212,7 +262,7 @@ NIB_INLINE void second_tile(int mode, int lines, offset o, int count, const nib_
 /* Adds what the second planes of a block of rows give with one panel. Group by group, several rows
  * at once: asking each row at each group in the main loop would be mispredicted too often. */
 NIB_INLINE void second_mode(int mode, int lines, offset o, const nib__packed *w, const strip *t,
-                            const second_planes *second, const plane_parts *at, uint32_t n, float *y,
+                            const row_block *block, const plane_parts *at, uint32_t n, float *y,
                             size_t ldy)
 {
     enum { TOGETHER = 4 };
@@ -221,9 +271,9 @@ NIB_INLINE void second_mode(int mode, int lines, offset o, const nib__packed *w,
         float *to[TOGETHER];
         uint32_t count = 0;
         for (uint32_t i = 0; i < M_BLOCK / 64; i++) {
-            for (uint64_t left = second->masks[g].bits[i]; left != 0; left &= left - 1) {
+            for (uint64_t left = block->masks[g].bits[i]; left != 0; left &= left - 1) {
                 const uint32_t r = i * 64 + (uint32_t)__builtin_ctzll(left);
-                x[count] = second->rows[r];
+                x[count] = block->second[r];
                 to[count++] = y + r * ldy;
                 if (count < TOGETHER) continue;
                 second_tile(mode, lines, o, TOGETHER, w, t, g, at, x, to, n);
@@ -246,7 +296,7 @@ typedef struct panel_job {
     size_t ldy;
     uint32_t rows; /* of the tile */
     const row_g32 *x;
-    const second_planes *second; /* else NULL */
+    const row_block *second; /* else NULL */
 } panel_job;
 
 NIB_INLINE void prefill_job(int mode, int lines, offset o, const panel_job *j)
@@ -261,49 +311,40 @@ NIB_INLINE void prefill_job(int mode, int lines, offset o, const panel_job *j)
 /* Defined by the including file: picks mode and lines for the format. */
 static void prefill_panel(const panel_job *job);
 
-static void find_second_planes(const uint8_t *rows, uint32_t m, uint32_t k, second_planes *second)
+static void view_rows(const uint8_t *rows, uint32_t m, uint32_t k, row_block *block)
 {
-    memset(second->masks, 0, k / NIB__GROUP * sizeof second->masks[0]);
+    memset(block->masks, 0, k / NIB__GROUP * sizeof block->masks[0]);
     for (uint32_t r = 0; r < m; r++) {
-        row_g32 x;
         row_g32_rest rest;
-        nib__row_g32_view_avx2(rows + r * nib__row_g32_bytes_avx2(k), k, &x, &rest);
-        second->rows[r] = rest.plane;
+        nib__row_g32_view_avx2(rows + r * nib__row_g32_bytes_avx2(k), k, &block->first[r], &rest);
+        block->second[r] = rest.plane;
         for (uint32_t i = 0; i < rest.count; i++) {
-            second->masks[rest.groups[i]].bits[r / 64] |= (uint64_t)1 << r % 64;
+            block->masks[rest.groups[i]].bits[r / 64] |= (uint64_t)1 << r % 64;
         }
     }
 }
 
 /* Panels [p, p + panels) times a block of rows. */
-static void prefill_strip(const nib__packed *w, uint32_t p, uint32_t panels, const uint8_t *rows,
-                          uint32_t m, const second_planes *second, float *y, size_t ldy,
-                          void *scratch)
+static void prefill_strip(const nib__packed *w, uint32_t p, uint32_t panels, const row_block *rows,
+                          uint32_t m, float *y, size_t ldy, void *scratch)
 {
-    const size_t row_bytes = nib__row_g32_bytes_avx2(w->k);
     panel_job jobs[4];
     for (uint32_t i = 0; i < panels; i++) {
         strip t = strip_at(scratch, w->k, i);
         expand_panel(w, p + i, &t);
         jobs[i] = (panel_job){.w = w, .strip = t, .n = nib__panel_rows(w, p + i), .ldy = ldy,
-                              .parts = parts_of(&second->rows[0])};
+                              .parts = parts_of(&rows->first[0])};
     }
     for (uint32_t at = 0; at < m; at += TILE) {
-        uint32_t n_rows = m - at < TILE ? m - at : TILE;
-        row_g32 x[TILE];
-        row_g32_rest rest;
-        for (uint32_t r = 0; r < n_rows; r++) {
-            nib__row_g32_view_avx2(rows + (at + r) * row_bytes, w->k, &x[r], &rest);
-        }
         for (uint32_t i = 0; i < panels; i++) {
-            jobs[i].rows = n_rows;
-            jobs[i].x = x;
+            jobs[i].rows = m - at < TILE ? m - at : TILE;
+            jobs[i].x = rows->first + at;
             jobs[i].y = y + at * ldy + (size_t)(p + i) * NIB__PANEL;
             prefill_panel(&jobs[i]);
         }
     }
     for (uint32_t i = 0; i < panels; i++) {
-        jobs[i].second = second;
+        jobs[i].second = rows;
         jobs[i].y = y + (size_t)(p + i) * NIB__PANEL;
         prefill_panel(&jobs[i]);
     }
@@ -312,16 +353,16 @@ static void prefill_strip(const nib__packed *w, uint32_t p, uint32_t panels, con
 static void prefill_run(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
                         uint32_t m, float *y, size_t ldy, void *scratch)
 {
-    second_planes *second = scratch;
-    uint8_t *strips = (uint8_t *)scratch + second_bytes(w->k);
+    row_block *block = scratch;
+    uint8_t *strips = (uint8_t *)scratch + block_bytes(w->k);
     for (uint32_t row = 0; row < m; row += M_BLOCK) {
         const uint8_t *from = (const uint8_t *)rows + row * nib__row_g32_bytes_avx2(w->k);
         uint32_t n = m - row < M_BLOCK ? m - row : M_BLOCK;
-        find_second_planes(from, n, w->k, second);
+        view_rows(from, n, w->k, block);
         for (uint32_t p = first, panels; p < first + count; p += panels) {
             panels = strip_panels(w->k);
             if (panels > first + count - p) panels = first + count - p;
-            prefill_strip(w, p, panels, from, n, second, y + row * ldy, ldy, strips);
+            prefill_strip(w, p, panels, block, n, y + row * ldy, ldy, strips);
         }
     }
 }

@@ -8,16 +8,19 @@
 #include "kernels/x86/rows_avx2.h"
 
 /* 8-bit codes and code books are unpacked to signed weights. */
-enum { SIGNED_CODES = 1 };
+enum { SIGNED_CODES = 1, INTEGER_SCALES = 1 };
 
-/* mode: lines summed in 16 bits, or 1 for signed weights. sum[r] of `lines` lines of 8 outputs. */
+/* mode: lines summed in 16 bits, or 1 for signed weights. sum[r] of `lines` lines of 8 outputs;
+ * every 4 lines times their integer scale in pair[][16], if not NULL, which costs nothing: sums of
+ * 16 bits must be multiplied by something to become 32 bits. |sum| < 8 * 32512 * 2 * 128. */
 NIB_INLINE void lines_256(int mode, int lines, int rows, const uint8_t *codes, const row_g32 *x,
-                          uint32_t k, __m256i *sum)
+                          uint32_t k, const int32_t *pair, __m256i *sum)
 {
     const __m256i one = _mm256_set1_epi16(1);
     NIB_UNROLL
     for (int from = 0; from < lines; from += mode) {
         __m256i part[6];
+        const __m256i factor = pair == NULL ? one : load_256(pair + NIB__PANEL * (from / 4));
         NIB_UNROLL
         for (int j = from; j < from + mode; j++) {
             const __m256i w = load_256(codes + 64 * j);
@@ -32,7 +35,7 @@ NIB_INLINE void lines_256(int mode, int lines, int rows, const uint8_t *codes, c
         }
         NIB_UNROLL
         for (int r = 0; r < rows; r++) {
-            __m256i wide = _mm256_madd_epi16(part[r], one);
+            __m256i wide = _mm256_madd_epi16(part[r], factor);
             sum[r] = from == 0 ? wide : _mm256_add_epi32(sum[r], wide);
         }
     }
@@ -45,7 +48,7 @@ static void prefill_panel(const panel_job *j)
     bool mins = j->w->layout->has_min;
     switch (code_class_of(j->w->layout)) {
     case CODES_2: prefill_job(4, 4, OFFSET_MIN, j); break;
-    case CODES_3: prefill_job(4, 4, OFFSET_ZERO, j); break;
+    case CODES_3: prefill_job(4, 8, OFFSET_PAIR, j); break;
     case CODES_TERNARY: /* fits there too, and a kernel takes six kilobytes */
     case CODES_4:
         if (mins)
@@ -59,8 +62,8 @@ static void prefill_panel(const panel_job *j)
         else
             prefill_job(4, 8, OFFSET_ZERO, j);
         break;
-    case CODES_6: prefill_job(2, 4, OFFSET_ZERO, j); break;
-    case CODES_BOOK_16: prefill_job(1, 4, OFFSET_NONE, j); break;
+    case CODES_6: prefill_job(2, 8, OFFSET_PAIR, j); break;
+    case CODES_BOOK_16: prefill_job(1, 8, OFFSET_PAIR, j); break;
     case CODES_8:
     case CODES_BOOK: prefill_job(1, 8, OFFSET_NONE, j); break;
     }

@@ -4,13 +4,14 @@
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/rows_avx2.h"
 
-enum { SIGNED_CODES = 0 };
+enum { SIGNED_CODES = 0, INTEGER_SCALES = 0 };
 
-/* mode is not used. sum[r] of `lines` lines of 8 outputs. */
+/* mode and pair are not used. sum[r] of `lines` lines of 8 outputs. */
 NIB_INLINE void lines_256(int mode, int lines, int rows, const uint8_t *codes, const row_g32 *x,
-                          uint32_t k, __m256i *sum)
+                          uint32_t k, const int32_t *pair, __m256i *sum)
 {
     (void)mode;
+    (void)pair;
     NIB_UNROLL
     for (int r = 0; r < rows; r++) sum[r] = _mm256_setzero_si256();
     NIB_UNROLL

@@ -77,7 +77,8 @@ void nib__row16_round_avx2(const float *x, uint32_t k, void *row)
 typedef struct plane {
     int8_t *q;
     float *scale;
-    int32_t *sum16, *sum32;
+    int16_t *sum16;
+    int32_t *sum32;
     float *scaled16, *scaled32;
 } plane;
 
@@ -94,7 +95,7 @@ static plane plane_at(uint8_t *base, uint32_t k)
     plane p = {.q = (int8_t *)base};
     base += nib__align_up(k, NIB_ALIGN);
     p.scale = (float *)(void *)base;
-    p.sum16 = (int32_t *)(void *)(base + per32);
+    p.sum16 = (int16_t *)(void *)(base + per32);
     p.sum32 = (int32_t *)(void *)(base + per32 + per16);
     p.scaled16 = (float *)(void *)(base + 2 * per32 + per16);
     p.scaled32 = (float *)(void *)(base + 2 * per32 + 2 * per16);
@@ -113,7 +114,7 @@ static row_g32 view_plane(const uint8_t *base, uint32_t k)
     row_g32 p = {.q = (const int8_t *)base};
     base += nib__align_up(k, NIB_ALIGN);
     p.scale = (const float *)(const void *)base;
-    p.sum16 = (const int32_t *)(const void *)(base + per32);
+    p.sum16 = (const int16_t *)(const void *)(base + per32);
     p.sum32 = (const int32_t *)(const void *)(base + per32 + per16);
     p.scaled16 = (const float *)(const void *)(base + 2 * per32 + per16);
     p.scaled32 = (const float *)(const void *)(base + 2 * per32 + 2 * per16);
@@ -160,8 +161,8 @@ NIB_INLINE void round_group(const float *x, uint32_t bits, const plane *p, uint3
     int32_t first = reduce_add(_mm256_add_epi32(v[0], v[1]));
     int32_t second = reduce_add(_mm256_add_epi32(v[2], v[3]));
     p->scale[g] = scale;
-    p->sum16[2 * g] = first;
-    p->sum16[2 * g + 1] = second;
+    p->sum16[2 * g] = (int16_t)first;
+    p->sum16[2 * g + 1] = (int16_t)second;
     p->sum32[g] = first + second;
     p->scaled16[2 * g] = scale * (float)first;
     p->scaled16[2 * g + 1] = scale * (float)second;

@@ -2,7 +2,7 @@
  * Rounded rows of activations of the AVX2 levels.
  *   g32 (prefill): int8 with a scale per 32 k, as one plane for all groups and a second plane, what
  *   rounding left over, for the few groups with large values: they make most of the error. A plane
- * is [int8 q: k][float scale: k/32][int32 sum16: k/16][int32 sum32: k/32][float scaled16: k/16]
+ * is [int8 q: k][float scale: k/32][int16 sum16: k/16][int32 sum32: k/32][float scaled16: k/16]
  *   [float scaled32: k/32], where sum is that of q over 16 or 32 k and scaled is scale * sum. A row
  * is [plane of all groups][second plane, only some groups written][count][uint32 groups: k/32].
  * Each part is padded to 64 bytes. */
@@ -14,7 +14,8 @@
 typedef struct row_g32 {
     const int8_t *q;
     const float *scale;
-    const int32_t *sum16, *sum32;
+    const int16_t *sum16;
+    const int32_t *sum32;
     const float *scaled16, *scaled32;
 } row_g32;
 
