@@ -6,8 +6,9 @@
 
 #include "test.h"
 
+#include "cancel_host.h"
 #include "fault_alloc.h"
-#include "fixture.h"
+#include "fixture_model.h"
 #include "kernels/kernels.h"
 #include "reference.h"
 #include "tiny_model.h"
@@ -40,29 +41,17 @@ enum { N_CASES = sizeof beam_cases / sizeof *beam_cases };
 
 static nib_model *open_model(const char *name, const char *isa, const nib_allocator *mem)
 {
-    char path[128];
-    nib_model *model = NULL;
-    nib_error err = {0};
     nib_model_options options;
     nib_model_options_init(&options, sizeof options);
     options.isa = isa;
     options.allocator = mem;
     options.load = NIB_LOAD_F32; /* one of them is bfloat16 */
-    snprintf(path, sizeof path, "fixtures/%s", name);
-    assert_ok(nib_model_open(fixture_path(path), &options, &model, &err), err);
-    return model;
+    return fixture_model(name, &options);
 }
 
 static nib_session *open_session(nib_model *model, uint32_t n_threads)
 {
-    nib_session *session = NULL;
-    nib_error err = {0};
-    nib_session_options options;
-    nib_session_options_init(&options, sizeof options);
-    options.n_ctx = CONTEXT;
-    options.n_threads = n_threads;
-    assert_ok(nib_session_new(model, &options, &session, &err), err);
-    return session;
+    return fixture_session(model, CONTEXT, n_threads, NIB_KV_F16);
 }
 
 static void begin_case(nib_session *session, const beam_case *c)
@@ -400,18 +389,6 @@ static void test_texts(void **state)
 }
 
 /* Cancelled at every region of work: the search goes on to the same results. */
-typedef struct host {
-    nib_session *session;
-    uint32_t runs, cancel_at;
-} host;
-
-static void run_tasks(void *user, uint32_t n, void (*task)(void *arg, uint32_t i), void *arg)
-{
-    host *h = user;
-    if (++h->runs == h->cancel_at) nib_session_cancel(h->session);
-    for (uint32_t i = 0; i < n; i++) task(arg, i);
-}
-
 static void test_cancelled_anywhere(void **state)
 {
     (void)state;
@@ -420,8 +397,8 @@ static void test_cancelled_anywhere(void **state)
     nib_model *model = open_model(c->model, NULL, NULL);
     uint32_t cancelled = 0;
     for (uint32_t k = 1;; k += 1 + k / 8) {
-        host h = {.cancel_at = k};
-        nib_parallel parallel = {run_tasks, &h, 2};
+        cancel_host h = {.cancel_at = k};
+        nib_parallel parallel = cancel_host_parallel(&h);
         nib_session_options options;
         nib_error err = {0};
         nib_step step = {.struct_size = sizeof step};

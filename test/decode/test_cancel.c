@@ -14,26 +14,15 @@
 #include <cmocka.h>
 
 #include "base/clock.h"
+#include "cancel_host.h"
 #include "rng.h"
 #include "tiny_model.h"
 
 /* ---- at every region ------------------------------------------------------------------------- */
 
-typedef struct counting_host {
-    nib_session *session;
-    uint32_t runs, cancel_at;
-} counting_host;
-
-static void run(void *user, uint32_t n, void (*task)(void *arg, uint32_t i), void *arg)
+static nib_session *make_session(nib_model *model, cancel_host *host)
 {
-    counting_host *host = user;
-    if (++host->runs == host->cancel_at) nib_session_cancel(host->session);
-    for (uint32_t i = 0; i < n; i++) task(arg, i);
-}
-
-static nib_session *make_session(nib_model *model, counting_host *host)
-{
-    nib_parallel parallel = {run, host, 2};
+    nib_parallel parallel = cancel_host_parallel(host);
     nib_session_options options;
     nib_session_options_init(&options, sizeof options);
     options.n_ctx = TINY_CTX;
@@ -55,7 +44,7 @@ static void test_every_region(void **state)
     tiny_eval(whole, ids, 100);
     uint32_t cancelled = 0, partly = 0;
     for (uint32_t k = 1;; k++) {
-        counting_host host = {.cancel_at = k};
+        cancel_host host = {.cancel_at = k};
         nib_session *s = make_session(model, &host);
         nib_error err = {0};
         size_t n, evaluated, reused;
@@ -99,7 +88,7 @@ static void test_completion(void **state)
     options.ignore_end = 1;
     tiny_ids(&r, model, ids, 50);
     for (uint32_t k = 0; k < 400; k += k < 40 ? 1 : 23) {
-        counting_host host = {.cancel_at = k};
+        cancel_host host = {.cancel_at = k};
         nib_session *s = make_session(model, &host);
         assert_int_equal(nib_session_set_tokens(s, ids, 50, NULL, NULL), NIB_OK);
         assert_int_equal(nib_complete_begin_tokens(s, &options, NULL), NIB_OK);

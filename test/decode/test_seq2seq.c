@@ -7,6 +7,7 @@
 
 #include "test.h"
 
+#include "cancel_host.h"
 #include "fault_alloc.h"
 #include "fixture.h"
 #include "model/model.h"
@@ -260,18 +261,6 @@ static void test_bad_sources(void **state)
 }
 
 /* Cancelled at every region of work: the session goes on to the same bits. */
-typedef struct host {
-    nib_session *session;
-    uint32_t runs, cancel_at;
-} host;
-
-static void run_tasks(void *user, uint32_t n, void (*task)(void *arg, uint32_t i), void *arg)
-{
-    host *h = user;
-    if (++h->runs == h->cancel_at) nib_session_cancel(h->session);
-    for (uint32_t i = 0; i < n; i++) task(arg, i);
-}
-
 static void test_cancelled_anywhere(void **state)
 {
     (void)state;
@@ -280,8 +269,8 @@ static void test_cancelled_anywhere(void **state)
     float *want = NULL;
     uint32_t cancelled = 0;
     for (uint32_t k = 0;; k++) {
-        host h = {.cancel_at = k};
-        nib_parallel parallel = {run_tasks, &h, 2};
+        cancel_host h = {.cancel_at = k};
+        nib_parallel parallel = cancel_host_parallel(&h);
         nib_session_options options;
         nib_error err = {0};
         nib_session_options_init(&options, sizeof options);

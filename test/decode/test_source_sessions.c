@@ -7,6 +7,7 @@
 #include "base/hash.h"
 #include "fault_alloc.h"
 #include "fixture.h"
+#include "fixture_model.h"
 #include "rng.h"
 #include "temp_dir.h"
 #include "tiny_model.h"
@@ -16,27 +17,17 @@ enum { N_MODELS = 4, CONTEXT = 64, N = 9, MOST = 40 };
 
 static nib_model *open_model(const char *name, const nib_allocator *mem)
 {
-    char path[128];
-    nib_model *model = NULL;
-    nib_error err = {0};
+    char path[64];
     nib_model_options options;
     nib_model_options_init(&options, sizeof options);
     options.allocator = mem;
-    snprintf(path, sizeof path, "fixtures/seq2seq/%s", name);
-    assert_ok(nib_model_open(fixture_path(path), &options, &model, &err), err);
-    return model;
+    snprintf(path, sizeof path, "seq2seq/%s", name);
+    return fixture_model(path, &options);
 }
 
 static nib_session *open_session(nib_model *model, uint32_t kv_type)
 {
-    nib_session *session = NULL;
-    nib_error err = {0};
-    nib_session_options options;
-    nib_session_options_init(&options, sizeof options);
-    options.n_ctx = CONTEXT;
-    options.kv_type = kv_type;
-    assert_ok(nib_session_new(model, &options, &session, &err), err);
-    return session;
+    return fixture_session(model, CONTEXT, 1, kv_type);
 }
 
 static void set_stream(nib_session *s, uint32_t number, uint32_t n_source, uint32_t n_tokens)
