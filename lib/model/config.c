@@ -138,7 +138,12 @@ static const char LATER[] = "rope_parameters", LATER_FULL[] = "rope_parameters.f
 static const char *scaling_place(nib__key_reader *r)
 {
     if (nib__key_there(r, LATER_FULL)) return LATER_FULL;
-    return nib__key_there(r, LATER) ? LATER : "rope_scaling";
+    const char *place = nib__key_there(r, LATER) ? LATER : "rope_scaling";
+    if (r->status == NIB_OK && nib__key_there(r, place) &&
+        nib__meta_type_of(r->source, r->key) != NIB__META_OBJECT)
+        r->status = nib__fail(r->err, NIB_ERR_FORMAT, "%s%s: key %s: expected an object",
+                              nib__source_path(r->source), r->file, r->key);
+    return place;
 }
 
 typedef struct rope_name {

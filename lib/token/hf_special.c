@@ -120,20 +120,25 @@ nib_status nib__hf_frame(nib__hf *hf, const nib__json *j, nib__json_value v, nib
 
 /* ---- roles ---- */
 
-/* "eos_token_id" of a file: an id or a list of them. Sets *id to the first; with `end`, all of them
- * end a generation. */
-static void read_ids(nib__tokenizer *t, const nib__json *j, const char *key, bool end, int32_t *id)
+/* "eos_token_id" of a file: an id or a list of them; one outside the vocabulary, as -1, is none.
+ * Sets *id to the first; with `end`, all of them end a generation. */
+static nib_status read_ids(nib__tokenizer *t, const char *file, const nib__json *j, const char *key,
+                           bool end, int32_t *id, nib_error *err)
 {
-    if (j == NULL) return;
+    if (j == NULL) return NIB_OK;
     nib__json_value v = nib__json_get(j, 0, key);
     bool list = nib__json_type_of(j, v) == NIB__JSON_ARRAY;
     if (list) v = nib__json_first(j, v);
     for (; v != NIB__JSON_NONE; v = list ? nib__json_next(j, v) : NIB__JSON_NONE) {
         int64_t value = -1;
-        if (!nib__json_integer(j, v, &value) || value < 0 || value >= t->vocab.n) continue;
+        if (!nib__json_integer(j, v, &value) && nib__json_type_of(j, v) != NIB__JSON_NULL)
+            return nib__fail(err, NIB_ERR_FORMAT, "%s: %s: expected an id or a list of ids", file,
+                             key);
+        if (value < 0 || value >= t->vocab.n) continue;
         if (*id < 0) *id = (int32_t)value;
         if (end) t->vocab.end[value] = 1;
     }
+    return NIB_OK;
 }
 
 nib_status nib__hf_special(nib__hf *hf, nib_error *err)
@@ -146,14 +151,16 @@ nib_status nib__hf_special(nib__hf *hf, nib_error *err)
                  {NIB_TOKEN_UNK, "unk_token", "unk_token_id"},
                  {NIB_TOKEN_PAD, "pad_token", "pad_token_id"}};
     nib__tokenizer *t = hf->t;
-    (void)err;
+    nib_status status = NIB_OK;
     for (size_t i = 0; i < sizeof ROLES / sizeof *ROLES; i++) {
         int32_t *id = &t->ids[ROLES[i].which];
         bool end = ROLES[i].which == NIB_TOKEN_EOS;
         nib__str text = nib__hf_role(hf, ROLES[i].role);
         if (text.data != NULL) *id = nib__vocab_find(&t->vocab, text.data, text.len);
-        read_ids(t, hf->generation, ROLES[i].id, end, id);
-        read_ids(t, hf->config, ROLES[i].id, end, id);
+        const char *key = ROLES[i].id;
+        status = read_ids(t, "generation_config.json", hf->generation, key, end, id, err);
+        if (status == NIB_OK) status = read_ids(t, "config.json", hf->config, key, end, id, err);
+        if (status != NIB_OK) return status;
     }
     if (t->ids[NIB_TOKEN_UNK] < 0) t->ids[NIB_TOKEN_UNK] = t->pipe->unknown;
     nib__special_mark(t, t->ids[NIB_TOKEN_BOS], false);

@@ -10,7 +10,9 @@ nib_status nib__hf_parse(const nib__hf *hf, const char *name, nib__json **json, 
     int32_t got = hf->files->get(hf->files->ctx, name, &bytes, err);
     if (got == NIB__ABSENT) return NIB_OK;
     if (got != NIB_OK) return got;
-    return nib__json_parse(hf->mem, name, bytes.data, bytes.len, json, err);
+    nib_status status = nib__json_parse(hf->mem, name, bytes.data, bytes.len, json, err);
+    if (status != NIB_OK || nib__json_type_of(*json, 0) == NIB__JSON_OBJECT) return status;
+    return nib__fail(err, NIB_ERR_FORMAT, "%s: expected an object", name);
 }
 
 nib__str nib__hf_class(const nib__hf *hf)

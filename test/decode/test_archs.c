@@ -346,6 +346,8 @@ static const struct {
      "-1.0"},
     {"llama", "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}",
      NIB_ERR_UNSUPPORTED, "rope_scaling.type", "dynamic"},
+    {"llama", "\"rope_scaling\": null", "\"rope_scaling\": \"linear\"", NIB_ERR_FORMAT,
+     "rope_scaling", "an object"},
     {"llama", "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"linear\"}", NIB_ERR_FORMAT,
      "rope_scaling.factor", "no such key"},
     {"llama", "\"vocab_size\": 51",

@@ -156,6 +156,7 @@ static void slow_files(void **state)
         {"{\"a\":0}", "", "{\"added_tokens_decoder\":{\"99999999\":{\"content\":\"y\"}}}",
          NIB_ERR_LIMIT, "in a vocabulary"},
         {"{\"a\":0}", "", "{", NIB_ERR_FORMAT, "tokenizer_config.json"},
+        {"{\"a\":0}", "", "[]", NIB_ERR_FORMAT, "tokenizer_config.json: expected an object"},
     };
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
         token_file files[] = {{"vocab.json", BAD[i].vocab, strlen(BAD[i].vocab)},
@@ -165,6 +166,23 @@ static void slow_files(void **state)
         nib_error err = {0};
         assert_fails(tokenizer_from_memory(NULL, files, 3, &t, &err), BAD[i].status, err,
                      BAD[i].part);
+    }
+}
+
+static void special_ids(void **state)
+{
+    (void)state;
+    static const char *const BAD[] = {"{\"eos_token_id\":\"x\"}", "{\"eos_token_id\":[1,true]}",
+                                      "{\"pad_token_id\":1.5}"};
+    static const char json[] = WITH("\"normalizer\":null");
+    for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++) {
+        token_file files[] = {{"tokenizer.json", json, strlen(json)},
+                              {"generation_config.json", BAD[i], strlen(BAD[i])}};
+        nib__tokenizer *t = NULL;
+        nib_error err = {0};
+        assert_fails(tokenizer_from_memory(NULL, files, 2, &t, &err), NIB_ERR_FORMAT, err,
+                     "token_id: expected an id or a list of ids");
+        assert_non_null(strstr(err.text, "generation_config.json"));
     }
 }
 
@@ -302,6 +320,7 @@ int main(void)
         cmocka_unit_test(the_good_one),
         cmocka_unit_test(merges_in_any_order),
         cmocka_unit_test(slow_files),
+        cmocka_unit_test(special_ids),
         cmocka_unit_test(sentencepiece_files),
         cmocka_unit_test(no_tokenizer),
         cmocka_unit_test(roles),
