@@ -230,8 +230,7 @@ typedef struct nib__kernels {
     size_t (*attention_scratch)(uint32_t dim);
     /* The same for passes of many rows, within prefill's accuracy: the bits may differ from those of
      * `attention`, but a row's result does not depend on the other rows here either. Which of the
-     * two runs is decided by the length of the pass, as for the matrix products. Causal, without
-     * biases. */
+     * two runs is decided by the length of the pass, as for the matrix products. */
     void (*attention_prefill)(const nib__attention *a);
     size_t (*attention_prefill_scratch)(uint32_t dim);
     /* Index of the largest value, the smallest index on ties; NaN is never chosen over a number. */

@@ -35,5 +35,7 @@ void nib__attention_avx512(const nib__attention *a);
 size_t nib__attention_scratch_avx512(uint32_t dim);
 void nib__attention_prefill_amx(const nib__attention *a);
 size_t nib__attention_prefill_scratch_amx(uint32_t dim);
+void nib__attention_prefill_avx512vnni(const nib__attention *a);
+size_t nib__attention_prefill_scratch_avx512vnni(uint32_t dim);
 
 #endif
