@@ -304,11 +304,11 @@ static void run_step(job *j, const step *before, const step *now, step *next)
 
 static void run_job(job *j)
 {
-    enum { NOTHING = UINT32_MAX };
+    const uint32_t nothing = UINT32_MAX;
     j->q_huge = false;
     for (uint32_t i = 0; i < (j->count + STEP - 1) / STEP * STEP; i++) start_query(j, i);
     j->end = nib__end_key(j->a, j->pos[j->count - 1]);
-    j->k_key0 = j->v_key0 = NOTHING;
+    j->k_key0 = j->v_key0 = nothing;
     uint32_t key0 = nib__first_key(j->a, j->pos[0]) / KEYS * KEYS, query = 0;
     step before, now, next;
     rows_due none = {.t = NULL};
