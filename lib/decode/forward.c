@@ -254,6 +254,10 @@ static nib_status layer_step(const forward *f)
     cross.window = 0;
     cross.bias = NULL;
     nib__input wide = input_of(f, n_embd), heads = input_of(f, n_q), narrow = input_of(f, n_ff);
+    bool fused = nib__gated_fits(f->exec, &wide, &l->gate, &l->up, &l->down);
+    /* Then the rounded rows take the place of gate, which are larger. */
+    uint8_t *between = (uint8_t *)a->gate;
+    for (uint32_t i = 0; fused && i < NIB__WEIGHT_KINDS; i++) narrow.rows[i] = between;
 
     switch ((enum layer_step)f->pass->step) {
     case EMBED: return embed_step(f);
@@ -269,8 +273,12 @@ static nib_status layer_step(const forward *f)
     case CROSS_ROUND: return nib__round_run(f->exec, cross.out, &heads, &cross_out, 1);
     case CROSS_OUT: return nib__linear_run(f->exec, &heads, &cross_out, 1);
     case FFN_NORM: return second_norm(f, l, up_gate, 1 + gated);
-    case GATE_UP: return nib__linear_run(f->exec, &wide, up_gate, 1 + gated);
-    case ACTIVATE: return nib__activate_run(f->exec, c->act, inner, factor, &narrow, &down);
+    case GATE_UP:
+        if (fused) return nib__gated_run(f->exec, &wide, &l->gate, &l->up, c->act, between);
+        return nib__linear_run(f->exec, &wide, up_gate, 1 + gated);
+    case ACTIVATE:
+        if (fused) return NIB_OK;
+        return nib__activate_run(f->exec, c->act, inner, factor, &narrow, &down);
     case DOWN: return nib__linear_run(f->exec, &narrow, &down, 1);
     case LAYER_STEPS: break;
     }

@@ -128,6 +128,21 @@ enum { NIB__INT8_MAX_K = 65536 }; /* sums of k products of a byte and a code fit
 void nib__pack_int8(const nib__packed *w, const nib__format_info *from, const uint8_t *src,
                     uint32_t first, uint32_t count, uint8_t *data);
 
+/* Activations of an MLP. GELU with the error function, or with the tanh that approximates it. */
+typedef enum nib__act {
+    NIB__ACT_SILU,
+    NIB__ACT_GELU,
+    NIB__ACT_GELU_TANH,
+    NIB__ACT_RELU,
+    NIB__ACTS
+} nib__act;
+
+/* Two matrices of one shape and kind, n a multiple of 32: what a gated MLP makes of its input. */
+typedef struct nib__gated {
+    const nib__packed *gate, *up;
+    nib__act act;
+} nib__gated;
+
 /* One strategy for y = x W^T. Rows of activations are first rounded one by one into opaque blocks of
  * row_bytes(k), 64-byte aligned, contiguous; then multiplied with any run of panels. */
 typedef struct nib__matmul {
@@ -144,9 +159,14 @@ typedef struct nib__matmul {
                 float *y, size_t ldy, void *scratch);
     size_t (*scratch_bytes)(uint32_t k);
     uint32_t min_rows;     /* fewer rows than this are better served by decode */
-    /* Most rows that the caches hold while panel after panel passes by: a piece of work has no more,
-     * and pieces of the same rows follow each other. NULL: any number. */
+    /* Most rows that the caches hold while panel after panel passes by: a piece of work has no
+     * more, and pieces of the same rows follow each other. NULL: any number. */
     uint32_t (*block_rows)(uint32_t k);
+    /* Rows of act(x gate^T) * (x up^T) as round_row makes them of its results, of which only the
+     * columns of panels [first, first + count) are written, so that what is between the maps of an
+     * MLP never goes to memory in float32. `to` is the first row. NULL: one step after the other. */
+    void (*run_gated)(const nib__gated *maps, uint32_t first, uint32_t count, const void *rows,
+                      uint32_t m, void *to, void *scratch);
 } nib__matmul;
 
 /* Reference layout of a rounded row for coded decode; all instruction sets use it. */
@@ -196,15 +216,6 @@ typedef struct nib__attention {
 } nib__attention;
 
 /* ---- the table ------------------------------------------------------------------------------- */
-
-/* Activations of an MLP. GELU with the error function, or with the tanh that approximates it. */
-typedef enum nib__act {
-    NIB__ACT_SILU,
-    NIB__ACT_GELU,
-    NIB__ACT_GELU_TANH,
-    NIB__ACT_RELU,
-    NIB__ACTS
-} nib__act;
 
 typedef struct nib__kernels {
     nib__isa isa;

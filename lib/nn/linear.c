@@ -30,6 +30,9 @@ typedef struct part {
 
 typedef struct region {
     const nib__kernels *kernels;
+    const nib__gated *gated; /* not NULL: two maps become rounded rows */
+    uint8_t *to;             /* these */
+    size_t to_bytes;         /* of one */
     const nib__input *input;
     part parts[NIB__MAX_OUTPUTS];
     uint32_t n_parts, n_pieces;
@@ -117,6 +120,11 @@ static void run_piece(void *arg, uint32_t i, void *scratch)
     uint32_t first = i % p->runs * p->panels;
     uint32_t m = r->input->m - row < p->block ? r->input->m - row : p->block;
     uint32_t count = map->w.n_panels - first < p->panels ? map->w.n_panels - first : p->panels;
+    if (r->gated != NULL) {
+        p->matmul->run_gated(r->gated, first, count, p->rows + row * p->row_bytes, m,
+                             r->to + row * r->to_bytes, scratch);
+        return;
+    }
     float *y = p->output->y + row * p->output->ldy;
     p->matmul->run(&map->w, first, count, p->rows + row * p->row_bytes, m, y, p->output->ldy,
                    scratch);
@@ -127,6 +135,49 @@ static void run_piece(void *arg, uint32_t i, void *scratch)
     for (; m > 0; m--, y += p->output->ldy) {
         r->kernels->add(map->bias + column, end - column, y + column);
     }
+}
+
+static nib_status run_region(nib__exec *exec, region *r, uint32_t kind, double macs)
+{
+    bool whole = exec->first == 0;
+    uint64_t start = nib__now_ns();
+    nib_status status = nib__exec_run(exec, r->n_pieces, run_piece, r);
+    if (status == NIB_OK && whole) nib__exec_learn(exec, kind, r->n_pieces, start, macs);
+    return status;
+}
+
+bool nib__gated_fits(const nib__exec *exec, const nib__input *input, const nib__linear *gate,
+                     const nib__linear *up, const nib__linear *down)
+{
+    nib__input wide = *input;
+    uint32_t kind = 0;
+    const nib__packed *a = &gate->w, *b = &up->w;
+    if (a->layout == NULL || nib__weight_kind_of(a->layout) != nib__weight_kind_of(b->layout) ||
+        a->n != b->n || a->k != b->k || a->n % (2 * NIB__PANEL) != 0 || gate->bias != NULL ||
+        up->bias != NULL)
+        return false;
+    const nib__matmul *first = choose(exec->kernels, gate, input, &kind);
+    wide.k = a->n;
+    const nib__matmul *next = choose(exec->kernels, down, &wide, &kind);
+    return first->run_gated != NULL && next->round_row == first->round_row;
+}
+
+nib_status nib__gated_run(nib__exec *exec, const nib__input *input, const nib__linear *gate,
+                          const nib__linear *up, nib__act act, uint8_t *to)
+{
+    const nib__gated maps = {&gate->w, &up->w, act};
+    const nib__output output = {gate, NULL, 0};
+    region r = {.kernels = exec->kernels, .input = input, .gated = &maps, .to = to, .n_parts = 1};
+    part *p = &r.parts[0];
+    uint32_t kind = 0;
+    p->output = &output;
+    p->matmul = choose(exec->kernels, gate, input, &kind);
+    p->rows = input->rows[nib__weight_kind_of(gate->w.layout)];
+    p->row_bytes = p->matmul->row_bytes(input->k);
+    r.to_bytes = p->matmul->row_bytes(gate->w.n);
+    cut(p, exec, input, 2 * exec->ns_per_mac[kind]);
+    r.n_pieces = p->pieces;
+    return run_region(exec, &r, kind, 2.0 * gate->w.n_panels * NIB__PANEL * gate->w.k * input->m);
 }
 
 nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__output *outputs,
@@ -146,11 +197,7 @@ nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__
         r.n_pieces += p->pieces;
         macs += (double)w->n_panels * NIB__PANEL * w->k * input->m;
     }
-    bool whole = exec->first == 0;
-    uint64_t start = nib__now_ns();
-    nib_status status = nib__exec_run(exec, r.n_pieces, run_piece, &r);
-    if (status == NIB_OK && whole) nib__exec_learn(exec, kind, r.n_pieces, start, macs);
-    return status;
+    return run_region(exec, &r, kind, macs);
 }
 
 static size_t larger(size_t a, size_t b)

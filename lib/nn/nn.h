@@ -74,6 +74,13 @@ enum { NIB__MAX_OUTPUTS = 4 };
 nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__output *outputs,
                            uint32_t n_outputs);
 
+/* act(gate x) * (up x), rounded for the map `down`, in one region, where its strategy can do that:
+ * `to` are rounded rows as in nib__input.rows, in memory of their own. */
+bool nib__gated_fits(const nib__exec *exec, const nib__input *input, const nib__linear *gate,
+                     const nib__linear *up, const nib__linear *down);
+nib_status nib__gated_run(nib__exec *exec, const nib__input *input, const nib__linear *gate,
+                          const nib__linear *up, nib__act act, uint8_t *to);
+
 /* Bytes of one rounded row of k numbers for weights of a kind: the larger of both strategies. */
 size_t nib__input_row_bytes(const nib__kernels *kernels, uint32_t kind, uint32_t k);
 

@@ -238,7 +238,7 @@ static void check_prefill(const nib__kernels *level, const nib__kernels *scalar,
 static uint32_t width(const nib__layout *layout, int i)
 {
     static const uint32_t by32[] = {32, 64, 96, 288, 576, 1536, 0};
-    static const uint32_t by256[] = {256, 512, 1536, 0}, any[] = {1, 3, 17, 77, 576, 1500, 0};
+    static const uint32_t by256[] = {256, 512, 1536, 2560, 0}, any[] = {1, 3, 17, 77, 576, 1500, 0};
     return !layout->coded ? any[i] : layout->block == 256 ? by256[i] : by32[i];
 }
 

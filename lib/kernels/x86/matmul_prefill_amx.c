@@ -10,6 +10,7 @@
  * A load that waits for the L3 cache stops the tiles, so the block of rows is as large as the L2
  * cache holds. Where all k of 256 rows fit, strips are the outer loop; else blocks of k are, and
  * the sums of a chunk of strips wait in scratch. A row's sums do not depend on the other rows. */
+#include "kernels/x86/activate_avx512.h"
 #include "kernels/x86/amx.h"
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/expand_amx.h"
@@ -24,7 +25,7 @@ enum {
     LONG_STRIPS = 24,       /* strips whose sums wait in scratch then: 768 KB */
     BLOCK_FLOATS = ROWS * STRIP,
     STREAM_ROWS = 256, /* from so many rows on, results are written past the caches */
-    MAX_RANGES = 5
+    MAX_RANGES = 5     /* two panels, and rows */
 };
 
 typedef void expand_fn(const nib__packed *w, uint32_t panel, uint32_t first, uint32_t count,
@@ -47,7 +48,8 @@ typedef struct fetch_list {
  * next block. */
 typedef struct finish {
     const float *sums; /* [4 tiles][16][16] */
-    float *y;          /* of the block's first row, at the strip's first output */
+    float *y;          /* of the block's first row, at the strip's first output; or */
+    uint8_t *to;       /* a rounded row there */
     uint32_t at, n;    /* next row, rows */
     uint32_t width;    /* real outputs */
 } finish;
@@ -62,10 +64,13 @@ typedef struct unit {
 
 typedef struct product {
     const nib__packed *w;
+    const nib__gated *gated; /* or NULL; else w is the gate, and a strip one panel of each */
     expand_fn *expand;
     const uint8_t *rows;
-    float *y; /* [m][ldy], at the first panel of the run */
-    size_t row_bytes, ldy;
+    float *y;    /* [m][ldy], at the first panel of the run */
+    uint8_t *to; /* rounded rows of the next map, at the first panel of the run */
+    size_t row_bytes, ldy, to_bytes;
+    uint32_t strip;           /* panels of the run per strip */
     uint32_t m, first, count; /* rows; panels of the run */
     uint32_t m_block, chunk;  /* rows; panels */
     uint32_t block, groups;   /* of k, in groups */
@@ -93,9 +98,15 @@ static inline void fetch_step(fetch_list *f)
 static inline void finish_row(const product *p, finish *f)
 {
     const float *sum = f->sums + f->at / 16 * 512 + f->at % 16 * 16;
-    float *y = f->y + f->at * p->ldy;
-    f->at++;
     __m512 v0 = _mm512_load_ps(sum), v1 = _mm512_load_ps(sum + 256);
+    uint32_t row = f->at++;
+    if (p->gated != NULL) {
+        __m512 result = _mm512_mul_ps(activate_16(p->gated->act, v0), v1);
+        __m256bh half = _mm512_cvtneps_pbh(result);
+        memcpy(f->to + row * p->to_bytes, &half, sizeof half);
+        return;
+    }
+    float *y = f->y + row * p->ldy;
     if (p->stream && f->width == STRIP) {
         _mm512_stream_ps(y, v0);
         _mm512_stream_ps(y + 16, v1);
@@ -156,11 +167,12 @@ static void multiply_unit(product *p, const unit *u)
 {
     const bool first = u->group == 0, last = u->group + u->groups == p->groups;
     const uint8_t *a = p->rows + u->row * p->row_bytes + (size_t)u->group * 64;
-    const uint32_t column = u->panel * NIB__PANEL;
+    const uint32_t column = u->panel * NIB__PANEL, panels = p->gated != NULL ? 2 : u->panels;
     const uint32_t left = p->w->n - p->first * NIB__PANEL - column;
     const uint32_t width = left < u->panels * NIB__PANEL ? left : u->panels * NIB__PANEL;
-    float *y = p->y + u->row * p->ldy + column, *sums = p->sums;
-    sums += (size_t)((u->panel - u->chunk) / 2) * (p->m_block / ROWS) * BLOCK_FLOATS;
+    float *y = p->gated == NULL ? p->y + u->row * p->ldy + column : NULL, *sums = p->sums;
+    uint8_t *rounded = p->gated != NULL ? p->to + u->row * p->to_bytes + column * 2 : NULL;
+    sums += (size_t)((u->panel - u->chunk) / p->strip) * (p->m_block / ROWS) * BLOCK_FLOATS;
     for (uint32_t row = 0; row < u->rows; row += ROWS, sums += BLOCK_FLOATS) {
         uint32_t n = u->rows - row < ROWS ? u->rows - row : ROWS;
         if (p->configured != n) configure_tiles(n < 16 ? n : 16, n > 16 ? n - 16 : 0);
@@ -168,17 +180,21 @@ static void multiply_unit(product *p, const unit *u)
         const float *from = first ? NULL : sums;
         /* The other of the two that the block before is finished from. */
         float *to = !last ? sums : p->done.sums == p->edge ? p->edge + BLOCK_FLOATS : p->edge;
-        if (n > 16 && u->panels == 2)
+        if (n > 16 && panels == 2)
             multiply_block(2, 2, p, a, p->tiles, u->groups, from, to);
         else if (n > 16)
             multiply_block(2, 1, p, a, p->tiles, u->groups, from, to);
-        else if (u->panels == 2)
+        else if (panels == 2)
             multiply_block(1, 2, p, a, p->tiles, u->groups, from, to);
         else
             multiply_block(1, 1, p, a, p->tiles, u->groups, from, to);
         a += ROWS * p->row_bytes;
         if (!last) continue;
-        p->done = (finish){to, y + row * p->ldy, 0, n, width};
+        p->done = (finish){to, NULL, NULL, 0, n, width};
+        if (rounded != NULL)
+            p->done.to = rounded + row * p->to_bytes;
+        else
+            p->done.y = y + row * p->ldy;
     }
 }
 
@@ -239,7 +255,7 @@ static uint32_t least(uint32_t a, uint32_t b)
 static void place(const product *p, unit *u)
 {
     u->rows = least(p->m_block, p->m - u->row);
-    u->panels = least(2, p->count - u->panel);
+    u->panels = least(p->strip, p->count - u->panel);
     u->groups = least(p->block, p->groups - u->group);
 }
 
@@ -247,7 +263,7 @@ static void place(const product *p, unit *u)
 static bool advance(const product *p, unit *u)
 {
     uint32_t chunk_end = u->chunk + least(p->chunk, p->count - u->chunk);
-    u->panel += 2;
+    u->panel += p->strip;
     if (u->panel >= chunk_end) {
         u->group += p->block;
         if (u->group >= p->groups) {
@@ -295,9 +311,12 @@ static void plan_fetch(product *p, const unit *u, const unit *later)
     f->n = f->range = f->line = 0;
     for (uint32_t i = 0; later != NULL && i < later->panels; i++)
         add_panel(f, p->w, p->first + later->panel + i, later->group, later->groups);
-    uint32_t next = u->group + u->groups, strips = (least(p->chunk, p->count - u->chunk) + 1) / 2;
+    if (later != NULL && p->gated != NULL)
+        add_panel(f, p->gated->up, p->first + later->panel, later->group, later->groups);
+    uint32_t next = u->group + u->groups, panels = least(p->chunk, p->count - u->chunk);
+    uint32_t strips = (panels + p->strip - 1) / p->strip;
     if (strips > 1 && next < p->groups) {
-        uint32_t strip = (u->panel - u->chunk) / 2;
+        uint32_t strip = (u->panel - u->chunk) / p->strip;
         uint32_t row = u->rows * strip / strips, end = u->rows * (strip + 1) / strips;
         const uint8_t *at = p->rows + (u->row + row) * p->row_bytes + (size_t)next * 64;
         if (end > row)
@@ -320,42 +339,77 @@ static void run_units(product *p)
         for (uint32_t i = 0; i < u.panels; i++)
             p->expand(p->w, p->first + u.panel + i, u.group, u.groups,
                       p->tiles + (size_t)i * u.groups * TILE_BYTES);
+        if (p->gated != NULL)
+            p->expand(p->gated->up, p->first + u.panel, u.group, u.groups,
+                      p->tiles + (size_t)u.groups * TILE_BYTES);
         multiply_unit(p, &u);
     }
     while (p->done.at < p->done.n) finish_row(p, &p->done);
 }
 
-static void run(expand_fn *expand, const nib__packed *w, uint32_t first, uint32_t count,
-                const void *rows, uint32_t m, float *y, size_t ldy, void *scratch)
+/* Fills in what follows from the shape, and runs. */
+static void run(product *p, const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
+                uint32_t m, void *scratch)
 {
-    bool whole = whole_rows(w->k) != 0;
-    product p = {.w = w, .expand = expand, .rows = rows, .ldy = ldy, .m = m, .first = first};
-    p.y = y + (size_t)first * NIB__PANEL;
-    p.row_bytes = row_bytes(w->k);
-    p.count = count;
-    p.m_block = block_rows(w->k);
-    p.chunk = whole ? 2 : 2 * LONG_STRIPS;
-    p.block = block_of(w->k) / NIB__GROUP;
-    p.groups = (w->k + NIB__GROUP - 1) / NIB__GROUP;
-    p.edge = scratch;
-    p.sums = p.edge + 2 * BLOCK_FLOATS;
-    p.tiles = (uint8_t *)(p.sums + (size_t)p.chunk / 2 * (p.m_block / ROWS) * BLOCK_FLOATS);
-    p.stream = m >= STREAM_ROWS && ((uintptr_t)y | (ldy * sizeof(float))) % 64 == 0;
-    run_units(&p);
+    size_t strips = whole_rows(w->k) != 0 ? 1 : LONG_STRIPS;
+    p->w = w;
+    p->first = first;
+    p->count = count;
+    p->rows = rows;
+    p->m = m;
+    p->row_bytes = row_bytes(w->k);
+    p->strip = p->gated != NULL ? 1 : 2;
+    p->m_block = block_rows(w->k);
+    p->chunk = (uint32_t)strips * p->strip;
+    p->block = block_of(w->k) / NIB__GROUP;
+    p->groups = (w->k + NIB__GROUP - 1) / NIB__GROUP;
+    p->edge = scratch;
+    p->sums = p->edge + 2 * BLOCK_FLOATS;
+    p->tiles = (uint8_t *)(p->sums + strips * (p->m_block / ROWS) * BLOCK_FLOATS);
+    run_units(p);
     _tile_release();
     _mm_sfence(); /* streamed results become visible before anything that follows */
+}
+
+static void run_plain(expand_fn *expand, const nib__packed *w, uint32_t first, uint32_t count,
+                      const void *rows, uint32_t m, float *y, size_t ldy, void *scratch)
+{
+    product p = {.expand = expand, .y = y + (size_t)first * NIB__PANEL, .ldy = ldy};
+    p.stream = m >= STREAM_ROWS && ((uintptr_t)y | (ldy * sizeof(float))) % 64 == 0;
+    run(&p, w, first, count, rows, m, scratch);
+}
+
+static void run_gated(expand_fn *expand, const nib__gated *maps, uint32_t first, uint32_t count,
+                      const void *rows, uint32_t m, void *to, void *scratch)
+{
+    product p = {.gated = maps, .expand = expand};
+    p.to = (uint8_t *)to + (size_t)first * NIB__PANEL * 2;
+    p.to_bytes = row_bytes(maps->gate->n);
+    run(&p, maps->gate, first, count, rows, m, scratch);
+}
+
+static void run_gated_coded(const nib__gated *maps, uint32_t first, uint32_t count,
+                            const void *rows, uint32_t m, void *to, void *scratch)
+{
+    run_gated(nib__expand_coded_amx, maps, first, count, rows, m, to, scratch);
+}
+
+static void run_gated_float(const nib__gated *maps, uint32_t first, uint32_t count,
+                            const void *rows, uint32_t m, void *to, void *scratch)
+{
+    run_gated(nib__expand_float_amx, maps, first, count, rows, m, to, scratch);
 }
 
 static void run_coded(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
                       uint32_t m, float *y, size_t ldy, void *scratch)
 {
-    run(nib__expand_coded_amx, w, first, count, rows, m, y, ldy, scratch);
+    run_plain(nib__expand_coded_amx, w, first, count, rows, m, y, ldy, scratch);
 }
 
 static void run_float(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
                       uint32_t m, float *y, size_t ldy, void *scratch)
 {
-    run(nib__expand_float_amx, w, first, count, rows, m, y, ldy, scratch);
+    run_plain(nib__expand_float_amx, w, first, count, rows, m, y, ldy, scratch);
 }
 
 const nib__matmul nib__prefill_coded_amx = {.name = "bf16_amx",
@@ -364,6 +418,7 @@ const nib__matmul nib__prefill_coded_amx = {.name = "bf16_amx",
                                             .run = run_coded,
                                             .scratch_bytes = scratch_bytes,
                                             .block_rows = block_rows,
+                                            .run_gated = run_gated_coded,
                                             .min_rows = 12};
 
 const nib__matmul nib__prefill_float_amx = {.name = "bf16_amx",
@@ -372,4 +427,5 @@ const nib__matmul nib__prefill_float_amx = {.name = "bf16_amx",
                                             .run = run_float,
                                             .scratch_bytes = scratch_bytes,
                                             .block_rows = block_rows,
+                                            .run_gated = run_gated_float,
                                             .min_rows = 12};
