@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * Gate, up and activation in one pass (nib__matmul.run_gated) against the same steps one by one: the
- * plain product of the same strategy, scalar activation, round_row. Rows and panels are independent
- * here too. */
+ * Gate, up and activation in one pass (nib__matmul.run_gated) against the same steps one by one:
+ * the plain product of the same strategy, scalar activation, round_row. Rows and panels are
+ * independent here too. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -47,8 +47,8 @@ static void compare(const nib__matmul *op, const uint8_t *got, const uint8_t *wa
             float x = nib__f32_of_bf16(a), y = nib__f32_of_bf16(b);
             if (!isfinite(x) && !isfinite(y)) continue;
             if (!(fabsf(x - y) <= 0x1.02p-7f * fabsf(y) + 1e-30f))
-                fail_msg("%s: row %u of %u, output %u: %g, one by one %g", what, i, m, j,
-                         (double)x, (double)y);
+                fail_msg("%s: row %u of %u, output %u: %g, one by one %g", what, i, m, j, (double)x,
+                         (double)y);
         }
     }
 }
