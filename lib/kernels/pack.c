@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Packing: rows of a file become panels of 16 rows (layout: kernels.h). Each format has a function
  * that takes one block of one row apart into codes in ascending k and its entries of the scale
- * area; block layouts are those of the GGUF format. The rest is common. */
+ * area; block layouts are those of the GGUF format. The rest is common. Formats that are met most
+ * have functions that move eight codes at a time straight to their places. */
 #include "kernels/panel.h"
 
 #include <string.h>
@@ -40,19 +41,6 @@ static void add_fifth_bits(const uint8_t *qh, uint8_t *codes)
     }
 }
 
-static void split_q4_0(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
-{
-    put16(entry, 0, row, src);
-    split_nibbles(src + 2, codes);
-}
-
-static void split_q4_1(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
-{
-    put16(entry, 0, row, src);
-    put16(entry, 1, row, src + 2);
-    split_nibbles(src + 4, codes);
-}
-
 static void split_q5_0(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
 {
     put16(entry, 0, row, src);
@@ -66,12 +54,6 @@ static void split_q5_1(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint3
     put16(entry, 1, row, src + 2);
     split_nibbles(src + 8, codes);
     add_fifth_bits(src + 4, codes);
-}
-
-static void split_q8_0(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
-{
-    put16(entry, 0, row, src);
-    for (int j = 0; j < 32; j++) codes[j] = src[2 + j] ^ 0x80; /* + 128 */
 }
 
 static void split_mxfp4(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
@@ -124,12 +106,19 @@ static void split_q3_k(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint3
     add_high_bits(src, 2, codes);
 }
 
+/* Eight factors of d and of dmin, 6 bits each, packed into 12 bytes (nib__k4_scale_min), four at a
+ * time as the bytes of a word. */
 static void put_k4_scales(const uint8_t *src, uint8_t *entry, uint32_t row)
 {
+    const uint32_t six = 0x3f3f3f3fu, low = 0x0f0f0f0fu, high = 0x30303030u;
+    uint32_t a = nib__le32(src + 4), b = nib__le32(src + 8), c = nib__le32(src + 12);
+    uint32_t scales[2] = {a & six, (c & low) | (a >> 2 & high)};
+    uint32_t mins[2] = {b & six, (c >> 4 & low) | (b >> 2 & high)};
     put16(entry, 0, row, src);
     put16(entry, 1, row, src + 2);
     for (int j = 0; j < 8; j++) {
-        nib__k4_scale_min(src + 4, j, &entry[64 + j * 32 + row], &entry[64 + j * 32 + 16 + row]);
+        entry[64 + j * 32 + row] = (uint8_t)(scales[j / 4] >> 8 * (j % 4));
+        entry[64 + j * 32 + 16 + row] = (uint8_t)(mins[j / 4] >> 8 * (j % 4));
     }
 }
 
@@ -144,33 +133,11 @@ static void split_k4_nibbles(const uint8_t *restrict qs, uint8_t *restrict codes
     }
 }
 
-static void split_q4_k(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
-{
-    put_k4_scales(src, entry, row);
-    split_k4_nibbles(src + 16, codes);
-}
-
 static void split_q5_k(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
 {
     put_k4_scales(src, entry, row);
     split_k4_nibbles(src + 48, codes);
     add_high_bits(src + 16, 4, codes);
-}
-
-static void split_q6_k(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
-{
-    put16(entry, 0, row, src + 208);
-    for (int j = 0; j < 16; j++) entry[32 + j * 16 + row] = src[192 + j];
-    for (int half = 0; half < 2; half++) {
-        const uint8_t *ql = src + 64 * half, *qh = src + 128 + 32 * half;
-        uint8_t *out = codes + 128 * half;
-        for (int l = 0; l < 32; l++) {
-            out[l] = (uint8_t)((ql[l] & 15) | (qh[l] & 3) << 4);
-            out[l + 32] = (uint8_t)((ql[l + 32] & 15) | (qh[l] >> 2 & 3) << 4);
-            out[l + 64] = (uint8_t)(ql[l] >> 4 | (qh[l] >> 4 & 3) << 4);
-            out[l + 96] = (uint8_t)(ql[l + 32] >> 4 | (qh[l] >> 6) << 4);
-        }
-    }
 }
 
 static void split_iq4_xs(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint32_t row)
@@ -246,17 +213,11 @@ static void split_tq2_0(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint
 static split_fn *split_of(nib__format format)
 {
     switch (format) {
-    case NIB__Q4_0:
-    case NIB__IQ4_NL: return split_q4_0;
-    case NIB__Q4_1: return split_q4_1;
     case NIB__Q5_0: return split_q5_0;
     case NIB__Q5_1: return split_q5_1;
-    case NIB__Q8_0: return split_q8_0;
     case NIB__Q2_K: return split_q2_k;
     case NIB__Q3_K: return split_q3_k;
-    case NIB__Q4_K: return split_q4_k;
     case NIB__Q5_K: return split_q5_k;
-    case NIB__Q6_K: return split_q6_k;
     case NIB__IQ4_XS: return split_iq4_xs;
     case NIB__IQ1_S: return split_iq1_s;
     case NIB__IQ1_M: return split_iq1_m;
@@ -268,11 +229,7 @@ static split_fn *split_of(nib__format format)
     case NIB__TQ1_0: return split_tq1_0;
     case NIB__TQ2_0: return split_tq2_0;
     case NIB__MXFP4: return split_mxfp4;
-    case NIB__F32:
-    case NIB__F16:
-    case NIB__BF16:
-    case NIB__I8R:
-    case NIB__STORED: break;
+    default: break; /* packer_of, or no codes */
     }
     return NULL;
 }
@@ -325,10 +282,120 @@ static void put_codes(uint32_t bits, const uint8_t *codes, uint8_t *group, uint3
     }
 }
 
+/* ---- blocks of the formats that are met most, as words instead of codes ---------------------- */
+
+/* One row's block: scales to `entry`, codes to `groups`, which both begin at row 0 of the panel. */
+typedef void pack_fn(const uint8_t *src, uint8_t *entry, uint8_t *groups, uint32_t row);
+
+/* Two lines, whose codes are the low nibbles of 8 bytes, as one line of both. */
+static void put_nibbles(uint64_t lines, uint8_t *dst)
+{
+    lines &= 0x0f0f0f0f0f0f0f0fu;
+    store_line(dst, (uint32_t)(lines | lines >> 28));
+}
+
+/* 32 codes of 16 bytes: low nibbles, then high ones. */
+static void put_16_bytes(const uint8_t *qs, uint8_t *groups, uint32_t row)
+{
+    uint8_t *dst = groups + 4 * row;
+    for (int t = 0; t < 2; t++) {
+        uint64_t v = nib__le64(qs + 8 * t);
+        put_nibbles(v, dst + 64 * t);
+        put_nibbles(v >> 4, dst + 64 * (t + 2));
+    }
+}
+
+static void pack_q4_0(const uint8_t *src, uint8_t *entry, uint8_t *groups, uint32_t row)
+{
+    put16(entry, 0, row, src);
+    put_16_bytes(src + 2, groups, row);
+}
+
+static void pack_q4_1(const uint8_t *src, uint8_t *entry, uint8_t *groups, uint32_t row)
+{
+    put16(entry, 0, row, src);
+    put16(entry, 1, row, src + 2);
+    put_16_bytes(src + 4, groups, row);
+}
+
+static void pack_q8_0(const uint8_t *src, uint8_t *entry, uint8_t *groups, uint32_t row)
+{
+    put16(entry, 0, row, src);
+    for (int j = 0; j < 8; j++) {
+        store_line(groups + 64 * j + 4 * row, nib__le32(src + 2 + 4 * j) ^ 0x80808080u); /* + 128 */
+    }
+}
+
+/* 32 bytes hold 32 low nibbles, then 32 high ones. */
+static void pack_q4_k(const uint8_t *src, uint8_t *entry, uint8_t *groups, uint32_t row)
+{
+    put_k4_scales(src, entry, row);
+    for (int i = 0; i < 16; i++) {
+        uint64_t v = nib__le64(src + 16 + 8 * i);
+        uint8_t *dst = groups + i / 4 * 512 + i % 4 * 64 + 4 * row;
+        put_nibbles(v, dst);
+        put_nibbles(v >> 4, dst + 256);
+    }
+}
+
+/* Field f (2 bits) of word w becomes field w of word f, in every byte. */
+static void transpose_fields(uint32_t w[4])
+{
+    for (int i = 0; i < 4; i += 2) {
+        uint32_t swap = (w[i] >> 2 ^ w[i + 1]) & 0x33333333u;
+        w[i + 1] ^= swap;
+        w[i] ^= swap << 2;
+    }
+    for (int i = 0; i < 2; i++) {
+        uint32_t swap = (w[i] >> 4 ^ w[i + 2]) & 0x0f0f0f0fu;
+        w[i + 2] ^= swap;
+        w[i] ^= swap << 4;
+    }
+}
+
+/* Per half of 128: groups 0 and 1 are low nibbles of 64 bytes, 2 and 3 the high ones; the upper two
+ * bits of group g are field g of 32 bytes. */
+static void pack_q6_k(const uint8_t *src, uint8_t *entry, uint8_t *groups, uint32_t row)
+{
+    enum { GROUP = 384, HIGH = 256 };
+    put16(entry, 0, row, src + 208);
+    for (int j = 0; j < 16; j++) entry[32 + j * 16 + row] = src[192 + j];
+    for (int half = 0; half < 2; half++) {
+        const uint8_t *low = src + 64 * half, *high = src + 128 + 32 * half;
+        uint8_t *dst = groups + 4 * GROUP * half + 4 * row;
+        for (int i = 0; i < 8; i++) {
+            uint64_t v = nib__le64(low + 8 * i);
+            uint8_t *to = dst + i / 4 * GROUP + i % 4 * 64;
+            put_nibbles(v, to);
+            put_nibbles(v >> 4, to + 2 * GROUP);
+        }
+        for (int part = 0; part < 2; part++) {
+            uint32_t w[4];
+            for (int j = 0; j < 4; j++) w[j] = nib__le32(high + 16 * part + 4 * j);
+            transpose_fields(w);
+            for (int g = 0; g < 4; g++) store_line(dst + g * GROUP + HIGH + 64 * part, w[g]);
+        }
+    }
+}
+
+static pack_fn *packer_of(nib__format format)
+{
+    switch (format) {
+    case NIB__Q4_0:
+    case NIB__IQ4_NL: return pack_q4_0;
+    case NIB__Q4_1: return pack_q4_1;
+    case NIB__Q8_0: return pack_q8_0;
+    case NIB__Q4_K: return pack_q4_k;
+    case NIB__Q6_K: return pack_q6_k;
+    default: return NULL;
+    }
+}
+
 static void pack_coded(const nib__packed *w, const uint8_t *src, uint32_t rows, uint8_t *panel)
 {
     const nib__layout *layout = w->layout;
     const nib__format_info *info = nib__format_find((uint32_t)layout->format);
+    pack_fn *pack = packer_of(layout->format);
     split_fn *split = split_of(layout->format);
     uint32_t n_blocks = w->k / layout->block, groups = layout->block / NIB__GROUP;
     size_t row_bytes = (size_t)n_blocks * info->block_bytes;
@@ -337,7 +404,12 @@ static void pack_coded(const nib__packed *w, const uint8_t *src, uint32_t rows, 
         uint8_t *entry = panel + (size_t)b * layout->scale_bytes;
         uint8_t *group = panel + w->code_offset + (size_t)b * groups * layout->group_bytes;
         for (uint32_t row = 0; row < rows; row++) {
-            split(src + row * row_bytes + (size_t)b * info->block_bytes, codes, entry, row);
+            const uint8_t *from = src + row * row_bytes + (size_t)b * info->block_bytes;
+            if (pack != NULL) {
+                pack(from, entry, group, row);
+                continue;
+            }
+            split(from, codes, entry, row);
             for (uint32_t g = 0; g < groups; g++) {
                 put_codes(layout->code_bits, codes + g * NIB__GROUP,
                           group + (size_t)g * layout->group_bytes, row);
