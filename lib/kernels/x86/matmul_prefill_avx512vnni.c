@@ -44,21 +44,21 @@ typedef struct row_group {
     float scale, sum32, sum16[2];
 } row_group;
 
-/* A rounded row: [codes: k][second plane: k][groups: k / 32][has a second plane: k / 32 bytes],
- * each part padded to 64 bytes. */
+/* A rounded row: [codes: k][second plane: k][groups: k / 32][n, uint32_t][n groups that have a
+ * second plane, ascending, uint32_t], each part but the last padded to 64 bytes. */
 static size_t plane_bytes(uint32_t k)
 {
     return nib__align_up(k, NIB_ALIGN);
 }
 
-static size_t flags_at(uint32_t k)
+static size_t list_at(uint32_t k)
 {
     return 2 * plane_bytes(k) + nib__align_up(k / NIB__GROUP * sizeof(row_group), NIB_ALIGN);
 }
 
 static size_t row_bytes(uint32_t k)
 {
-    return flags_at(k) + nib__align_up(k / NIB__GROUP, NIB_ALIGN);
+    return list_at(k) + nib__align_up((k / NIB__GROUP + 1) * sizeof(uint32_t), NIB_ALIGN);
 }
 
 /* Bytes of one group of 32 k in an unpacked strip. */
@@ -130,7 +130,8 @@ static void round_group(const float *x, uint32_t bits, uint8_t *codes, uint8_t *
 
 static void round_row(const float *x, uint32_t k, void *row)
 {
-    uint8_t *codes = row, *second = codes + plane_bytes(k), *flags = codes + flags_at(k);
+    uint8_t *codes = row, *second = codes + plane_bytes(k);
+    uint32_t *list = (uint32_t *)(void *)(codes + list_at(k)), count = 0;
     row_group *groups = (row_group *)(void *)(codes + 2 * plane_bytes(k));
     uint32_t n = k / NIB__GROUP;
     float energy = 0.0f;
@@ -143,10 +144,12 @@ static void round_row(const float *x, uint32_t k, void *row)
     for (uint32_t g = 0; g < n; g++) {
         float max = groups[g].scale;
         uint32_t at = g * NIB__GROUP;
-        flags[g] = max * max > limit;
-        round_group(x + at, nib__bits_of_f32(max), codes + at, flags[g] ? second + at : NULL,
+        const bool large = max * max > limit;
+        if (large) list[++count] = g;
+        round_group(x + at, nib__bits_of_f32(max), codes + at, large ? second + at : NULL,
                     &groups[g]);
     }
+    list[0] = count;
 }
 
 /* One panel into its half (0 or 1) of the strip. */
@@ -288,9 +291,10 @@ static void find_second_planes(const uint8_t *rows, uint32_t m, uint32_t k, row_
 {
     memset(masks, 0, k / NIB__GROUP * sizeof *masks);
     for (uint32_t r = 0; r < m; r++) {
-        const uint8_t *flags = rows + r * row_bytes(k) + flags_at(k);
-        for (uint32_t g = 0; g < k / NIB__GROUP; g++) {
-            masks[g].bits[r / 64] |= (uint64_t)flags[g] << r % 64;
+        const uint32_t *list =
+            (const uint32_t *)(const void *)(rows + r * row_bytes(k) + list_at(k));
+        for (uint32_t i = 1; i <= list[0]; i++) {
+            masks[list[i]].bits[r / 64] |= (uint64_t)1 << r % 64;
         }
     }
 }
