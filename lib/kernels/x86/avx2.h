@@ -133,5 +133,9 @@ uint32_t nib__filter_above_avx2(const float *x, uint32_t n, float above, int32_t
 void nib__run_maxima_avx2(const float *x, uint32_t n, float *out);
 void nib__attention_avx2(const nib__attention *a);
 size_t nib__attention_scratch_avx2(uint32_t dim);
+void nib__attention_prefill_avx2(const nib__attention *a);
+size_t nib__attention_prefill_scratch_avx2(uint32_t dim);
+void nib__attention_prefill_avxvnni(const nib__attention *a);
+size_t nib__attention_prefill_scratch_avxvnni(uint32_t dim);
 
 #endif

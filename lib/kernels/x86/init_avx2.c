@@ -23,4 +23,6 @@ void nib__kernels_init_avx2(nib__kernels *table)
     table->run_maxima = nib__run_maxima_avx2;
     table->attention = nib__attention_avx2;
     table->attention_scratch = nib__attention_scratch_avx2;
+    table->attention_prefill = nib__attention_prefill_avx2;
+    table->attention_prefill_scratch = nib__attention_prefill_scratch_avx2;
 }

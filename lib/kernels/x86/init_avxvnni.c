@@ -8,4 +8,6 @@ void nib__kernels_init_avxvnni(nib__kernels *table)
     table->prefill_coded = nib__prefill_coded_avxvnni;
     table->decode_int8 = nib__int8_avxvnni;
     table->prefill_int8 = nib__int8_avxvnni;
+    table->attention_prefill = nib__attention_prefill_avxvnni;
+    table->attention_prefill_scratch = nib__attention_prefill_scratch_avxvnni;
 }

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: MIT
+ * The vectors of attention_int16.h: 8 lanes of AVX2. The including file has v_dot2. */
+#ifndef NIB_KERNELS_X86_ATTENTION_INT16_256_H
+#define NIB_KERNELS_X86_ATTENTION_INT16_256_H
+
+#include <math.h>
+
+#include "kernels/x86/avx2.h"
+#include "kernels/x86/exp_avx2.h"
+
+enum { LANES = 8, ROWS = 4 };
+typedef __m256i ints;
+typedef __m256 floats;
+
+NIB_INLINE ints v_int(int32_t x)
+{
+    return _mm256_set1_epi32(x);
+}
+
+/* The same two numbers in every lane. */
+NIB_INLINE ints v_twos(const int16_t *at)
+{
+    return broadcast4(at);
+}
+
+NIB_INLINE ints v_load_ints(const void *at)
+{
+    return load_256(at);
+}
+
+NIB_INLINE void v_store_ints(void *to, ints x)
+{
+    _mm256_storeu_si256((__m256i *)to, x);
+}
+
+/* a in the lower half of every lane, b in the upper; both fit 16 bits. */
+NIB_INLINE ints v_pair(ints a, ints b)
+{
+    return _mm256_blend_epi16(a, _mm256_slli_epi32(b, 16), 0xaa);
+}
+
+NIB_INLINE ints v_round(floats x)
+{
+    return _mm256_cvtps_epi32(x);
+}
+
+NIB_INLINE floats v_float(ints x)
+{
+    return _mm256_cvtepi32_ps(x);
+}
+
+NIB_INLINE floats v_set(float x)
+{
+    return _mm256_set1_ps(x);
+}
+
+NIB_INLINE floats v_load(const float *at)
+{
+    return _mm256_loadu_ps(at);
+}
+
+NIB_INLINE void v_store(float *to, floats x)
+{
+    _mm256_storeu_ps(to, x);
+}
+
+NIB_INLINE floats v_load_first(const float *at, uint32_t n)
+{
+    return load_first(at, n);
+}
+
+NIB_INLINE void v_store_first(float *to, floats x, uint32_t n)
+{
+    store_first(to, x, n);
+}
+
+NIB_INLINE floats v_add(floats a, floats b)
+{
+    return _mm256_add_ps(a, b);
+}
+
+NIB_INLINE floats v_sub(floats a, floats b)
+{
+    return _mm256_sub_ps(a, b);
+}
+
+NIB_INLINE floats v_mul(floats a, floats b)
+{
+    return _mm256_mul_ps(a, b);
+}
+
+NIB_INLINE floats v_div(floats a, floats b)
+{
+    return _mm256_div_ps(a, b);
+}
+
+NIB_INLINE floats v_fma(floats a, floats b, floats c)
+{
+    return _mm256_fmadd_ps(a, b, c);
+}
+
+/* b where a is no number. */
+NIB_INLINE floats v_max(floats a, floats b)
+{
+    return _mm256_max_ps(a, b);
+}
+
+/* The larger magnitude; NaN is larger than any. */
+NIB_INLINE floats v_larger_size(floats a, floats b)
+{
+    const ints size = _mm256_set1_epi32(0x7fffffff);
+    ints x = _mm256_and_si256(_mm256_castps_si256(a), size);
+    ints y = _mm256_and_si256(_mm256_castps_si256(b), size);
+    return _mm256_castsi256_ps(_mm256_max_epi32(x, y));
+}
+
+/* x in lanes with low <= key <= last, else -infinity. */
+NIB_INLINE floats v_between(ints low, int32_t key, ints last, floats x)
+{
+    const ints at = _mm256_set1_epi32(key);
+    ints hidden = _mm256_or_si256(_mm256_cmpgt_epi32(low, at), _mm256_cmpgt_epi32(at, last));
+    return _mm256_blendv_ps(x, _mm256_set1_ps(-INFINITY), _mm256_castsi256_ps(hidden));
+}
+
+/* Numbers of the cache. */
+NIB_INLINE floats v_cached(bool q8, const void *data, size_t i)
+{
+    if (q8) return load_i8((const int8_t *)data + i);
+    return load_f16((const uint16_t *)data + i);
+}
+
+NIB_INLINE floats v_cached_first(bool q8, const void *data, size_t i, uint32_t n)
+{
+    if (n >= LANES) return v_cached(q8, data, i);
+    uint16_t first[LANES] = {0};
+    size_t bytes = q8 ? 1 : 2;
+    memcpy(first, (const uint8_t *)data + i * bytes, n * bytes);
+    return v_cached(q8, first, 0);
+}
+
+/* 2^x, close to float32's precision; at least 2^-126 or so. */
+NIB_INLINE floats v_pow2(floats x)
+{
+    return exp_256(_mm256_mul_ps(_mm256_max_ps(x, _mm256_set1_ps(-126.0f)), v_set(0.69314718f)));
+}
+
+/* y is a power of two's float32 bits as if mantissas were logarithms (Schraudolph, "A fast, compact
+ * approximation of the exponential function", 1999): 2^n t, t in [1, 2), where it should be 2^n times
+ * 2^(t - 1). A polynomial has their quotient. Relative error below 0.35 %. At least 2^-100. */
+NIB_INLINE floats v_weight(floats y)
+{
+    ints bits = _mm256_max_epi32(_mm256_cvtps_epi32(y), _mm256_set1_epi32(27 << 23));
+    const ints mantissa = _mm256_set1_epi32(0x7fffff), one = _mm256_set1_epi32(127 << 23);
+    floats t = _mm256_castsi256_ps(_mm256_or_si256(_mm256_and_si256(bits, mantissa), one));
+    floats p = v_fma(v_set(0.2337f), t, v_set(-0.69421165f));
+    return v_mul(_mm256_castsi256_ps(bits), v_fma(p, t, v_set(1.4570675f)));
+}
+
+/* x[i] lane j becomes x[j] lane i. */
+NIB_INLINE void v_transpose(floats x[8])
+{
+    floats y[8];
+    NIB_UNROLL
+    for (int i = 0; i < 8; i += 4) { /* pairs, then fours, within 128 bits */
+        floats a = _mm256_unpacklo_ps(x[i], x[i + 1]), b = _mm256_unpackhi_ps(x[i], x[i + 1]);
+        floats c = _mm256_unpacklo_ps(x[i + 2], x[i + 3]);
+        floats d = _mm256_unpackhi_ps(x[i + 2], x[i + 3]);
+        y[i] = _mm256_shuffle_ps(a, c, 0x44);
+        y[i + 1] = _mm256_shuffle_ps(a, c, 0xee);
+        y[i + 2] = _mm256_shuffle_ps(b, d, 0x44);
+        y[i + 3] = _mm256_shuffle_ps(b, d, 0xee);
+    }
+    NIB_UNROLL
+    for (int i = 0; i < 4; i++) {
+        x[i] = _mm256_permute2f128_ps(y[i], y[i + 4], 0x20);
+        x[i + 4] = _mm256_permute2f128_ps(y[i], y[i + 4], 0x31);
+    }
+}
+
+#endif

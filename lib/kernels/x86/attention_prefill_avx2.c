@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT
+ * Attention of many rows with vpmaddwd; see attention_int16.h. */
+#include "kernels/x86/attention_int16_256.h"
+
+/* sum + two products of 16-bit numbers, per lane. */
+NIB_INLINE ints v_dot2(ints sum, ints a, ints b)
+{
+    return keep_sum(_mm256_add_epi32(sum, _mm256_madd_epi16(a, b)));
+}
+
+#include "kernels/x86/attention_int16.h"
+
+size_t nib__attention_prefill_scratch_avx2(uint32_t dim)
+{
+    size_t bytes = job_bytes(dim), other = nib__attention_scratch_avx2(dim);
+    return bytes > other ? bytes : other;
+}
+
+void nib__attention_prefill_avx2(const nib__attention *a)
+{
+    if (a->bias != NULL || a->kv.type == NIB__KV_F32)
+        nib__attention_avx2(a);
+    else
+        attend(a);
+}
