@@ -202,28 +202,24 @@ static size_t apply_rule(const nib__tokenizer *t, const char *text, size_t left,
     return n;
 }
 
-/* Rules; then spaces as U+2581, with extra_spaces one between words and none at the ends. */
+/* Rules; then spaces as U+2581. With extra_spaces none at the ends, and none at the start of what a
+ * rule made, or of a user-defined symbol, behind another one. */
 static void sentencepiece(run *r, nib__place place)
 {
     const nib__pipeline *p = r->t->pipe;
-    bool merge = p->extra_spaces, after_space = merge, any = false;
+    bool merge = p->extra_spaces, after_space = merge;
     bool prefix =
         p->dummy_prefix && place != NIB__CONTINUED && (place == NIB__AT_START || !p->first_only);
-    size_t waiting = 0; /* spaces that a word has to follow */
+    if (prefix && r->in.len != 0) put(r, NIB__SPM_SPACE, 3);
     for (size_t at = 0; at < r->in.len && !r->failed;) {
         nib__str to;
+        size_t i = 0;
         at += apply_rule(r->t, r->in.data + at, r->in.len - at, &to);
-        for (size_t i = 0; i < to.len; i++) {
+        while (after_space && i < to.len && to.data[i] == ' ') i++;
+        if (i == to.len) continue;
+        after_space = merge && to.data[to.len - 1] == ' ';
+        for (; i < to.len; i++) {
             bool space = to.data[i] == ' ';
-            if (space && merge) {
-                waiting = !after_space;
-                continue;
-            }
-            if (!any && prefix) put(r, NIB__SPM_SPACE, 3);
-            any = true;
-            if (waiting != 0) put(r, NIB__SPM_SPACE, 3);
-            waiting = 0;
-            after_space = false;
             put(r, space ? NIB__SPM_SPACE : to.data + i, space ? 3 : 1);
         }
     }

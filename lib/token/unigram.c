@@ -2,6 +2,7 @@
  * Unigram language model segmentation (Kudo 2018; T5, XLM-R): the text is normalized, then cut into
  * the tokens whose scores, log probabilities, add up to the most. Normalization is part of the
  * model, so this family does not give back every byte. */
+#include <float.h>
 #include <string.h>
 
 #include "token/pipeline.h"
@@ -84,7 +85,8 @@ static double score_of(const nib__tokenizer *t, int32_t id, size_t len)
     bool user = t->vocab.type[id] == NIB__TYPE_USER;
     if (t->pipe == NULL) return user ? 0.0 : (double)t->vocab.scores[id];
     /* SentencePiece: a user-defined symbol beats every other way to spell it. */
-    if (user && t->pipe->float_scores) return (double)((float)len * t->pipe->max_score) - 0.1;
+    if (user && t->pipe->float_scores)
+        return (double)(float)((double)((float)len * t->pipe->max_score) - 0.1);
     return t->pipe->scores[id];
 }
 
@@ -202,7 +204,8 @@ nib_status nib__unigram_prepare(nib__tokenizer *t, nib_error *err)
     }
     t->unknown_score = low - 10.0; /* the penalty of SentencePiece */
     if (t->pipe != NULL && t->pipe->float_scores) {
-        t->pipe->max_score = (float)high;
+        /* Its maximum starts at the smallest positive number; logarithms are below that. */
+        t->pipe->max_score = high > 0 ? (float)high : FLT_MIN;
         t->unknown_score = (double)((float)low - 10.0f);
     }
     return NIB_OK;

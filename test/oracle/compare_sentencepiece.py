@@ -5,7 +5,7 @@
 them (PLBART, XGLM, T5, Llama, ByT5, GPT-2, RoBERTa), if that is installed.
 
     pip install tokenizers sentencepiece protobuf transformers==4.44.2
-    make lib && python3 test/oracle/compare_sentencepiece.py [NAME ...]
+    make lib && python3 test/oracle/compare_sentencepiece.py [NAME ... | random:COUNT:SEED]
 
 TOKENIZERS=folder is where codet5/ (vocab.json, merges.txt) and plbart/ (sentencepiece.bpe.model) of the
 published models are; without it they are skipped, and that is said. CODE, BYTES, SIZE as in
@@ -14,6 +14,7 @@ compare_hf_tokenizer.py.
 import io
 import json
 import os
+import random
 import shutil
 import sys
 import tempfile
@@ -41,6 +42,27 @@ MODELS = {
                               allow_whitespace_only_pieces=True),
     "sp_unigram_pad": dict(model_type="unigram", pad_id=0, eos_id=1, unk_id=2, bos_id=-1, split_digits=True),
 }
+
+
+def random_options(r):
+    """What a model may be trained with, but what nibble refuses."""
+    options = dict(
+        model_type=r.choice(["bpe", "unigram"]), byte_fallback=r.random() < 0.4,
+        normalization_rule_name=r.choice(["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"]),
+        split_digits=r.random() < 0.4, add_dummy_prefix=r.random() < 0.7,
+        remove_extra_whitespaces=r.random() < 0.5, split_by_unicode_script=r.random() < 0.7,
+        split_by_number=r.random() < 0.7, split_by_whitespace=r.random() < 0.8,
+        allow_whitespace_only_pieces=r.random() < 0.4, max_sentencepiece_length=r.choice([16, 16, 5]),
+        character_coverage=r.choice([0.9995, 0.99, 0.98]))
+    if r.random() < 0.4:
+        words = ["<sep>", "def", "(x", "\u4e2d", "\n\n", "return", "  ", "self.", "\u2581in", "12"]
+        options["user_defined_symbols"] = r.sample(words, r.randrange(1, 5))
+    if r.random() < 0.2:
+        options["control_symbols"] = ["<2mass>"]
+    if r.random() < 0.3:
+        options.update(r.choice([dict(pad_id=0, eos_id=1, unk_id=2, bos_id=-1), dict(pad_id=3),
+                                 dict(bos_id=-1, eos_id=-1, unk_id=0)]))
+    return options
 
 
 RULE = {}  # make_hf_golden.py: normalization rules of small size
@@ -209,6 +231,10 @@ def main():
             path = os.path.join(top, name)
             os.mkdir(path)
             return path
+        for text in [w for w in wanted if w.startswith("random")]:  # random:COUNT:SEED
+            count, seed = map(int, text.split(":")[1:])
+            wanted += ["sp_random_%d" % i for i in range(seed, seed + count)]
+            MODELS.update(("sp_random_%d" % i, random_options(random.Random(i))) for i in range(seed, seed + count))
         for name, options in MODELS.items():
             if wanted and name not in wanted:
                 continue
@@ -216,6 +242,8 @@ def main():
             put(folder, "tokenizer.model", train(corpus, size, **options))
             sp = SentencePiece(os.path.join(folder, "tokenizer.model"))
             report(name, compare_plain(name, base.Ours(shim, folder), sp, plain))
+            if failed and failed[-1] == name:
+                print(f"    {options}")
         try:
             import transformers
         except ImportError:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""A seeded part of test/oracle/compare_random_tokenizers.py and compare_hf_tokenizer.py: tokenizers
-put together at random and trained on the spot, beside Hugging Face `tokenizers`. Skipped where that
-is not installed."""
+"""A seeded part of test/oracle/compare_random_tokenizers.py, compare_hf_tokenizer.py and
+compare_sentencepiece.py: tokenizers put together at random and trained on the spot, beside Hugging
+Face `tokenizers` and `sentencepiece`. Skipped where these are not installed."""
 import importlib.util
 import os
 import subprocess
@@ -25,6 +25,10 @@ class RandomTokenizers(unittest.TestCase):
     def test_parts_put_together_at_random(self):
         last = self.run_oracle("compare_random_tokenizers.py", "--count", "30", "--seed", "200")
         self.assertIn(" 0 differ", last)
+
+    def test_sentencepiece_models(self):
+        last = self.run_oracle("compare_sentencepiece.py", "random:6:5", SIZE="1300", BYTES="20000")
+        self.assertRegex(last, "^all agree|^transformers is not installed")
 
     def test_families(self):
         last = self.run_oracle("compare_hf_tokenizer.py", "codegen", "starcoder", "llama3", "codellama", "t5",
