@@ -147,6 +147,13 @@ static nib_status start_pass(nib_batch *b, const nib__batch_call *call, nib_erro
     return NIB_OK;
 }
 
+static void hand_out(void *arg, uint32_t m)
+{
+    nib_batch *b = arg;
+    const float *logits = b->logits + (size_t)m * b->model->config.n_vocab;
+    nib__session_take_row(b->members[m], logits, b->pass_ns / b->pass.n);
+}
+
 /* Runs the pass in progress; hands out its rows when it is done. */
 static nib_status run_pass(nib_batch *b, const nib__batch_call *call, nib_error *err)
 {
@@ -157,10 +164,7 @@ static nib_status run_pass(nib_batch *b, const nib__batch_call *call, nib_error 
     b->pass_ns += nib__now_ns() - start;
     b->active = status == NIB_OK && !done;
     if (status != NIB_OK || !done) return status;
-    size_t n_vocab = b->model->config.n_vocab;
-    for (uint32_t m = 0; m < b->pass.n; m++) {
-        nib__session_take_row(b->members[m], b->logits + m * n_vocab, b->pass_ns / b->pass.n);
-    }
+    nib__pool_run(b->exec.pool, b->pass.n, hand_out, b); /* half a megabyte each */
     return NIB_OK;
 }
 
