@@ -206,8 +206,7 @@ nib_status nib__attention_run(nib__exec *exec, const nib__attention_rows *rows)
 {
     const nib__config *c = rows->config;
     attend_job job = {.exec = exec, .rows = rows, .group = c->n_head / c->n_head_kv};
-    bool plain = rows->n_keys == 0 && rows->bias == NULL;
-    job.few = rows->exact || rows->m <= NIB__DECODE_ROWS || !plain || /* few rows with places */
+    job.few = rows->exact || rows->m <= NIB__DECODE_ROWS || /* few rows with places */
               rows->kv->type == NIB__KV_F32;
     job.kernel = job.few ? exec->kernels->attention : exec->kernels->attention_prefill;
     uint32_t kind = job.few ? RATE_DECODE : RATE_PREFILL;
