@@ -50,18 +50,27 @@ bool nib__find_run(const nib__rule *rule, const char *text, size_t at, size_t en
     return true;
 }
 
+/* $ is the end of a line, too: white space before the last newline of a run, where text follows. */
 bool nib__find_final_space(const nib__rule *rule, const char *text, size_t at, size_t end,
                            size_t *begin, size_t *stop)
 {
     (void)rule;
-    size_t run = end, len;
+    size_t run = end, newline = 0, len;
     for (size_t i = at; i < end; i += len) {
         uint32_t code;
         len = nib__utf8_next(text + i, end - i, &code);
-        if ((nib__class_of(code) & NIB__S_SPACE) == 0)
-            run = end;
-        else if (run == end)
+        bool space = (nib__class_of(code) & NIB__S_SPACE) != 0;
+        if (space && run == end) {
             run = i;
+        } else if (space && code == '\n') {
+            newline = i;
+        } else if (!space && newline != 0) {
+            *begin = run;
+            *stop = newline;
+            return true;
+        } else if (!space) {
+            run = end;
+        }
     }
     *begin = run;
     *stop = end;

@@ -192,7 +192,7 @@ def make(r, kinds):
     # None is no value for these: they are None already.
     first = normalizer(r)
     # What a normalizer makes of the first character starts the text, each piece of it, for "first".
-    schemes = ["always", "never"] if re.search("Prepend|Bert|NFK?D", str(first)) else ["always", "first", "never"]
+    schemes = ["always", "never"] if re.search("Prepend|Bert|NFK|NFD|Precompiled", str(first)) else ["always", "first", "never"]
     for part, value in (("normalizer", first), ("pre_tokenizer", pre_tokenizer(r, kind, schemes)),
                         ("decoder", decoder(r, kind)), ("post_processor", post_processor(r, kind))):
         if value is not None:

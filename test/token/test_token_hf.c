@@ -176,6 +176,12 @@ static void small_cases(void **state)
         "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"u\":0,\"a\":1,\"a</w>\":2,\"b</w>\":3},"
         "\"unk_token\":\"u\",\"end_of_word_suffix\":\"</w>\",\"merges\":[]},\"decoder\":{\"type\":"
         "\"BPEDecoder\",\"suffix\":\"</w>\"}," ADDED("4", "def ", "false") "}";
+    static const char lines[] =
+        "{\"model\":{\"type\":\"WordLevel\",\"vocab\":{\"[UNK]\":0,\"x\":1,\"\\n\\n\":2,\"\\nx\":3,"
+        "\" "
+        "\":4},\"unk_token\":\"[UNK]\"},\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{"
+        "\"Regex\":"
+        "\"\\\\s+$\"},\"behavior\":\"Isolated\",\"invert\":false}}";
     static const struct {
         const char *json, *text;
         size_t n;
@@ -188,6 +194,8 @@ static void small_cases(void **state)
         /* the space at the end of an added token is its own, that of a word's end is not shown */
         {suffix, "adef ", 2, {2, 4}, "a def "},
         {suffix, "def a", 2, {4, 2}, "def a"},
+        /* $ ends a line, too */
+        {lines, "x\n\n\nx ", 4, {1, 2, 3, 4}, "x \n\n \nx  "},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         token_file file = {"tokenizer.json", cases[i].json, strlen(cases[i].json)};
