@@ -94,7 +94,7 @@ static void test_levels(void **state)
 {
     (void)state;
     static const nib__format formats[] = {NIB__Q4_1, NIB__Q4_K, NIB__Q6_K, NIB__Q8_0, NIB__BF16};
-    static const uint32_t batches[] = {17, 33, 16, 300};
+    static const uint32_t batches[] = {17, 33, 16, 400};
     nib__kernels scalar;
     nib__kernels_init(&scalar, NIB__ISA_SCALAR, NIB_PRECISION_DEFAULT);
     rng r = {11};
@@ -107,7 +107,9 @@ static void test_levels(void **state)
             nib__weight_kind kind = nib__weight_kind_of(nib__layout_of(formats[f]));
             if (nib__prefill_of(&level, kind)->run_gated == NULL) continue;
             for (uint32_t i = 0; i < 4; i++, checked++) {
-                uint32_t k = i == 3 ? 2560 : 256 * (i + 1); /* the last: k in several passes */
+                uint32_t k =
+                    i == 3 ? 2560
+                           : 256 * (i + 1); /* the last: k in several passes, y past the caches */
                 check_shape(&level, &scalar, formats[f], 32 * (1 + i % 3), k, batches[i],
                             (nib__act)((f + i) % NIB__ACTS), &r);
             }

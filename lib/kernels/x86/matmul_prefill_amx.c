@@ -24,8 +24,8 @@ enum {
     LONG_M_BLOCK = 256,     /* ... if not all of their k fit */
     LONG_STRIPS = 24,       /* strips whose sums wait in scratch then: 768 KB */
     BLOCK_FLOATS = ROWS * STRIP,
-    STREAM_ROWS = 256, /* from so many rows on, results are written past the caches */
-    MAX_RANGES = 5     /* two panels, and rows */
+    L2_BYTES = 1900 << 10, /* results that fit here beside the rows stay in the caches */
+    MAX_RANGES = 5         /* two panels, and rows */
 };
 
 typedef void expand_fn(const nib__packed *w, uint32_t panel, uint32_t first, uint32_t count,
@@ -375,7 +375,8 @@ static void run_plain(expand_fn *expand, const nib__packed *w, uint32_t first, u
                       const void *rows, uint32_t m, float *y, size_t ldy, void *scratch)
 {
     product p = {.expand = expand, .y = y + (size_t)first * NIB__PANEL, .ldy = ldy};
-    p.stream = m >= STREAM_ROWS && ((uintptr_t)y | (ldy * sizeof(float))) % 64 == 0;
+    p.stream = m * (row_bytes(w->k) + ldy * sizeof(float)) > L2_BYTES &&
+               ((uintptr_t)y | (ldy * sizeof(float))) % 64 == 0;
     run(&p, w, first, count, rows, m, scratch);
 }
 
