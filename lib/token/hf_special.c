@@ -120,6 +120,13 @@ nib_status nib__hf_frame(nib__hf *hf, const nib__json *j, nib__json_value v, nib
 
 /* ---- roles ---- */
 
+/* config.json of CodeGen 2 says that "#" ends a text: what bytes are spelled in has no role. */
+static bool is_text(const nib__tokenizer *t, int64_t id)
+{
+    return t->byte_level && t->vocab.type[id] == NIB__TYPE_NORMAL &&
+           nib__vocab_text(&t->vocab, (uint32_t)id).len != 0;
+}
+
 /* "eos_token_id" of a file: an id or a list of them; one outside the vocabulary, as -1, is none.
  * Sets *id to the first; with `end`, all of them end a generation. */
 static nib_status read_ids(nib__tokenizer *t, const char *file, const nib__json *j, const char *key,
@@ -135,6 +142,7 @@ static nib_status read_ids(nib__tokenizer *t, const char *file, const nib__json 
             return nib__fail(err, NIB_ERR_FORMAT, "%s: %s: expected an id or a list of ids", file,
                              key);
         if (value < 0 || value >= t->vocab.n) continue;
+        if (is_text(t, value)) continue;
         if (*id < 0) *id = (int32_t)value;
         if (end) t->vocab.end[value] = 1;
     }

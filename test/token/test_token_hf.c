@@ -213,6 +213,23 @@ static void small_cases(void **state)
 #undef ADDED
 }
 
+/* config.json of CodeGen 2 gives the id of a character as the end token. */
+static void text_ends_nothing(void **state)
+{
+    (void)state;
+    static const char VOCAB[] = "{\"a\": 0, \"\\\"\": 1, \"#\": 2, \"<|endoftext|>\": 3}";
+    static const char CONFIG[] = "{\"eos_token_id\": 2, \"vocab_size\": 4}";
+    const token_file files[] = {{"vocab.json", VOCAB, sizeof VOCAB - 1},
+                                {"merges.txt", "", 0},
+                                {"config.json", CONFIG, sizeof CONFIG - 1}};
+    nib__tokenizer *t = NULL;
+    nib_error err = {0};
+    assert_ok(tokenizer_from_memory(NULL, files, 3, &t, &err), err);
+    assert_false(nib__tokenizer_is_end(t, 2));
+    assert_true(nib__tokenizer_is_end(t, 3));
+    nib__tokenizer_free(t);
+}
+
 static char *names[] = {"codegen",
                         "starcoder",
                         "llama3",
@@ -251,11 +268,12 @@ static char *names[] = {"codegen",
 int main(void)
 {
     enum { N = sizeof names / sizeof *names };
-    struct CMUnitTest tests[N + 3];
+    struct CMUnitTest tests[N + 4];
     for (size_t i = 0; i < N; i++)
         tests[i] = (struct CMUnitTest){names[i], agrees, NULL, NULL, names[i]};
     tests[N] = (struct CMUnitTest)cmocka_unit_test(published_codet5);
     tests[N + 1] = (struct CMUnitTest)cmocka_unit_test(published_plbart);
     tests[N + 2] = (struct CMUnitTest)cmocka_unit_test(small_cases);
-    return _cmocka_run_group_tests("token_hf", tests, N + 3, NULL, NULL);
+    tests[N + 3] = (struct CMUnitTest)cmocka_unit_test(text_ends_nothing);
+    return _cmocka_run_group_tests("token_hf", tests, N + 4, NULL, NULL);
 }
