@@ -558,14 +558,19 @@ NIB_API void nib_batch_cancel(nib_batch *batch);
 enum { /* nib_model_info.fim_family */
     NIB_FIM_NONE = 0, NIB_FIM_QWEN = 1, NIB_FIM_STARCODER = 2, NIB_FIM_SANTACODER = 3,
     NIB_FIM_STARCODER2 = 4, NIB_FIM_CODELLAMA = 5, NIB_FIM_CODEGEMMA = 6, NIB_FIM_DEEPSEEK = 7,
-    NIB_FIM_CODESTRAL = 8, NIB_FIM_INCODER = 9, NIB_FIM_CODEGEN2 = 10, NIB_FIM_GENERIC = 11
+    NIB_FIM_CODESTRAL = 8, NIB_FIM_INCODER = 9, NIB_FIM_CODEGEN2 = 10, NIB_FIM_GENERIC = 11,
+    /* Encoder-decoders */
+    NIB_FIM_T5 = 12,           /* CodeT5, T5: sentinels */
+    NIB_FIM_BYT5 = 13,         /* bytes for sentinels: text that has bytes 0xfe or 0xff is refused */
+    NIB_FIM_BART = 14          /* BART, PLBART: a mask */
 };
 
 enum { /* nib_fim.layout: where the typed part of the cursor's line goes */
     NIB_FIM_LAYOUT_DEFAULT = 0,
     NIB_FIM_LAYOUT_LINE_LAST = 1, /* after the middle marker, but for its indentation: a keystroke
-                                     re-evaluates only the line */
-    NIB_FIM_LAYOUT_PREFIX = 2     /* in the prefix: a keystroke re-evaluates the whole suffix */
+                                     re-evaluates only the line; default of decoders */
+    NIB_FIM_LAYOUT_PREFIX = 2     /* in the prefix: a keystroke re-evaluates the whole suffix; default
+                                     of encoder-decoders, as they were trained */
 };
 
 typedef struct nib_fim_file {
@@ -585,19 +590,27 @@ typedef struct nib_fim {
     uint32_t max_tokens;       /* prompt budget; 0: what the context allows. Prefix is cut from its
                                   top and suffix from its bottom, at line starts, 3 to 1 */
     uint32_t reserved;
+    nib_text language;         /* optional, PLBART: "python", "java", "en_XX"; otherwise what the
+                                  tokenizer's files say. ARGUMENT if the vocabulary has no such tag */
 } nib_fim;
 
 NIB_API void nib_fim_init(nib_fim *fim, size_t size);
 
-/* Builds the token sequence the model was trained on; same buffer rule as nib_tokenize. Marker text
- * inside the user's code stays plain text. UNSUPPORTED if the model has no such format. */
+/* Builds the token sequence the model was trained on, of an encoder-decoder its source; same buffer
+ * rule as nib_tokenize. Marker text inside the user's code stays plain text. UNSUPPORTED if the model
+ * has no such format. */
 NIB_API nib_status nib_fim_build(const nib_model *model, const nib_fim *fim, int32_t *ids, size_t cap,
                                  size_t *n_ids, nib_error *err);
 
 /* Starts a fill-in-the-middle completion; as nib_complete_begin. The text reported starts at the
  * cursor. With NIB_FIM_LAYOUT_LINE_LAST the word the cursor is in is left out of the prompt and drawn
  * again, only tokens that agree with what was typed being allowed: it may be the beginning of a token
- * that the model knows as a whole. Those tokens are reported too; max_tokens counts from the cursor. */
+ * that the model knows as a whole. Those tokens are reported too; max_tokens counts from the cursor.
+ * Encoder-decoders get the text with a hole as their source; blanks at the cursor are always left out
+ * and drawn again. The stream begins with what the decoder
+ * writes before the middle: a sentinel (T5), or all of the prefix (BART). A sentinel ends the middle,
+ * or the beginning of the suffix, as the tokenizer gives it back, up to its 16th non-blank byte; a
+ * shorter suffix only where an end token follows (stop_reason NIB_STOP_SUFFIX). */
 NIB_API nib_status nib_fim_begin(nib_session *session, const nib_fim *fim,
                                  const nib_complete_options *options, nib_error *err);
 

@@ -62,7 +62,10 @@ static nib_status open_source(nib__source *source, const nib_model_options *o, n
         nib__source_close(source);
         return status;
     }
-    (*model)->fim_family = nib__fim_detect((*model)->tokenizer); /* a later stage than model/ */
+    const nib__config *c = &(*model)->config;
+    bool pair = (*model)->encoder != NULL;
+    if (!c->both_ways) /* a later stage than model/ */
+        (*model)->fim_family = nib__fim_detect((*model)->tokenizer, pair ? c->arch : NULL);
     return NIB_OK;
 }
 

@@ -7,9 +7,8 @@
 #include "base/clock.h"
 #include "base/options.h"
 #include "decode/beam.h"
+#include "decode/begin.h"
 #include "decode/complete.h"
-#include "decode/fim.h"
-#include "decode/prompt.h"
 
 static nib_status null_argument(nib_error *err, const char *function)
 {
@@ -217,47 +216,12 @@ void nib_complete_options_init(nib_complete_options *options, size_t size)
     nib__options_init(options, size, &default_complete, sizeof default_complete);
 }
 
-static const nib_text none = {NULL, 0};
-
-/* Starts a completion of ids (NULL: of the tokens that the session holds). All or nothing. */
-static nib_status begin(nib_session *s, const nib__ids *ids, const nib_complete_options *o,
-                        nib_text suffix, nib_text healed, nib_error *err)
-{
-    nib__completion *completion;
-    nib_status status = nib__completion_new(s, o, suffix, healed, &completion, err);
-    if (status != NIB_OK) return status;
-    size_t n = ids != NULL ? ids->count : s->n_tokens;
-    uint32_t reused;
-    if (n == 0) {
-        status = nib__fail(err, NIB_ERR_ARGUMENT,
-                           "the prompt is empty, and the model has no token to begin with");
-    } else if (ids != NULL) {
-        status = nib__session_set(s, ids->items, n, &reused, err);
-    }
-    if (status != NIB_OK) {
-        nib__completion_free(completion);
-        return status;
-    }
-    nib__complete_attach(s, completion);
-    return NIB_OK;
-}
-
 static nib_status read_options(const nib_complete_options *given, nib_complete_options *o,
                                nib_error *err)
 {
     *o = default_complete;
     if (given == NULL) return NIB_OK;
     return nib__options_read(o, sizeof *o, given, "nib_complete_options", err);
-}
-
-static nib_status begin_prompt(nib_session *s, const char *prompt, size_t len,
-                               const nib_complete_options *o, nib_error *err)
-{
-    nib__ids ids = nib__ids_make(&s->mem);
-    nib_status status = nib__prompt(s, prompt, len, &ids, err);
-    if (status == NIB_OK) status = begin(s, &ids, o, none, none, err);
-    nib__ids_free(&ids);
-    return status;
 }
 
 nib_status nib_complete_begin(nib_session *session, const char *prompt, size_t len,
@@ -267,7 +231,7 @@ nib_status nib_complete_begin(nib_session *session, const char *prompt, size_t l
     if (session == NULL || (prompt == NULL && len != 0))
         return null_argument(err, "nib_complete_begin");
     nib_status status = read_options(options, &o, err);
-    return status == NIB_OK ? begin_prompt(session, prompt, len, &o, err) : status;
+    return status == NIB_OK ? nib__begin_prompt(session, prompt, len, &o, err) : status;
 }
 
 nib_status nib_complete_begin_tokens(nib_session *session, const nib_complete_options *options,
@@ -276,7 +240,7 @@ nib_status nib_complete_begin_tokens(nib_session *session, const nib_complete_op
     nib_complete_options o;
     if (session == NULL) return null_argument(err, "nib_complete_begin_tokens");
     nib_status status = read_options(options, &o, err);
-    return status == NIB_OK ? begin(session, NULL, &o, none, none, err) : status;
+    return status == NIB_OK ? nib__begin_tokens(session, &o, err) : status;
 }
 
 nib_status nib_fim_begin(nib_session *session, const nib_fim *fim,
@@ -289,19 +253,7 @@ nib_status nib_fim_begin(nib_session *session, const nib_fim *fim,
     nib_status status = nib__options_read(&full, sizeof full, fim, "nib_fim", err);
     if (status == NIB_OK) status = read_options(options, &o, err);
     if (status != NIB_OK) return status;
-    /* Room for the answer, but never more than half of the context. */
-    uint32_t n_ctx = session->options.n_ctx, answer = o.max_tokens;
-    if (answer > n_ctx / 2) answer = n_ctx / 2;
-    uint32_t budget = full.max_tokens != 0 ? full.max_tokens : n_ctx - answer;
-    const nib_model *model = session->model;
-    nib__ids ids = nib__ids_make(&session->mem);
-    size_t held = 0;
-    status = nib__fim_build(model->tokenizer, model->fim_family, &full, budget, &held, &ids, err);
-    nib_text healed = none;
-    if (held != 0) healed = (nib_text){full.prefix.data + (full.prefix.len - held), held};
-    if (status == NIB_OK) status = begin(session, &ids, &o, full.suffix, healed, err);
-    nib__ids_free(&ids);
-    return status;
+    return nib__begin_fim(session, &full, &o, err);
 }
 
 /* Without a completion: evaluates what is pending. */

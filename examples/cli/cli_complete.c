@@ -18,6 +18,7 @@ static const char help[] =
     "      --layout L        where fill-in puts the typed part of the line: line (after the "
     "middle\n"
     "                        marker), prefix, or default\n"
+    "      --lang NAME       fill-in with PLBART: python, java, en_XX, ...\n"
     "  -n, --max-tokens N    at most N tokens (default 128)\n"
     "      --temp T          temperature (default 0: always the most likely token)\n"
     "      --top-k K  --top-p P  --min-p P  --typical P\n"
@@ -36,6 +37,7 @@ enum {
     OPT_CURSOR = OPT_OWN,
     OPT_SUFFIX,
     OPT_LAYOUT,
+    OPT_LANGUAGE,
     OPT_TEMP,
     OPT_TOP_K,
     OPT_TOP_P,
@@ -63,6 +65,7 @@ static const struct option long_options[] = {
     {"cursor", required_argument, NULL, OPT_CURSOR},
     {"suffix", required_argument, NULL, OPT_SUFFIX},
     {"layout", required_argument, NULL, OPT_LAYOUT},
+    {"lang", required_argument, NULL, OPT_LANGUAGE},
     {"temp", required_argument, NULL, OPT_TEMP},
     {"top-k", required_argument, NULL, OPT_TOP_K},
     {"top-p", required_argument, NULL, OPT_TOP_P},
@@ -91,7 +94,7 @@ typedef struct request {
     nib_complete_options options;
     nib_beam_options beams;
     nib_text stops[MAX_STOPS];
-    const char *prompt, *file, *cursor, *suffix;
+    const char *prompt, *file, *cursor, *suffix, *language;
     uint32_t layout, n_suggestions;
     int stats, search;      /* search: --beams was given */
     cli_buffer text;        /* of the prompt, or of the file */
@@ -130,6 +133,7 @@ static int set_option(request *r, int option, char **argv)
     case OPT_CURSOR: r->cursor = optarg; return CLI_OK;
     case OPT_SUFFIX: r->suffix = optarg; return CLI_OK;
     case OPT_LAYOUT: return set_layout(r, optarg);
+    case OPT_LANGUAGE: r->language = optarg; return CLI_OK;
     case OPT_TEMP: return cli_float("--temp", optarg, 0, 100, &o->temperature);
     case OPT_TOP_K: return cli_u32("--top-k", optarg, 0, INT32_MAX, &o->top_k);
     case OPT_TOP_P: return cli_float("--top-p", optarg, 0, 1, &o->top_p);
@@ -260,6 +264,7 @@ static int begin(request *r, nib_session *session)
         fim.layout = r->layout;
         fim.prefix = r->before;
         fim.suffix = r->after;
+        if (r->language != NULL) fim.language = (nib_text){r->language, strlen(r->language)};
         status = nib_fim_begin(session, &fim, &r->options, &err);
     } else {
         status = nib_complete_begin(session, r->before.data, r->before.len, &r->options, &err);

@@ -16,7 +16,8 @@ static const char *fim_name(uint32_t family)
 {
     static const char *const names[] = {"none",       "qwen",      "starcoder", "santacoder",
                                         "starcoder2", "codellama", "codegemma", "deepseek",
-                                        "codestral",  "incoder",   "codegen2",  "generic"};
+                                        "codestral",  "incoder",   "codegen2",  "generic",
+                                        "t5",         "byt5",      "bart"};
     return family < sizeof names / sizeof *names ? names[family] : "unknown";
 }
 

@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "decode/beam.h"
+#include "decode/fim_trim.h"
 #include "decode/heal.h"
 #include "decode/sample.h"
 #include "decode/stop.h"
@@ -21,7 +22,8 @@ struct nib__completion {
     nib__stop stop;
     nib_detok detok;
     nib__heal heal;
-    char *piece; /* [piece_cap] text of one token */
+    const char *sentinels; /* end tokens of their own, or NULL */
+    char *piece;           /* [piece_cap] text of one token */
     size_t piece_cap;
     uint32_t n_prompt; /* tokens of the stream that were there before */
     uint32_t n_drawn;
@@ -64,21 +66,23 @@ static nib_status allocate(nib__completion *c, const nib_model *model,
     return nib__heal_init(&c->heal, &c->mem, healed, n_vocab, o->n_bias, err);
 }
 
-nib_status nib__completion_new(const nib_session *s, const nib_complete_options *o, nib_text suffix,
-                               nib_text healed, nib__completion **completion, nib_error *err)
+nib_status nib__completion_new(const nib_session *s, const nib_complete_options *o,
+                               const nib__around *around, nib__completion **completion,
+                               nib_error *err)
 {
     const nib_model *model = s->model;
     nib_status status = nib__sampler_check(o, model->config.n_vocab, err);
     if (status != NIB_OK) return status;
-    if (o->stop_suffix && suffix.len == 0) {
+    if (o->stop_suffix && around->suffix.len == 0) {
         return nib__fail(err, NIB_ERR_ARGUMENT,
                          "stop_suffix: expected a fill-in-the-middle prompt with a suffix");
     }
     nib__completion *c = nib__alloc(&s->mem, 1, sizeof *c);
     if (c == NULL) return nib__fail(err, NIB_ERR_MEMORY, "out of memory for a completion");
     c->mem = s->mem;
-    status = allocate(c, model, o, healed, err);
-    if (status == NIB_OK) status = nib__stop_init(&c->stop, &c->mem, o, suffix, err);
+    status = allocate(c, model, o, around->healed, err);
+    if (status == NIB_OK)
+        status = nib__stop_init(&c->stop, &c->mem, o, around->suffix, around->echo, err);
     if (status != NIB_OK) {
         nib__completion_free(c);
         return status;
@@ -86,6 +90,7 @@ nib_status nib__completion_new(const nib_session *s, const nib_complete_options 
     c->options = *o;
     c->options.bias = c->bias;
     c->n_bias = o->n_bias;
+    c->sentinels = around->sentinels;
     c->options.stops = NULL; /* the caller's; copied by nib__stop_init */
     c->options.n_stops = 0;
     c->sampler.options = &c->options;
@@ -176,7 +181,7 @@ static nib_status finish(nib__completion *c, const nib_model *model, uint32_t re
         status = nib__detok_push(model->tokenizer, &detok, -1, c->piece, c->piece_cap, &len, err);
     }
     if (status == NIB_OK)
-        status = nib__stop_push(&c->stop, c->piece, len, 1, &text, &text_len, err);
+        status = nib__stop_push(&c->stop, c->piece, len, reason, &text, &text_len, err);
     if (status != NIB_OK) return status;
     report_text(c, text, text_len);
     c->done = 1;
@@ -195,7 +200,8 @@ static nib_status accept(nib_session *s, nib__completion *c, int32_t id, nib_err
     if (status != NIB_OK) return status;
     if (c->time_ns != 0 && nib__now_ns() >= c->time_ns) c->stop.past_deadline = 1;
     size_t skip = nib__heal_skip(&c->heal, len);
-    status = nib__stop_push(&c->stop, c->piece + skip, len - skip, 0, &text, &text_len, err);
+    status =
+        nib__stop_push(&c->stop, c->piece + skip, len - skip, NIB_STOP_NONE, &text, &text_len, err);
     if (status != NIB_OK) return status;
     c->heal.skipped += (uint32_t)skip;
     c->detok = detok;
@@ -208,6 +214,13 @@ static nib_status accept(nib_session *s, nib__completion *c, int32_t id, nib_err
     c->done = c->stop.reason != NIB_STOP_NONE;
     c->reason = c->stop.reason;
     return NIB_OK;
+}
+
+static bool is_end(const nib__completion *c, const nib_model *model, int32_t id)
+{
+    const nib__tokenizer *t = model->tokenizer;
+    if ((uint32_t)id >= nib__tokenizer_size(t)) return false;
+    return nib__tokenizer_is_end(t, id) || nib__begins_with(t, id, c->sentinels);
 }
 
 /* The stream is evaluated: draws the next token, or ends. */
@@ -234,7 +247,7 @@ static nib_status next_token(nib_session *s, nib__completion *c, nib_error *err)
     s->stats.sample_ns += nib__now_ns() - start;
     if (status != NIB_OK) return status;
 
-    if (!c->options.ignore_end && nib__tokenizer_is_end(s->model->tokenizer, token->id)) {
+    if (!c->options.ignore_end && is_end(c, s->model, token->id)) {
         status = finish(c, s->model, NIB_STOP_END_TOKEN, err);
         if (status == NIB_OK) c->n_tokens++; /* reported, but no part of the stream */
         return status;

@@ -5,11 +5,18 @@
 
 #include "decode/session.h"
 
+/* The text around a completion; all zero: nothing is known. */
+typedef struct nib__around {
+    nib_text suffix;       /* for stop_suffix */
+    nib_text healed;       /* left out of the prompt: the completion must begin with it (heal.h) */
+    nib_text echo;         /* the model goes on with it behind the completion (stop.h) */
+    const char *sentinels; /* static: a token whose text begins so is an end token; NULL: none */
+} nib__around;
+
 /* Checks the options and makes a completion that continues whatever the session will hold when it is
- * first stepped. `suffix` is for stop_suffix; `healed` (may be empty) is text that was left out of the
- * prompt and that the completion must begin with (heal.h). Nothing is attached to a session yet. */
+ * first stepped. Texts are copied. Nothing is attached to a session yet. */
 nib_status nib__completion_new(const nib_session *s, const nib_complete_options *options,
-                               nib_text suffix, nib_text healed, nib__completion **completion,
+                               const nib__around *around, nib__completion **completion,
                                nib_error *err);
 void nib__completion_free(nib__completion *c); /* NULL is a no-op */
 

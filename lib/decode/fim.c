@@ -1,148 +1,23 @@
 /* SPDX-License-Identifier: MIT
- * Fill-in-the-middle prompts. Each family of code models was trained on its own arrangement of the
- * same parts: a row of the table below is such an arrangement. Markers are put in by id; user text
- * never becomes a marker.
- *
- * Sources: model cards and technical reports of Qwen2.5-Coder (repository format: section 3 of the
- * report), StarCoder, SantaCoder, StarCoder2 (section 5.1), Code Llama (section 2.3), CodeGemma,
- * DeepSeek-Coder, Codestral (mistral_common's encode_fim), InCoder and CodeGen2. */
+ * Assembling fill-in-the-middle prompts: user text is cut to the budget and tokenized, and the
+ * parts are put in the order of the family's format (fim_format.c). Markers are put in by id; user
+ * text never becomes a marker. */
 #include "decode/fim.h"
 
 #include <string.h>
 
+#include "decode/fim_format.h"
 #include "decode/fim_trim.h"
 #include "decode/heal.h"
-
-/* What NIB_FIM_LAYOUT_DEFAULT means; docs/results.md has the measurement. */
-enum { DEFAULT_LAYOUT = NIB_FIM_LAYOUT_LINE_LAST };
-
-/* How other files and paths are written. */
-enum {
-    FILES_AS_TEXT,  /* "# path\ncontent\n" as part of the prefix */
-    FILES_MARKED,   /* <file>path\ncontent\n, before the prefix marker; <repo>name\n first */
-    FILES_UNSPACED, /* <repo>name<file>path\ncontent<file>, path of this file inside the prefix */
-    FILES_ENDED     /* path\ncontent<file> before the prefix marker */
-};
-
-enum { N_NAMES = 3 };
-
-/* `order`: b begin-of-text if the model wants it, h header with other files, p s m the markers,
- * e end-of-text, x the extra marker, i path of this file where it stands inside the prefix, P text
- * before the cursor (less the typed part of its line, if there is an L), S text after the cursor,
- * L the typed part of the cursor's line after its indentation. */
-typedef struct fim_format {
-    uint32_t family;
-    uint32_t files;
-    const char *order;
-    const char *prefix[N_NAMES], *suffix[N_NAMES], *middle[N_NAMES]; /* spellings, first match */
-    const char *extra;                                               /* x */
-    const char *repo, *file; /* required for FILES_MARKED and later, except where optional_files */
-    uint32_t optional_files; /* 1: the format is recognised without repo and file markers */
-} fim_format;
-
-/* DeepSeek-Coder writes its markers with a fullwidth bar and a lower one eighth block. */
-#define BAR "\xef\xbd\x9c"
-#define BLOCK "\xe2\x96\x81"
-
-/* clang-format off */
-/* Order matters: a row with more requirements stands before one with the same markers and fewer. */
-static const fim_format formats[] = {
-    {.family = NIB_FIM_QWEN, .files = FILES_MARKED, .order = "bhpPsSmL",
-     .prefix = {"<|fim_prefix|>"}, .suffix = {"<|fim_suffix|>"}, .middle = {"<|fim_middle|>"},
-     .repo = "<|repo_name|>", .file = "<|file_sep|>"},
-    {.family = NIB_FIM_CODEGEMMA, .files = FILES_ENDED, .order = "bhpPsSmL",
-     .prefix = {"<|fim_prefix|>"}, .suffix = {"<|fim_suffix|>"}, .middle = {"<|fim_middle|>"},
-     .file = "<|file_separator|>"},
-    {.family = NIB_FIM_STARCODER2, .files = FILES_UNSPACED, .order = "bhpiPsSmL",
-     .prefix = {"<fim_prefix>"}, .suffix = {"<fim_suffix>"}, .middle = {"<fim_middle>"},
-     .repo = "<repo_name>", .file = "<file_sep>"},
-    {.family = NIB_FIM_STARCODER, .files = FILES_MARKED, .order = "bhpPsSmL",
-     .prefix = {"<fim_prefix>"}, .suffix = {"<fim_suffix>"}, .middle = {"<fim_middle>"},
-     .repo = "<reponame>", .file = "<filename>", .optional_files = 1},
-    {.family = NIB_FIM_SANTACODER, .files = FILES_AS_TEXT, .order = "bphPsSmL",
-     .prefix = {"<fim-prefix>"}, .suffix = {"<fim-suffix>"}, .middle = {"<fim-middle>"}},
-    {.family = NIB_FIM_CODELLAMA, .files = FILES_AS_TEXT, .order = "bphPsSmL",
-     .prefix = {BLOCK "<PRE>", "<PRE>"}, .suffix = {BLOCK "<SUF>", "<SUF>"},
-     .middle = {BLOCK "<MID>", "<MID>"}},
-    {.family = NIB_FIM_DEEPSEEK, .files = FILES_AS_TEXT, .order = "bphPsSmL",
-     .prefix = {"<" BAR "fim" BLOCK "begin" BAR ">"}, .suffix = {"<" BAR "fim" BLOCK "hole" BAR ">"},
-     .middle = {"<" BAR "fim" BLOCK "end" BAR ">"}},
-    /* The middle follows the prefix directly, so the cursor's line is last in any case. */
-    {.family = NIB_FIM_CODESTRAL, .files = FILES_AS_TEXT, .order = "bsSphP",
-     .prefix = {"[PREFIX]"}, .suffix = {"[SUFFIX]"}, .middle = {"[PREFIX]"}},
-    /* P <|mask:0|> S <|mask:1|> <|mask:0|> */
-    {.family = NIB_FIM_INCODER, .files = FILES_AS_TEXT, .order = "bhPmSsmL",
-     .prefix = {"<|mask:0|>"}, .suffix = {"<|mask:1|>"}, .middle = {"<|mask:0|>"}},
-    /* P <mask_1> S <|endoftext|> <sep> <mask_1> */
-    {.family = NIB_FIM_CODEGEN2, .files = FILES_AS_TEXT, .order = "bhPmSexmL",
-     .prefix = {"<mask_1>"}, .suffix = {"<mask_1>"}, .middle = {"<mask_1>"}, .extra = "<sep>"},
-    {.family = NIB_FIM_GENERIC, .files = FILES_AS_TEXT, .order = "bphPsSmL",
-     .prefix = {"<|code_prefix|>", "<|prefix|>"}, .suffix = {"<|code_suffix|>", "<|suffix|>"},
-     .middle = {"<|code_middle|>", "<|middle|>"}},
-};
-/* clang-format on */
-
-enum { N_FORMATS = sizeof formats / sizeof *formats };
-
-/* A format with the ids its markers have in one vocabulary; -1: none. */
-typedef struct fim_ids {
-    int32_t prefix, suffix, middle, extra, repo, file;
-} fim_ids;
-
-static int32_t find(const nib__tokenizer *t, const char *name)
-{
-    return name == NULL ? -1 : nib__tokenizer_find(t, name, strlen(name));
-}
-
-static int32_t find_any(const nib__tokenizer *t, const char *const names[N_NAMES])
-{
-    for (int i = 0; i < N_NAMES && names[i] != NULL; i++) {
-        int32_t id = find(t, names[i]);
-        if (id >= 0) return id;
-    }
-    return -1;
-}
-
-/* 1 if the vocabulary has all markers the format needs. */
-static int32_t resolve(const nib__tokenizer *t, const fim_format *f, fim_ids *ids)
-{
-    *ids = (fim_ids){find_any(t, f->prefix), find_any(t, f->suffix), find_any(t, f->middle),
-                     find(t, f->extra),      find(t, f->repo),       find(t, f->file)};
-    if (ids->prefix < 0 || ids->suffix < 0 || ids->middle < 0) return 0;
-    if (f->extra != NULL && ids->extra < 0) return 0;
-    if (f->file != NULL && !f->optional_files && ids->file < 0) return 0;
-    return 1;
-}
-
-/* Files that say in their metadata which tokens they use, under names we do not know. */
-static int32_t resolve_generic(const nib__tokenizer *t, fim_ids *ids)
-{
-    *ids = (fim_ids){nib__tokenizer_special(t, NIB_TOKEN_FIM_PREFIX),
-                     nib__tokenizer_special(t, NIB_TOKEN_FIM_SUFFIX),
-                     nib__tokenizer_special(t, NIB_TOKEN_FIM_MIDDLE),
-                     -1,
-                     -1,
-                     -1};
-    return ids->prefix >= 0 && ids->suffix >= 0 && ids->middle >= 0;
-}
-
-uint32_t nib__fim_detect(const nib__tokenizer *t)
-{
-    fim_ids ids;
-    if (t == NULL) return NIB_FIM_NONE;
-    for (size_t i = 0; i < N_FORMATS; i++) {
-        if (resolve(t, &formats[i], &ids)) return formats[i].family;
-    }
-    return resolve_generic(t, &ids) ? NIB_FIM_GENERIC : NIB_FIM_NONE;
-}
 
 /* ---- assembling ------------------------------------------------------------------------------ */
 
 typedef struct fim_parts {
     const nib__tokenizer *t;
-    const fim_format *format;
-    fim_ids marker;
+    const nib__fim_format *format;
+    nib__fim_ids marker;
     nib__markers markers; /* the same, as a set */
+    int32_t language;     /* tag of PLBART; -1 */
     nib__ids header, inner, prefix, suffix, line;
 } fim_parts;
 
@@ -213,15 +88,15 @@ static nib_status put_file(const fim_parts *p, nib_text path, const nib_text *co
     nib_text end = text_of(ended ? "" : "\n");
     nib_status status;
     switch (p->format->files) {
-    case FILES_MARKED:
+    case NIB__FILES_MARKED:
         status = push(ids, p->marker.file, err);
         if (status != NIB_OK) return status;
         return put_joined(p, (nib_text[]){path, newline, body, end}, 4, ids, err);
-    case FILES_UNSPACED: /* the marker in front belongs to what was before */
+    case NIB__FILES_UNSPACED: /* the marker in front belongs to what was before */
         status = content != NULL || ids->count > 0 ? push(ids, p->marker.file, err) : NIB_OK;
         if (status != NIB_OK || content == NULL) return status;
         return put_joined(p, (nib_text[]){path, newline, body}, 3, ids, err);
-    case FILES_ENDED:
+    case NIB__FILES_ENDED:
         status = put_joined(p, (nib_text[]){path, newline, body}, 3, ids, err);
         if (status != NIB_OK || content == NULL) return status;
         return push(ids, p->marker.file, err);
@@ -296,11 +171,24 @@ static nib_status put_context(fim_parts *p, nib_text prefix, nib_text suffix, si
     return status;
 }
 
-static nib_status arrange(const fim_parts *p, nib__ids *ids, nib_error *err)
+/* What stands behind every text; another language takes the place of the tokenizer's. */
+static nib_status push_end(const fim_parts *p, nib__ids *ids, nib_error *err)
+{
+    size_t before = ids->count;
+    nib_status status = nib__tokenizer_frame(p->t, true, ids, err);
+    if (status != NIB_OK || p->language < 0) return status;
+    int32_t eos = nib__tokenizer_special(p->t, NIB_TOKEN_EOS);
+    if (ids->count > before && ids->items[ids->count - 1] != eos) ids->count--;
+    return push(ids, p->language, err);
+}
+
+static nib_status arrange(const fim_parts *p, const char *order, nib__ids *ids, nib_error *err)
 {
     nib_status status = NIB_OK;
-    for (const char *o = p->format->order; *o != '\0' && status == NIB_OK; o++) {
+    for (const char *o = order; *o != '\0' && status == NIB_OK; o++) {
         switch (*o) {
+        case 'f': status = nib__tokenizer_frame(p->t, false, ids, err); break;
+        case 'F': status = push_end(p, ids, err); break;
         case 'b': status = push_bos(p->t, ids, err); break;
         case 'h': status = append(ids, &p->header, err); break;
         case 'p': status = push(ids, p->marker.prefix, err); break;
@@ -322,11 +210,15 @@ static void add_marker(nib__markers *set, int32_t id)
     if (id >= 0) set->ids[set->count++] = id;
 }
 
-/* 1 if the typed part of the cursor's line goes behind the middle marker. */
+/* 1 if the typed part of the cursor's line goes behind the middle marker. The default: see
+ * docs/results.md; for encoder-decoders it is not measured, and stays what they were trained on. */
 static int32_t is_line_last(const fim_parts *p, const nib_fim *fim)
 {
-    uint32_t layout = fim->layout != NIB_FIM_LAYOUT_DEFAULT ? fim->layout : DEFAULT_LAYOUT;
-    return layout == NIB_FIM_LAYOUT_LINE_LAST && strchr(p->format->order, 'L') != NULL;
+    const char *order = p->format->target != NULL ? p->format->target : p->format->order;
+    uint32_t layout = fim->layout;
+    if (layout == NIB_FIM_LAYOUT_DEFAULT)
+        layout = p->format->target != NULL ? NIB_FIM_LAYOUT_PREFIX : NIB_FIM_LAYOUT_LINE_LAST;
+    return layout == NIB_FIM_LAYOUT_LINE_LAST && strchr(order, 'L') != NULL;
 }
 
 /* Takes the typed part of the cursor's line off the end of `prefix`. Its indentation stays there:
@@ -341,6 +233,18 @@ static nib_text split_line(nib_text *prefix)
     if (at < prefix->len) line = (nib_text){prefix->data + at, prefix->len - at};
     prefix->len = at;
     return line;
+}
+
+/* Blanks at the end of the cursor's line, unless it has nothing else. An encoder-decoder writes
+ * them together with the word behind them, and tokenizers drop them in front of its markers. */
+static size_t blanks_at_cursor(nib_text prefix)
+{
+    nib_text line = split_line(&prefix);
+    size_t n = 0;
+    while (n < line.len && n < NIB__HEAL_MAX &&
+           (line.data[line.len - 1 - n] == ' ' || line.data[line.len - 1 - n] == '\t'))
+        n++;
+    return n;
 }
 
 /* Fills all parts so that together with the markers they have at most `budget` tokens. *held bytes
@@ -365,6 +269,9 @@ static nib_status fill_parts(fim_parts *p, const nib_fim *fim, size_t budget, si
         /* In steps of 32, so that a key does not move the point at which the prefix is cut. */
         size_t reserved = (p->line.count / 32 + 1) * 32;
         budget -= reserved < budget / 2 ? reserved : budget / 2;
+    } else if (held != NULL && p->format->target != NULL) {
+        *held = blanks_at_cursor(prefix);
+        prefix.len -= *held;
     }
     if (fim->repo.len != 0 || fim->path.len != 0 || fim->n_files != 0)
         status = put_header(p, fim, budget / 2, &p->header, err);
@@ -382,7 +289,7 @@ static nib_status check(const nib_fim *fim, nib_error *err)
 {
     int32_t valid =
         fim->layout <= NIB_FIM_LAYOUT_PREFIX && (fim->files != NULL || fim->n_files == 0);
-    nib_text texts[] = {fim->prefix, fim->suffix, fim->repo, fim->path};
+    nib_text texts[] = {fim->prefix, fim->suffix, fim->repo, fim->path, fim->language};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         valid &= texts[i].data != NULL || texts[i].len == 0;
     for (size_t i = 0; valid && i < fim->n_files; i++) {
@@ -395,42 +302,78 @@ static nib_status check(const nib_fim *fim, nib_error *err)
                      fim->layout);
 }
 
-static const fim_format *find_format(const nib__tokenizer *t, uint32_t family, fim_ids *ids)
+static void collect_markers(fim_parts *p)
 {
-    for (size_t i = 0; i < N_FORMATS; i++) {
-        if (formats[i].family == family && resolve(t, &formats[i], ids)) return &formats[i];
-    }
-    if (family == NIB_FIM_GENERIC && resolve_generic(t, ids)) return &formats[N_FORMATS - 1];
-    return NULL;
+    const int32_t ids[] = {p->marker.prefix,
+                           p->marker.suffix,
+                           p->marker.middle,
+                           p->marker.extra,
+                           p->marker.repo,
+                           p->marker.file,
+                           nib__tokenizer_special(p->t, NIB_TOKEN_BOS),
+                           nib__tokenizer_special(p->t, NIB_TOKEN_EOS)};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) add_marker(&p->markers, ids[i]);
+    p->markers.stem = p->format->sentinels;
 }
 
-nib_status nib__fim_build(const nib__tokenizer *t, uint32_t family, const nib_fim *fim,
-                          uint32_t max_tokens, size_t *held, nib__ids *ids, nib_error *err)
+/* The tag "__python__" of the language "python". */
+static nib_status find_language(fim_parts *p, nib_text language, nib_error *err)
+{
+    char tag[40];
+    p->language = -1;
+    if (language.len == 0) return NIB_OK;
+    size_t n = 0;
+    if (language.len < sizeof tag - 4)
+        n = nib__text(tag, sizeof tag, "__%.*s__", (int)language.len, language.data);
+    if (n != 0) p->language = nib__tokenizer_find(p->t, tag, n);
+    if (p->language >= 0 && p->format->echo) return NIB_OK;
+    return nib__fail(err, NIB_ERR_ARGUMENT, "fim: the model has no language '%.*s'",
+                     language.len < 40 ? (int)language.len : 40, language.data);
+}
+
+/* `pair`: what an encoder-decoder needs besides the source; NULL: the source, or prompt, is all. */
+static nib_status build(const nib__tokenizer *t, uint32_t family, const nib_fim *fim,
+                        uint32_t max_tokens, size_t *held, nib__ids *ids, nib__fim_pair *pair,
+                        nib_error *err)
 {
     fim_parts p = {.t = t};
     size_t left_out = 0;
     nib_status status = check(fim, err);
     if (status != NIB_OK) return status;
-    p.format = find_format(t, family, &p.marker);
+    p.format = nib__fim_find(t, family, &p.marker);
     if (p.format == NULL)
         return nib__fail(err, NIB_ERR_UNSUPPORTED,
                          "the vocabulary has no fill-in-the-middle markers we know");
-    add_marker(&p.markers, p.marker.prefix);
-    add_marker(&p.markers, p.marker.suffix);
-    add_marker(&p.markers, p.marker.middle);
-    add_marker(&p.markers, p.marker.extra);
-    add_marker(&p.markers, p.marker.repo);
-    add_marker(&p.markers, p.marker.file);
-    add_marker(&p.markers, nib__tokenizer_special(t, NIB_TOKEN_BOS));
-    add_marker(&p.markers, nib__tokenizer_special(t, NIB_TOKEN_EOS));
+    status = find_language(&p, fim->language, err);
+    if (status != NIB_OK) return status;
+    collect_markers(&p);
     nib__ids *parts[] = {&p.header, &p.inner, &p.prefix, &p.suffix, &p.line};
     for (size_t i = 0; i < 5; i++) *parts[i] = nib__ids_make(&ids->mem);
     size_t start = ids->count;
     status = fill_parts(&p, fim, max_tokens != 0 ? max_tokens : UINT32_MAX,
                         held != NULL ? &left_out : NULL, err);
-    if (status == NIB_OK) status = arrange(&p, ids, err);
+    if (status == NIB_OK) status = arrange(&p, p.format->order, ids, err);
+    if (status == NIB_OK && pair != NULL) {
+        pair->sentinels = p.format->sentinels;
+        pair->start = p.language;
+        status = arrange(&p, p.format->target, &pair->target, err);
+        if (status == NIB_OK && p.format->echo) status = append(&pair->echo, &p.suffix, err);
+    }
     if (status != NIB_OK) ids->count = start;
     if (status == NIB_OK && held != NULL) *held = left_out;
     for (size_t i = 0; i < 5; i++) nib__ids_free(parts[i]);
     return status;
+}
+
+nib_status nib__fim_build(const nib__tokenizer *t, uint32_t family, const nib_fim *fim,
+                          uint32_t max_tokens, size_t *held, nib__ids *ids, nib_error *err)
+{
+    return build(t, family, fim, max_tokens, held, ids, NULL, err);
+}
+
+nib_status nib__fim_build_pair(const nib__tokenizer *t, uint32_t family, const nib_fim *fim,
+                               uint32_t max_tokens, size_t *held, nib__fim_pair *pair,
+                               nib_error *err)
+{
+    return build(t, family, fim, max_tokens, held, &pair->source, pair, err);
 }

@@ -20,25 +20,41 @@ static size_t find_text(nib_text text, size_t from, nib__str marker)
     return text.len;
 }
 
-static size_t find_marker(const nib__plain *plain, nib_text text, size_t from)
+/* Position of the first marker in text[from..), and its length; text.len if there is none. */
+static size_t find_marker(const nib__plain *plain, nib_text text, size_t from, size_t *len)
 {
+    const nib__markers *markers = plain->markers;
     size_t first = text.len;
-    for (uint32_t i = 0; i < plain->markers->count; i++) {
-        nib__str marker =
-            nib__token_bytes(plain->tokenizer, plain->markers->ids[i], NIB_TOKENIZE_SPECIAL);
+    for (uint32_t i = 0; i <= markers->count; i++) {
+        nib__str marker = {markers->stem, 0};
+        if (i < markers->count)
+            marker = nib__token_bytes(plain->tokenizer, markers->ids[i], NIB_TOKENIZE_SPECIAL);
+        else if (markers->stem != NULL)
+            marker.len = strlen(markers->stem);
         size_t at =
             find_text((nib_text){text.data, first < text.len ? first : text.len}, from, marker);
-        if (at < first) first = at;
+        if (at >= first) continue;
+        first = at;
+        *len = marker.len;
     }
     return first;
 }
 
-static int32_t is_marker(const nib__markers *markers, int32_t id)
+bool nib__begins_with(const nib__tokenizer *t, int32_t id, const char *stem)
 {
+    if (stem == NULL) return false;
+    nib__str text = nib__token_bytes(t, id, NIB_TOKENIZE_SPECIAL);
+    size_t len = strlen(stem);
+    return text.len >= len && memcmp(text.data, stem, len) == 0;
+}
+
+static bool is_marker(const nib__plain *plain, int32_t id)
+{
+    const nib__markers *markers = plain->markers;
     for (uint32_t i = 0; i < markers->count; i++) {
-        if (markers->ids[i] == id) return 1;
+        if (markers->ids[i] == id) return true;
     }
-    return 0;
+    return nib__begins_with(plain->tokenizer, id, markers->stem);
 }
 
 static nib_status encode(const nib__plain *plain, int32_t continuation, nib_text text,
@@ -55,16 +71,19 @@ nib_status nib__plain_ids(const nib__plain *plain, nib_text text, nib__ids *ids,
     size_t start = ids->count;
     nib_status status = encode(plain, plain->continuation, text, ids, err);
     if (status != NIB_OK) return status;
-    int32_t clean = 1;
-    for (size_t i = start; i < ids->count; i++) clean &= !is_marker(plain->markers, ids->items[i]);
+    bool clean = true;
+    for (size_t i = start; i < ids->count; i++) clean &= !is_marker(plain, ids->items[i]);
     if (clean) return NIB_OK;
     /* Some vocabularies (DeepSeek-Coder's) hold their markers as user-defined tokens, which are
      * recognised in any text. Such text is tokenized in pieces that end inside each marker. */
     ids->count = start;
     size_t from = 0;
     while (from < text.len) {
-        size_t at = find_marker(plain, text, from);
+        size_t len = 0, at = find_marker(plain, text, from, &len);
         size_t end = at < text.len ? at + 1 : text.len;
+        if (at < text.len && len == 1)
+            return nib__fail(err, NIB_ERR_UNSUPPORTED,
+                             "the byte at %zu of a text is a marker of this model", at);
         nib_text piece = {text.data + from, end - from};
         status = encode(plain, plain->continuation || from > 0, piece, ids, err);
         if (status != NIB_OK) {

@@ -10,6 +10,7 @@
 typedef struct nib__markers {
     int32_t ids[12];
     uint32_t count;
+    const char *stem; /* and every token whose text begins so; NULL: no more */
 } nib__markers;
 
 /* What the tokenizing of one piece of user text needs besides the text. */
@@ -19,7 +20,11 @@ typedef struct nib__plain {
     int32_t continuation; /* 1: no SentencePiece-style space in front */
 } nib__plain;
 
-/* Appends the ids of all of `text`, none of which is a marker. */
+/* Whether the token's text, also a marker's, begins with `stem`; NULL: none does. */
+bool nib__begins_with(const nib__tokenizer *t, int32_t id, const char *stem);
+
+/* Appends the ids of all of `text`, none of which is a marker. UNSUPPORTED if the text has a byte
+ * that alone is a marker (ByT5). */
 nib_status nib__plain_ids(const nib__plain *plain, nib_text text, nib__ids *ids, nib_error *err);
 
 /* Appends at most `budget` ids of the end of `text`: all of it, or what follows the earliest line

@@ -2,6 +2,8 @@
  * Text -> the ids of a prompt, with the begin and end tokens that the model expects. */
 #include "decode/prompt.h"
 
+#include <string.h>
+
 /* An end token that a tokenizer puts behind every text would end the completion before it began. */
 static void drop_end(const nib__tokenizer *t, nib__ids *ids)
 {
@@ -9,28 +11,53 @@ static void drop_end(const nib__tokenizer *t, nib__ids *ids)
     if (ids->count > 1 && eos >= 0 && ids->items[ids->count - 1] == eos) ids->count--;
 }
 
-/* The text becomes the source, with begin and end tokens; the stream begins with the token that the
- * model says, or, as fairseq's models do, with the end token. */
-static nib_status take_source(nib_session *s, nib__ids *ids, nib_error *err)
+nib_status nib__prompt_start(const nib_model *model, nib__ids *ids, nib_error *err)
 {
-    nib_status status = nib__session_set_source(s, ids->items, ids->count, err);
-    if (status != NIB_OK) return status;
-    int32_t start = s->model->config.start_id;
-    if (start < 0) start = nib__tokenizer_special(s->model->tokenizer, NIB_TOKEN_EOS);
-    ids->count = 0;
-    if (start >= 0 && !nib__ids_push(ids, start))
-        return nib__fail(err, NIB_ERR_MEMORY, "out of memory for a prompt");
-    return NIB_OK;
+    size_t before = ids->count;
+    int32_t start = model->config.start_id;
+    nib_status status = NIB_OK;
+    if (start < 0) {
+        status = nib__tokenizer_frame(model->tokenizer, true, ids, err);
+        start = ids->count > before ? ids->items[ids->count - 1]
+                                    : nib__tokenizer_special(model->tokenizer, NIB_TOKEN_EOS);
+        ids->count = before;
+    }
+    if (status != NIB_OK || start < 0 || nib__ids_push(ids, start)) return status;
+    return nib__fail(err, NIB_ERR_MEMORY, "out of memory for a prompt");
+}
+
+/* UniXcoder decodes behind <s> <decoder-only> </s>; false: another model. */
+static bool has_mode(const nib_model *model, int32_t *mode)
+{
+    static const char name[] = "<decoder-only>";
+    *mode = nib__tokenizer_find(model->tokenizer, name, sizeof name - 1);
+    return *mode >= 0 && strcmp(model->config.arch, "roberta") == 0;
+}
+
+static nib_status put_prompt(const nib_model *model, const char *text, size_t len, nib__ids *ids,
+                             nib_error *err)
+{
+    const nib__tokenizer *t = model->tokenizer;
+    int32_t mode;
+    nib_status status;
+    if (!has_mode(model, &mode)) {
+        status = nib__tokenize(t, text, len, NIB_TOKENIZE_BOS, ids, err);
+        if (model->encoder == NULL) drop_end(t, ids);
+        return status;
+    }
+    status = nib__tokenizer_frame(t, false, ids, err);
+    if (status == NIB_OK && !nib__ids_push(ids, mode))
+        status = nib__fail(err, NIB_ERR_MEMORY, "out of memory for a prompt");
+    if (status == NIB_OK) status = nib__tokenizer_frame(t, true, ids, err);
+    return status == NIB_OK ? nib__tokenize(t, text, len, 0, ids, err) : status;
 }
 
 nib_status nib__prompt(nib_session *s, const char *text, size_t len, nib__ids *stream,
                        nib_error *err)
 {
-    const nib__tokenizer *t = s->model->tokenizer;
-    nib_status status =
-        nib__tokenize(t, text != NULL ? text : "", len, NIB_TOKENIZE_BOS, stream, err);
-    if (status != NIB_OK) return status;
-    if (s->model->encoder != NULL) return take_source(s, stream, err);
-    drop_end(t, stream);
-    return NIB_OK;
+    nib_status status = put_prompt(s->model, text != NULL ? text : "", len, stream, err);
+    if (status != NIB_OK || s->model->encoder == NULL) return status;
+    status = nib__session_set_source(s, stream->items, stream->count, err);
+    stream->count = 0;
+    return status == NIB_OK ? nib__prompt_start(s->model, stream, err) : status;
 }

@@ -11,4 +11,9 @@
 nib_status nib__prompt(nib_session *s, const char *text, size_t len, nib__ids *stream,
                        nib_error *err);
 
+/* Appends what the stream of a decoder over an encoder begins with: the token that the model says, or,
+ * as with fairseq's models, the last one that the tokenizer puts behind a text: the end token, or the
+ * language of PLBART. */
+nib_status nib__prompt_start(const nib_model *model, nib__ids *ids, nib_error *err);
+
 #endif

@@ -5,7 +5,11 @@
 
 #include <string.h>
 
-enum { SUFFIX_HEAD = 8 }; /* non-blank bytes of the suffix that make a repetition certain */
+enum { /* non-blank bytes that make a repetition certain: of the suffix, and of what is certain to
+          be repeated, and need not be found early */
+       SUFFIX_HEAD = 8,
+       ECHO_HEAD = 16
+};
 
 static int is_blank(char c)
 {
@@ -27,13 +31,13 @@ static nib_text first_line(nib_text text)
     return at < text.len ? (nib_text){text.data + start, end - start} : (nib_text){NULL, 0};
 }
 
-/* The beginning of text up to its 8th non-blank byte; empty if it has fewer. */
-static nib_text suffix_head(nib_text text)
+/* The beginning of text up to its n-th non-blank byte; empty if it has fewer. */
+static nib_text head_of(nib_text text, size_t n)
 {
     size_t solid = 0;
     for (size_t i = 0; i < text.len; i++) {
         solid += !is_blank(text.data[i]);
-        if (solid == SUFFIX_HEAD) return (nib_text){text.data, i + 1};
+        if (solid == n) return (nib_text){text.data, i + 1};
     }
     return (nib_text){NULL, 0};
 }
@@ -92,7 +96,8 @@ static void add_pattern(nib__stop *stop, char **chars, size_t **tables, const ch
 }
 
 nib_status nib__stop_init(nib__stop *stop, const nib_allocator *mem,
-                          const nib_complete_options *options, nib_text suffix, nib_error *err)
+                          const nib_complete_options *options, nib_text suffix, nib_text echo,
+                          nib_error *err)
 {
     *stop = (nib__stop){.mem = *mem,
                         .single_line = options->single_line,
@@ -104,10 +109,15 @@ nib_status nib__stop_init(nib__stop *stop, const nib_allocator *mem,
     nib_text line = {NULL, 0}, head = {NULL, 0};
     if (options->stop_suffix) {
         line = first_line(suffix);
-        head = suffix_head(suffix);
+        head = head_of(suffix, SUFFIX_HEAD);
         total += line.len + 2 + head.len; /* both lie in memory, so this cannot overflow twice */
         count += 2;
     }
+    nib_text echo_head = head_of(echo, ECHO_HEAD);
+    if (echo_head.len != 0) echo = echo_head;
+    if (!nib__add(total, echo.len, &total))
+        return nib__fail(err, NIB_ERR_ARGUMENT, "stops: their lengths overflow");
+    count += echo.len != 0;
     if (count == 0) return NIB_OK;
     nib__arena arena = {NULL, 0, false};
     for (int pass = 0; pass < 2; pass++) {
@@ -128,6 +138,9 @@ nib_status nib__stop_init(nib__stop *stop, const nib_allocator *mem,
             add_pattern(stop, &chars, &tables, "", options->stops[i], NIB_STOP_STRING);
         if (line.len != 0) add_pattern(stop, &chars, &tables, "\n", line, NIB_STOP_SUFFIX);
         if (head.len != 0) add_pattern(stop, &chars, &tables, "", head, NIB_STOP_SUFFIX);
+        if (echo.len == 0) continue;
+        add_pattern(stop, &chars, &tables, "", echo, NIB_STOP_SUFFIX);
+        stop->patterns[stop->n_patterns - 1].last = echo_head.len == 0;
     }
     return NIB_OK;
 }
@@ -167,7 +180,7 @@ static void examine(nib__stop *stop, size_t at, size_t *cut)
     for (uint32_t i = 0; i < stop->n_patterns; i++) {
         nib__stop_pattern *p = &stop->patterns[i];
         p->matched = advance(p, p->matched, c);
-        if (p->matched < p->len) continue;
+        if (p->matched < p->len || p->last) continue;
         size_t start = at + 1 - p->len;
         cut_at(stop, cut, p->line ? newline_start(stop, start) : start, p->reason);
     }
@@ -225,10 +238,12 @@ static size_t safe_end(const nib__stop *stop)
 }
 
 /* The text is over: a last line without newline may still be the suffix's. */
-static void examine_end(nib__stop *stop, size_t *cut)
+static void examine_end(nib__stop *stop, uint32_t why, size_t *cut)
 {
     for (uint32_t i = 0; i < stop->n_patterns; i++) {
         const nib__stop_pattern *p = &stop->patterns[i];
+        if (p->last && p->matched == p->len && why == NIB_STOP_END_TOKEN)
+            cut_at(stop, cut, stop->len - p->len, p->reason);
         if (p->line && p->matched == p->len - 1)
             cut_at(stop, cut, newline_start(stop, stop->len - p->matched), p->reason);
     }
@@ -250,7 +265,7 @@ static nib_status make_room(nib__stop *stop, size_t len, nib_error *err)
     return NIB_OK;
 }
 
-nib_status nib__stop_push(nib__stop *stop, const char *bytes, size_t len, int32_t final,
+nib_status nib__stop_push(nib__stop *stop, const char *bytes, size_t len, uint32_t final,
                           const char **text, size_t *text_len, nib_error *err)
 {
     if (stop->reason != NIB_STOP_NONE) {
@@ -266,7 +281,7 @@ nib_status nib__stop_push(nib__stop *stop, const char *bytes, size_t len, int32_
         stop->buffer[stop->len++] = bytes[i];
         examine(stop, stop->len - 1, &cut);
     }
-    if (final && stop->reason == NIB_STOP_NONE) examine_end(stop, &cut);
+    if (final != NIB_STOP_NONE && stop->reason == NIB_STOP_NONE) examine_end(stop, final, &cut);
 
     size_t end;
     if (stop->reason != NIB_STOP_NONE) {
@@ -275,7 +290,7 @@ nib_status nib__stop_push(nib__stop *stop, const char *bytes, size_t len, int32_
         if (cut < stop->len && is_continuation(stop->buffer[cut]))
             end = whole_code_points(stop->buffer, 0, cut);
     } else {
-        end = final ? stop->len : safe_end(stop);
+        end = final != NIB_STOP_NONE ? stop->len : safe_end(stop);
     }
     stop->released = end;
     *text = end != 0 ? stop->buffer : "";

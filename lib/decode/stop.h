@@ -8,6 +8,8 @@
  *                  and tabs count 1 each; the line of the cursor does not count)
  *   suffix         ends before a whole line equal to the first non-blank line of the suffix, and
  *                  before a copy of the suffix's beginning up to its 8th non-blank byte
+ *   echo           text that the model writes behind the middle: ends before its beginning up to the
+ *                  16th non-blank byte; of a shorter one before all of it, where an end token follows
  *   time           ends before the first newline that comes after past_deadline was set */
 #ifndef NIB_DECODE_STOP_H
 #define NIB_DECODE_STOP_H
@@ -22,6 +24,7 @@ typedef struct nib__stop_pattern {
     size_t matched;          /* length of the longest prefix that ends at the last byte seen */
     uint32_t reason;         /* NIB_STOP_STRING or NIB_STOP_SUFFIX */
     uint32_t line;           /* 1: a whole line "\n...\n", which the end of the text completes too */
+    uint32_t last;           /* 1: only at the end of the text, if an end token follows */
 } nib__stop_pattern;
 
 typedef struct nib__stop {
@@ -38,14 +41,15 @@ typedef struct nib__stop {
     uint32_t seen_text;      /* a non-blank character has been produced */
 } nib__stop;
 
-/* Copies what it needs of the options and of the suffix. ARGUMENT if a stop string is empty. */
+/* Copies what it needs of the options and of the texts. ARGUMENT if a stop string is empty. */
 nib_status nib__stop_init(nib__stop *stop, const nib_allocator *mem,
-                          const nib_complete_options *options, nib_text suffix, nib_error *err);
+                          const nib_complete_options *options, nib_text suffix, nib_text echo,
+                          nib_error *err);
 
 /* Adds bytes; then *text and *text_len name what may be shown now (valid until the next call). With
- * `final` everything held back is released. After reason is set, nothing more comes out. On failure
- * (MEMORY) nothing has changed. */
-nib_status nib__stop_push(nib__stop *stop, const char *bytes, size_t len, int32_t final,
+ * `final`, a NIB_STOP_* why these are the last, everything held back is released. After reason is
+ * set, nothing more comes out. On failure (MEMORY) nothing has changed. */
+nib_status nib__stop_push(nib__stop *stop, const char *bytes, size_t len, uint32_t final,
                           const char **text, size_t *text_len, nib_error *err);
 void nib__stop_free(nib__stop *stop);
 

@@ -65,8 +65,8 @@ typedef enum nib__fusion {
     NIB__QKV,          /* rows of q, then k, then v */
     NIB__QKV_TURNED,   /* the same as columns */
     NIB__QKV_PER_HEAD, /* of each head in turn its rows of q, k, v; as many heads each */
-    NIB__QVK_SHARDS    /* four equal parts, each with rows of q, v, k: CodeGen, from its training on
-                          four accelerators */
+    NIB__QVK_SHARDS    /* config.qkv_shards equal parts, each with rows of q, v, k: CodeGen, from its
+                          training on so many accelerators */
 } nib__fusion;
 
 /* Where a role may be found. A role may have several names, a tensor several roles. */
@@ -116,6 +116,7 @@ struct nib__stack {
     bool both_ways, cross;
     bool half; /* the encoder of an encoder-decoder: other tensors of the file are the decoder's */
     const nib__arch *encoder; /* of an encoder-decoder; its own row is the decoder's */
+    const nib__arch *decoder; /* the row in the place of this one where is_decoder is true */
 };
 
 /* How the weights of a role are kept. */
@@ -142,12 +143,12 @@ const nib__arch *nib__arch_find(nib__naming naming, const char *name, size_t len
 /* Names of all architectures of one sort, for messages: "llama, qwen2". */
 size_t nib__arch_list(nib__naming naming, char *text, size_t cap);
 
-extern const nib__names nib__names_gguf;
+extern const nib__names nib__names_gguf, nib__names_gguf_t5, nib__names_gguf_t5_encoder;
 extern const nib__names nib__names_gpt2, nib__names_bigcode, nib__names_codegen, nib__names_gptj,
     nib__names_neox, nib__names_llama, nib__names_gemma, nib__names_gemma3, nib__names_starcoder2,
     nib__names_phi, nib__names_xglm, nib__names_opt, nib__names_stablelm;
 extern const nib__names nib__names_t5, nib__names_t5_encoder, nib__names_bart,
-    nib__names_bart_encoder, nib__names_roberta;
+    nib__names_bart_encoder, nib__names_roberta, nib__names_roberta_decoder;
 
 const nib__role_info *nib__role_of(nib__role role);
 

@@ -28,14 +28,21 @@ static void special_gptj(nib__key_reader *r, nib__config *c)
         nib__key_refuse(r, NIB_ERR_FORMAT, "an even number of dimensions", c->n_rot);
 }
 
-/* CodeGen 2 brings code of its own, with other shards; its configuration has head_dim. */
+/* CodeGen 2 was trained on eight accelerators instead of four, which only the code beside its
+ * checkpoints says; its configuration has head_dim, that of CodeGen has not. */
 static void special_codegen(nib__key_reader *r, nib__config *c)
 {
-    static const char *const second[] = {"head_dim"};
     special_gptj(r, c);
-    nib__key_refuse_all(r, second, 1);
+    c->qkv_shards = 4;
+    if (nib__key_there(r, "head_dim")) {
+        c->qkv_shards = 8;
+        uint32_t dim = nib__key_count(r, "head_dim", 1, 65536, 0);
+        if (dim != c->head_dim) nib__key_refuse(r, NIB_ERR_UNSUPPORTED, "n_embd / n_head", dim);
+    }
     nib__key_of(r, "n_head");
-    if (c->n_head % 4 != 0) nib__key_refuse(r, NIB_ERR_FORMAT, "a multiple of 4", c->n_head);
+    if (c->n_head % c->qkv_shards != 0)
+        nib__key_refuse(r, NIB_ERR_FORMAT,
+                        c->qkv_shards == 4 ? "a multiple of 4" : "a multiple of 8", c->n_head);
 }
 
 static void special_neox(nib__key_reader *r, nib__config *c)

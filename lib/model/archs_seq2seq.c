@@ -9,6 +9,17 @@
 
 /* T5 (Raffel et al. 2020): no scaling of q.k; with a tied head the last hidden state is divided by
  * the root of the width. */
+static void read_buckets(nib__key_reader *r, const char *buckets, const char *reach, nib__config *c)
+{
+    c->attn_scale = 1;
+    c->rel_buckets = nib__key_count(r, buckets, 4, 4096, 32);
+    c->rel_reach = nib__key_count(r, reach, 2, 65536, 128);
+    if (c->rel_buckets % 2 != 0 && c->both_ways)
+        nib__key_refuse(r, NIB_ERR_FORMAT, "an even number of buckets", c->rel_buckets);
+    if (c->rel_reach <= c->rel_buckets / (c->both_ways ? 4 : 2))
+        nib__key_refuse(r, NIB_ERR_FORMAT, "more than a bucket for each distance", c->rel_reach);
+}
+
 static void special_t5_encoder(nib__key_reader *r, nib__config *c)
 {
     static const char *const mlps[] = {"relu", "gated-gelu", "gated-silu", "gelu"};
@@ -18,13 +29,7 @@ static void special_t5_encoder(nib__key_reader *r, nib__config *c)
         nib__key_activation(r, "dense_act_fn", c);
     else
         c->act = acts[nib__key_choice(r, "feed_forward_proj", mlps, 4, 0)];
-    c->attn_scale = 1;
-    c->rel_buckets = nib__key_count(r, "relative_attention_num_buckets", 4, 4096, 32);
-    c->rel_reach = nib__key_count(r, "relative_attention_max_distance", 2, 65536, 128);
-    if (c->rel_buckets % 2 != 0 && c->both_ways)
-        nib__key_refuse(r, NIB_ERR_FORMAT, "an even number of buckets", c->rel_buckets);
-    if (c->rel_reach <= c->rel_buckets / (c->both_ways ? 4 : 2))
-        nib__key_refuse(r, NIB_ERR_FORMAT, "more than a bucket for each distance", c->rel_reach);
+    read_buckets(r, "relative_attention_num_buckets", "relative_attention_max_distance", c);
 }
 
 static void read_start(nib__key_reader *r, nib__config *c)
@@ -38,6 +43,25 @@ static void special_t5(nib__key_reader *r, nib__config *c)
     special_t5_encoder(r, c);
     read_start(r, c);
     if (c->tied) c->out_scale = (float)(1.0 / sqrt((double)c->n_embd));
+}
+
+/* GGUF has no key for the activation (as llama.cpp: GELU with a gate, ReLU without), for the
+ * largest distance (128 in all published models), and for a tied head, which is one that is not
+ * there. */
+static void special_t5_encoder_gguf(nib__key_reader *r, nib__config *c)
+{
+    const char *gate = c->cross ? "dec.blk.0.ffn_gate.weight" : "enc.blk.0.ffn_gate.weight";
+    bool gated = nib__source_tensor(r->source, gate) != NULL;
+    c->act = gated ? NIB__ACT_GELU_TANH : NIB__ACT_RELU;
+    read_buckets(r, "attention.relative_buckets_count", NULL, c);
+}
+
+static void special_t5_gguf(nib__key_reader *r, nib__config *c)
+{
+    special_t5_encoder_gguf(r, c);
+    read_start(r, c);
+    if (nib__source_tensor(r->source, "output.weight") == NULL)
+        c->out_scale = (float)(1.0 / sqrt((double)c->n_embd));
 }
 
 /* BART (Lewis et al. 2020): positions from 2 on, as fairseq counts. */
@@ -87,7 +111,19 @@ static void special_roberta(nib__key_reader *r, nib__config *c)
     (ROLE(CROSS_Q_BIAS) | ROLE(CROSS_K_BIAS) | ROLE(CROSS_V_BIAS) | ROLE(CROSS_O_BIAS) |           \
      ROLE(CROSS_NORM_BIAS))
 
+/* UniXcoder (Guo et al. 2022) as a decoder: RoBERTa that looks back only, its head the embedding.
+ */
+#define ROBERTA(table, with)                                                                       \
+    {                                                                                              \
+        .name = "roberta", .naming = NIB__NAMING_HF, .names = table, .keys = &nib__keys_roberta,   \
+        .norm = NIB__NORM_LAYER, .act = NIB__ACT_GELU, .residual = NIB__RESIDUAL_POST,             \
+        .positions = NIB__POS_LEARNED, .required = BART_STACK | ROLE(TYPES), .tied = true,         \
+        .special = special_roberta, .stack = with,                                                 \
+    }
+
+static const nib__arch roberta_decoder = ROBERTA(&nib__names_roberta_decoder, NULL);
 static const nib__stack encoder = {.both_ways = true};
+static const nib__stack encoder_or_decoder = {.both_ways = true, .decoder = &roberta_decoder};
 static const nib__stack half = {.both_ways = true, .half = true};
 
 static const nib__arch t5_encoder = {
@@ -102,6 +138,16 @@ static const nib__arch t5_encoder = {
     .special = special_t5_encoder,
     .stack = &half,
 };
+
+#define T5_ENCODER_GGUF(architecture, with)                                                        \
+    {                                                                                              \
+        .name = architecture, .naming = NIB__NAMING_GGUF, .names = &nib__names_gguf_t5_encoder,    \
+        .keys = &nib__keys_gguf_rms, .norm = NIB__NORM_RMS, .residual = NIB__RESIDUAL_SEQUENTIAL,  \
+        .required = T5_STACK, .optional = ROLE(GATE) | ROLE(REL_BIAS),                             \
+        .special = special_t5_encoder_gguf, .stack = with,                                         \
+    }
+
+static const nib__arch t5_encoder_gguf = T5_ENCODER_GGUF("t5", &half);
 
 static const nib__arch bart_encoder = {
     .name = "bart",
@@ -118,6 +164,7 @@ static const nib__arch bart_encoder = {
 };
 
 static const nib__stack over_t5 = {.cross = true, .encoder = &t5_encoder};
+static const nib__stack over_t5_gguf = {.cross = true, .encoder = &t5_encoder_gguf};
 static const nib__stack over_bart = {.cross = true, .encoder = &bart_encoder};
 
 #define BART(model_type)                                                                           \
@@ -143,20 +190,21 @@ const nib__arch nib__archs_seq2seq[] = {
         .special = special_t5,
         .stack = &over_t5,
     },
+    {
+        .name = "t5",
+        .naming = NIB__NAMING_GGUF,
+        .names = &nib__names_gguf_t5,
+        .keys = &nib__keys_gguf_t5,
+        .norm = NIB__NORM_RMS,
+        .residual = NIB__RESIDUAL_SEQUENTIAL,
+        .required = T5_STACK | CROSS,
+        .optional = ROLE(GATE) | ROLE(REL_BIAS) | ROLE(HEAD),
+        .special = special_t5_gguf,
+        .stack = &over_t5_gguf,
+    },
+    T5_ENCODER_GGUF("t5encoder", &encoder),
     BART("bart"),
     BART("plbart"),
-    {
-        .name = "roberta",
-        .naming = NIB__NAMING_HF,
-        .names = &nib__names_roberta,
-        .keys = &nib__keys_roberta,
-        .norm = NIB__NORM_LAYER,
-        .act = NIB__ACT_GELU,
-        .residual = NIB__RESIDUAL_POST,
-        .positions = NIB__POS_LEARNED,
-        .required = BART_STACK | ROLE(TYPES),
-        .special = special_roberta,
-        .stack = &encoder,
-    },
+    ROBERTA(&nib__names_roberta, &encoder_or_decoder),
 };
 const size_t nib__n_archs_seq2seq = sizeof nib__archs_seq2seq / sizeof nib__archs_seq2seq[0];

@@ -303,7 +303,7 @@ nib_status nib__config_read_as(const nib__source *source, const nib__arch *arch,
     c.tied = arch->tied;
     if (!gguf) c.tied = nib__key_bool(&r, "tie_word_embeddings", arch->tied);
     refuse_features(&r, arch);
-    if (gguf) refuse_both_ways(&r);
+    if (gguf && !c.both_ways) refuse_both_ways(&r);
     if (arch->special != NULL && r.status == NIB_OK) arch->special(&r, &c);
     static const char *const by_type[] = {LATER_FULL};
     if (!gguf && c.rope_base_local == 0) nib__key_refuse_all(&r, by_type, 1);
@@ -315,5 +315,12 @@ nib_status nib__config_read(const nib__source *source, uint32_t n_vocab, nib__co
                             const nib__arch **arch, nib_error *err)
 {
     nib_status status = read_arch(source, arch, err);
-    return status == NIB_OK ? nib__config_read_as(source, *arch, n_vocab, config, err) : status;
+    if (status != NIB_OK) return status;
+    const nib__stack *stack = (*arch)->stack;
+    int32_t is_decoder = 0;
+    if (stack != NULL && stack->decoder != NULL)
+        status = nib__meta_bool(source, "is_decoder", &is_decoder, err);
+    if (status < 0) return status;
+    if (is_decoder) *arch = stack->decoder;
+    return nib__config_read_as(source, *arch, n_vocab, config, err);
 }

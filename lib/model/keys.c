@@ -10,14 +10,19 @@
 #include "base/status.h"
 
 #define GGUF_KEYS                                                                                  \
-    .n_layer = "block_count", .n_ctx = "context_length", .n_embd = "embedding_length",             \
-    .n_ff = "feed_forward_length", .n_head = "attention.head_count",                               \
-    .n_head_kv = "attention.head_count_kv", .head_dim = "attention.key_length",                    \
-    .value_dim = "attention.value_length", .n_vocab = "vocab_size",                                \
-    .n_rot = "rope.dimension_count", .rope_base = "rope.freq_base"
+    .n_ctx = "context_length", .n_embd = "embedding_length", .n_ff = "feed_forward_length",        \
+    .n_head = "attention.head_count", .n_head_kv = "attention.head_count_kv",                      \
+    .head_dim = "attention.key_length", .value_dim = "attention.value_length",                     \
+    .n_vocab = "vocab_size", .n_rot = "rope.dimension_count", .rope_base = "rope.freq_base"
 
-const nib__keys nib__keys_gguf_rms = {GGUF_KEYS, .eps = "attention.layer_norm_rms_epsilon"};
-const nib__keys nib__keys_gguf_layer = {GGUF_KEYS, .eps = "attention.layer_norm_epsilon"};
+const nib__keys nib__keys_gguf_rms = {GGUF_KEYS, .n_layer = "block_count",
+                                      .eps = "attention.layer_norm_rms_epsilon"};
+const nib__keys nib__keys_gguf_layer = {GGUF_KEYS, .n_layer = "block_count",
+                                        .eps = "attention.layer_norm_epsilon"};
+/* The decoder; the encoder's are those of every RMS norm model. */
+const nib__keys nib__keys_gguf_t5 = {GGUF_KEYS, .n_layer = "decoder_block_count",
+                                     .n_layer_else = "block_count",
+                                     .eps = "attention.layer_norm_rms_epsilon"};
 
 /* GPT-2 (2019) and those after it: GPT-J, CodeGen, GPT-BigCode. */
 const nib__keys nib__keys_gpt2 = {

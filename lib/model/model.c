@@ -94,6 +94,7 @@ static uint64_t mix_config(uint64_t hash, const nib__config *c)
         c->window_first,  c->window_period, c->attn_scale_by_layer,
         c->tied,          c->both_ways,     c->cross,
         c->rel_buckets,   c->rel_reach,     c->n_types,
+        c->qkv_shards,
     };
     const float reals[] = {
         c->norm_eps,        c->rope_base,      c->rope_factor,    c->rope_attn_factor,

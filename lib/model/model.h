@@ -62,6 +62,7 @@ typedef struct nib__config {
         rope_beta_slow; /* yarn: turns in the original context, ends of the ramp */
     float rope_low_freq, rope_high_freq; /* llama3: turns in the original context, likewise */
     float attn_scale;                    /* multiplies q.k */
+    uint32_t qkv_shards;                 /* parts that fused q, k, v were trained in (CodeGen) */
     bool attn_scale_by_layer;            /* and is divided by 1, 2, 3 ... in layers 0, 1, 2 ... */
     uint32_t window;                     /* sliding window, 0: none */
     uint32_t window_first;               /* the first layer that has it */

@@ -132,7 +132,6 @@ static uint32_t part_of(nib__role role)
 /* false: a model of this shape does not use this arrangement. */
 static bool map_rows(const nib__name *name, const nib__config *c, nib__row_map *map)
 {
-    enum { SHARDS = 4 };
     size_t n = roles[name->role].rows(c), q = queries(c), k = keys(c);
     uint32_t part = part_of(name->role);
     *map = (nib__row_map){.run = n, .file_rows = n};
@@ -153,11 +152,12 @@ static bool map_rows(const nib__name *name, const nib__config *c, nib__row_map *
         map->file_rows = 3 * q;
         return c->n_head == c->n_head_kv;
     case NIB__QVK_SHARDS:
-        map->run = q / SHARDS;
+        if (c->qkv_shards == 0 || c->n_head % c->qkv_shards != 0) return false;
+        map->run = q / c->qkv_shards;
         map->stride = 3 * map->run;
         map->base = (part == 0 ? 0 : part == 2 ? 1 : 2) * map->run;
         map->file_rows = 3 * q;
-        return c->n_head % SHARDS == 0;
+        return true;
     }
     return false;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * Tensor names of the GGUF specification, the same for all architectures. */
+ * Tensor names of the GGUF specification, the same for all architectures but T5. */
 #include "model/arch.h"
 
 #define BOTH(role, text)                                                                           \
@@ -42,3 +42,35 @@ static const char *const prefixes[] = {"", NULL};
 static const char *const ignored[] = {NULL};
 
 const nib__names nib__names_gguf = {"blk.", prefixes, list, ignored};
+
+/* ---- T5: two stacks ---- */
+
+#define ONE(role, text)                                                                            \
+    {                                                                                              \
+        NIB__ROLE_##role, text ".weight", NIB__ALONE                                               \
+    }
+#define T5                                                                                         \
+    ONE(ATTN_NORM, "attn_norm"), ONE(Q, "attn_q"), ONE(K, "attn_k"), ONE(V, "attn_v"),             \
+        ONE(O, "attn_o"), ONE(REL_BIAS, "attn_rel_b"), ONE(FFN_NORM, "ffn_norm"),                  \
+        ONE(GATE, "ffn_gate"), ONE(UP, "ffn_up"), ONE(DOWN, "ffn_down"),                           \
+        ONE(EMBEDDING, "token_embd"), ONE(OUT_NORM, "output_norm")
+
+static const nib__name t5[] = {
+    T5,
+    ONE(CROSS_NORM, "cross_attn_norm"),
+    ONE(CROSS_Q, "cross_attn_q"),
+    ONE(CROSS_K, "cross_attn_k"),
+    ONE(CROSS_V, "cross_attn_v"),
+    ONE(CROSS_O, "cross_attn_o"),
+    ONE(HEAD, "output"),
+    {NIB__ROLE_COUNT, NULL, NIB__ALONE},
+};
+static const nib__name t5_encoder[] = {T5, {NIB__ROLE_COUNT, NULL, NIB__ALONE}};
+
+static const char *const t5_prefixes[] = {"dec.", "", NULL};
+static const char *const t5_encoder_prefixes[] = {"enc.", "", NULL};
+/* No model has used it: see names_seq2seq.c. */
+static const char *const t5_ignored[] = {"cross_attn_rel_b.weight", NULL};
+
+const nib__names nib__names_gguf_t5 = {"blk.", t5_prefixes, t5, t5_ignored};
+const nib__names nib__names_gguf_t5_encoder = {"blk.", t5_encoder_prefixes, t5_encoder, ignored};

@@ -88,14 +88,23 @@ const nib__names nib__names_bart_encoder = {"layers.", bart_encoder_prefixes, ba
 /* ---- RoBERTa ---- */
 
 static const char *const roberta_prefixes[] = {"roberta.", "", NULL};
-/* Heads of its training tasks, which hidden states do not need. */
-static const char *const roberta_ignored[] = {
-    "embeddings.position_ids",   "pooler.dense.weight",
-    "pooler.dense.bias",         "lm_head.bias",
-    "lm_head.dense.weight",      "lm_head.dense.bias",
-    "lm_head.decoder.weight",    "lm_head.decoder.bias",
-    "lm_head.layer_norm.weight", "lm_head.layer_norm.bias",
-    "embeddings.token_type_ids", NULL};
+/* Heads of its training tasks, which hidden states do not need. The last seven are a head that maps
+ * them once more, which a decoder cannot do without: UniXcoder has none. */
+static const char *const roberta_ignored[] = {"embeddings.position_ids",
+                                              "pooler.dense.weight",
+                                              "pooler.dense.bias",
+                                              "embeddings.token_type_ids",
+                                              "lm_head.bias",
+                                              "lm_head.dense.weight",
+                                              "lm_head.dense.bias",
+                                              "lm_head.decoder.weight",
+                                              "lm_head.decoder.bias",
+                                              "lm_head.layer_norm.weight",
+                                              "lm_head.layer_norm.bias",
+                                              NULL};
+static const char *const roberta_decoder_ignored[] = {"embeddings.position_ids",
+                                                      "pooler.dense.weight", "pooler.dense.bias",
+                                                      "embeddings.token_type_ids", NULL};
 
 static const nib__name roberta[] = {
     BOTH(Q, "attention.self.query"),
@@ -115,3 +124,5 @@ static const nib__name roberta[] = {
 
 const nib__names nib__names_roberta = {"encoder.layer.", roberta_prefixes, roberta,
                                        roberta_ignored};
+const nib__names nib__names_roberta_decoder = {"encoder.layer.", roberta_prefixes, roberta,
+                                               roberta_decoder_ignored};

@@ -202,12 +202,13 @@ static size_t apply_rule(const nib__tokenizer *t, const char *text, size_t left,
     return n;
 }
 
-/* Rules; then spaces as U+2581. With extra_spaces none at the ends, and none at the start of what a
- * rule made, or of a user-defined symbol, behind another one. */
+/* Rules; then spaces as U+2581. With extra_spaces none at the ends, but for one at the start of
+ * text that goes on from other text, and none at the start of what a rule made, or of a
+ * user-defined symbol, behind another one. */
 static void sentencepiece(run *r, nib__place place)
 {
     const nib__pipeline *p = r->t->pipe;
-    bool merge = p->extra_spaces, after_space = merge;
+    bool merge = p->extra_spaces, after_space = merge && place != NIB__CONTINUED;
     bool prefix =
         p->dummy_prefix && place != NIB__CONTINUED && (place == NIB__AT_START || !p->first_only);
     if (prefix && r->in.len != 0) put(r, NIB__SPM_SPACE, 3);

@@ -51,6 +51,9 @@ nib_status nib__tokenize(const nib__tokenizer *t, const char *text, size_t len, 
  * suffix and the middle of a fill-in-the-middle prompt). */
 nib_status nib__tokenize_continuation(const nib__tokenizer *t, const char *text, size_t len,
                                       nib__ids *ids, nib_error *err);
+/* Appends the tokens that NIB_TOKENIZE_BOS puts before a text, or behind it. */
+nib_status nib__tokenizer_frame(const nib__tokenizer *t, bool behind, nib__ids *ids,
+                                nib_error *err);
 
 /* Raw bytes of one id as they stand in running text (control tokens: none, unless
  * NIB_TOKENIZE_SPECIAL). Valid as long as the tokenizer. `id` must be in range. */

@@ -245,6 +245,22 @@ static nib_status encode_around(const nib__tokenizer *t, const nib__trie *specia
     return done < len ? encode(t, text + done, len - done, lead, ids, err) : NIB_OK;
 }
 
+nib_status nib__tokenizer_frame(const nib__tokenizer *t, bool behind, nib__ids *ids, nib_error *err)
+{
+    const nib__pipeline *p = t->pipe;
+    nib_status status = NIB_OK;
+    if (p != NULL) {
+        uint32_t n = behind ? p->n_after : p->n_before;
+        for (uint32_t i = 0; i < n && status == NIB_OK; i++)
+            status = push(ids, behind ? p->after[i] : p->before[i], err);
+        return status;
+    }
+    if (!behind) return t->add_bos ? push(ids, t->ids[NIB_TOKEN_BOS], err) : NIB_OK;
+    if (t->add_sep) status = push(ids, t->sep_id, err);
+    if (status == NIB_OK && t->add_eos) status = push(ids, t->ids[NIB_TOKEN_EOS], err);
+    return status;
+}
+
 static nib_status tokenize(const nib__tokenizer *t, const char *text, size_t len, uint32_t flags,
                            bool lead, nib__ids *ids, nib_error *err)
 {
@@ -258,10 +274,9 @@ static nib_status tokenize(const nib__tokenizer *t, const char *text, size_t len
     bool frame = (flags & NIB_TOKENIZE_BOS) != 0;
     const nib__trie *special = flags & NIB_TOKENIZE_SPECIAL ? &t->special : &t->user;
     nib_status status = NIB_OK;
-    if (frame && t->add_bos) status = push(ids, t->ids[NIB_TOKEN_BOS], err);
+    if (frame) status = nib__tokenizer_frame(t, false, ids, err);
     if (status == NIB_OK) status = encode_around(t, special, text, len, lead, ids, err);
-    if (status == NIB_OK && frame && t->add_sep) status = push(ids, t->sep_id, err);
-    if (status == NIB_OK && frame && t->add_eos) status = push(ids, t->ids[NIB_TOKEN_EOS], err);
+    if (status == NIB_OK && frame) status = nib__tokenizer_frame(t, true, ids, err);
     if (status != NIB_OK) ids->count = before;
     return status;
 }

@@ -12,8 +12,8 @@
 typedef struct normalizer {
     const nib__tokenizer *t;
     nib__buffer *out;
-    bool lead; /* the text starts a sentence: a space goes before its first word */
-    bool in_word;
+    bool lead;            /* the text starts a sentence: a space goes before its first word */
+    bool in_word, spaced; /* spaced: there was a space in front of the word */
 } normalizer;
 
 static bool put_bytes(normalizer *n, const char *text, size_t len)
@@ -21,12 +21,14 @@ static bool put_bytes(normalizer *n, const char *text, size_t len)
     for (size_t i = 0; i < len; i++) {
         if (text[i] == ' ') {
             n->in_word = false;
+            n->spaced = true;
             if (!n->t->merge_spaces && !nib__buffer_add(n->out, NIB__SPM_SPACE, 3)) return false;
             continue;
         }
         if (!n->in_word) {
             bool first = n->out->len == 0;
-            bool space = first ? n->lead && n->t->add_space : n->t->merge_spaces;
+            bool space = n->t->merge_spaces && n->spaced;
+            if (first && n->lead) space = n->t->add_space;
             if (space && !nib__buffer_add(n->out, NIB__SPM_SPACE, 3)) return false;
             n->in_word = true;
         }
@@ -38,7 +40,7 @@ static bool put_bytes(normalizer *n, const char *text, size_t len)
 static bool normalize(const nib__tokenizer *t, const char *text, size_t len, bool lead,
                       nib__buffer *out)
 {
-    normalizer n = {t, out, lead, false};
+    normalizer n = {t, out, lead, false, false};
     for (size_t at = 0; at < len;) {
         const char *put = text + at;
         int32_t id;

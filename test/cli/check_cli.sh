@@ -86,6 +86,14 @@ fails 1 "truncated model" "cut.gguf" complete -m "$dir/cut.gguf" -p x
 fails 1 "fill-in without markers" "fill-in-the-middle" complete -m models/smollm2-135m.gguf \
     -p a --suffix b
 
+infill=test/fixtures/infill/codet5
+printf ' delta' >"$dir/hole"
+works "a hole in an encoder-decoder's text" complete -m "$infill" --suffix ' + width' \
+    -p 'def run(delta, width):
+    return' && same "a hole in an encoder-decoder's text" "$dir/hole"
+fails 1 "a language that the model lacks" "no language 'python'" complete -m "$infill" -p a \
+    --suffix b --lang python
+
 for command in complete tokenize logits info bench; do
     name="help of $command"
     works "$name" $command --help && if grep -q -- "-m, --model" "$out"; then ok "$name"

@@ -26,7 +26,7 @@ static const checkpoint checkpoints[] = {
     {"llama", 0},    {"llama-2", 1},   {"llama-3", 1},    {"mistral", 1},      {"qwen2", 0},
     {"qwen2-2", 1},  {"gemma", 0},     {"gemma-2", 1},    {"phi", 0},          {"phi-2", 1},
     {"opt", 0},      {"opt-2", 1},     {"qwen3", 0},      {"qwen3-2", 1},      {"gemma3", 0},
-    {"gemma3-2", 1}, {"stablelm", 0},  {"stablelm-2", 1},
+    {"gemma3-2", 1}, {"stablelm", 0},  {"stablelm-2", 1}, {"codegen2", 0},     {"codegen2-2", 0},
 };
 enum { N_CHECKPOINTS = sizeof checkpoints / sizeof checkpoints[0], CONTEXT = 84 };
 
@@ -359,7 +359,9 @@ static const struct {
     {"opt", "\"word_embed_proj_dim\": 20", "\"word_embed_proj_dim\": 10", NIB_ERR_UNSUPPORTED,
      "word_embed_proj_dim", "got 10"},
     {"codegen", "\"n_head\": 4", "\"n_head\": 4, \"head_dim\": 128", NIB_ERR_UNSUPPORTED,
-     "head_dim", "cannot be run"},
+     "head_dim", "got 128"},
+    {"codegen", "\"n_head\": 4", "\"n_head\": 4, \"head_dim\": 5", NIB_ERR_FORMAT, "n_head",
+     "multiple of 8"},
     {"llama", "\"vocab_size\": 51", "\"vocab_size\": 51, \"rope_parameters\": {}", NIB_ERR_FORMAT,
      "rope_parameters.rope_theta", "no such key"},
     {"llama", "\"vocab_size\": 51",

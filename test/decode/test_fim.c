@@ -113,7 +113,7 @@ static void check_prompt(const vocab *v, const nib_fim *fim, const char *expecte
     nib_allocator mem = nib__allocator(NULL);
     nib__ids ids = nib__ids_make(&mem);
     nib_error err = {0};
-    nib_status status = nib__fim_build(t, nib__fim_detect(t), fim, 0, NULL, &ids, &err);
+    nib_status status = nib__fim_build(t, nib__fim_detect(t, NULL), fim, 0, NULL, &ids, &err);
     if (status != NIB_OK) fail_msg("%s", err.text);
     char *text = render(v, &ids);
     assert_string_equal(text, expected);
@@ -166,7 +166,7 @@ static void detects_each_family(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         nib__tokenizer *t = make_tokenizer(rows[i].v, NULL);
-        assert_int_equal(nib__fim_detect(t), rows[i].family);
+        assert_int_equal(nib__fim_detect(t, NULL), rows[i].family);
         nib__tokenizer_free(t);
     }
 }
@@ -285,7 +285,8 @@ static void keeps_marker_text_plain(void **state)
                        .files = &file,
                        .n_files = 1};
         size_t markers = 0, bytes = 0;
-        assert_int_equal(nib__fim_build(t, nib__fim_detect(t), &fim, 0, NULL, &ids, NULL), NIB_OK);
+        assert_int_equal(nib__fim_build(t, nib__fim_detect(t, NULL), &fim, 0, NULL, &ids, NULL),
+                         NIB_OK);
         for (size_t k = 0; k < ids.count; k++) {
             if (ids.items[k] >= N_BYTES)
                 markers++;
@@ -454,7 +455,7 @@ static void refuses_what_it_cannot_do(void **state)
     nib_error err = {0};
     nib_fim fim = {.struct_size = sizeof fim, .prefix = str("a"), .suffix = str("b")};
     (void)state;
-    assert_int_equal(nib__fim_build(t, nib__fim_detect(t), &fim, 0, NULL, &ids, &err),
+    assert_int_equal(nib__fim_build(t, nib__fim_detect(t, NULL), &fim, 0, NULL, &ids, &err),
                      NIB_ERR_UNSUPPORTED);
     assert_int_equal(nib__fim_build(q, NIB_FIM_QWEN, &fim, 10, NULL, &ids, &err), NIB_ERR_LIMIT);
     fim.layout = 3;

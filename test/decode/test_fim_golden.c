@@ -30,7 +30,7 @@ static void agrees(size_t i)
     if (path == NULL) skip();
     nib__tokenizer *t = tokenizer_open(path);
     uint32_t family = fim_golden[i].family;
-    assert_int_equal(nib__fim_detect(t), family);
+    assert_int_equal(nib__fim_detect(t, NULL), family);
     compare(t, family, NIB_FIM_LAYOUT_LINE_LAST, fim_golden[i].line_last,
             fim_golden[i].n_line_last);
     compare(t, family, NIB_FIM_LAYOUT_PREFIX, fim_golden[i].prefix, fim_golden[i].n_prefix);

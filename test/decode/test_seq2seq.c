@@ -17,7 +17,8 @@
 static const char *const pairs[] = {"t5_plain",  "t5_gated",    "bart_gelu",
                                     "bart_relu", "plbart_base", "plbart_deep"};
 static const char *const encoders[] = {"roberta_small", "roberta_pooled"};
-enum { N_PAIRS = 6, N_ENCODERS = 2, CONTEXT = 80 };
+static const char *const decoders[] = {"unixcoder", "unixcoder_wide"};
+enum { N_PAIRS = 6, N_ENCODERS = 2, N_DECODERS = 2, CONTEXT = 80 };
 
 static nib_model *open_model(const char *name, uint32_t precision, const char *isa)
 {
@@ -169,6 +170,43 @@ static void test_hidden_states_equal_transformers(void **state)
         free(mean);
         nib_session_free(session);
         nib_model_free(model);
+        reference_free(&ref);
+    }
+}
+
+/* RoBERTa with is_decoder, as UniXcoder uses it: every row looks back only. */
+static void test_decoders_equal_transformers(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_DECODERS; i++) {
+        reference ref = read_reference(decoders[i]);
+        for (uint32_t precision = 0; precision <= NIB_PRECISION_F32; precision++) {
+            nib_model *model = open_model(decoders[i], precision, NULL);
+            nib_session *session = open_session(model, 2);
+            nib_error err = {0};
+            assert_int_equal(model->config.both_ways, 0);
+            for (uint32_t flags = 0; flags <= NIB_EVAL_STEPWISE; flags++) {
+                assert_ok(nib_session_set_tokens(session, NULL, 0, NULL, &err), err);
+                float *logits = logits_of(session, &ref, flags);
+                double d = reference_distance(&ref, logits);
+                print_message("%s precision %u: %.1e\n", decoders[i], precision, d);
+                assert_true(d <= 2e-4);
+                free(logits);
+            }
+            const int32_t *ids = (const int32_t *)ref.ids;
+            const float *row;
+            assert_int_equal(ref.n_greedy, 64);
+            assert_ok(nib_session_set_tokens(session, ids, 4, NULL, &err), err);
+            for (uint32_t n = 0; n < ref.n_greedy; n++) {
+                assert_ok(nib_session_eval(session, &err), err);
+                assert_ok(nib_session_logits(session, &row, NULL, &err), err);
+                int32_t id = (int32_t)reference_largest(row, ref.n_vocab);
+                assert_int_equal(id, ref.greedy[n]);
+                assert_ok(nib_session_append(session, &id, 1, &err), err);
+            }
+            nib_session_free(session);
+            nib_model_free(model);
+        }
         reference_free(&ref);
     }
 }
@@ -412,6 +450,7 @@ int main(void)
         cmocka_unit_test(test_every_instruction_set),
         cmocka_unit_test(test_greedy_equals_transformers),
         cmocka_unit_test(test_hidden_states_equal_transformers),
+        cmocka_unit_test(test_decoders_equal_transformers),
         cmocka_unit_test(test_threads_do_not_matter),
         cmocka_unit_test(test_sources_come_and_go),
         cmocka_unit_test(test_bad_sources),

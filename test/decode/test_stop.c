@@ -57,24 +57,44 @@ static const example examples[] = {
     {"abc", "abc", NIB_STOP_NONE, {NULL}, 0, 0, " \n\n"},
 };
 
+/* What the model writes behind the middle: a long text is known by its head, a short one only by
+ * the end behind it. */
+static const struct {
+    const char *output, *echo, *shown;
+    uint32_t reason;
+} echoes[] = {
+    {"f(x))", ")", "f(x)", NIB_STOP_SUFFIX},
+    {"f(x)) + g", ")", "f(x)) + g", NIB_STOP_NONE},
+    {"ab", "ab", "", NIB_STOP_SUFFIX},
+    {"aabaab", "aab", "aab", NIB_STOP_SUFFIX},
+    {"x\n", "\n", "x", NIB_STOP_SUFFIX},
+    {"y + 1\n    return y * width + 1;\n}", "\n    return y * width + 1;\n}\n", "y + 1", NIB_STOP_SUFFIX},
+    {"y\n    return y * w;", "\n    return y * width + 1;\n}\n", "y\n    return y * w;", NIB_STOP_NONE},
+    {"na\xc3\xafve", "\xafve", "na", NIB_STOP_SUFFIX},
+};
+
+static const nib_text nothing = {NULL, 0};
+
 typedef struct output {
     char text[256];
     size_t len;
     uint32_t reason;
 } output;
 
-static void push(nib__stop *stop, const char *bytes, size_t len, int final, output *out)
+/* `final`: nothing comes behind these, but an end token. */
+static void push(nib__stop *stop, const char *bytes, size_t len, bool final, output *out)
 {
     const char *text = NULL;
     size_t text_len = 0;
     nib_error err;
-    assert_int_equal(nib__stop_push(stop, bytes, len, final, &text, &text_len, &err), NIB_OK);
+    uint32_t why = final ? NIB_STOP_END_TOKEN : NIB_STOP_NONE;
+    assert_int_equal(nib__stop_push(stop, bytes, len, why, &text, &text_len, &err), NIB_OK);
     assert_true(out->len + text_len <= sizeof out->text);
     memcpy(out->text + out->len, text, text_len);
     out->len += text_len;
 }
 
-static nib__stop make(const example *e)
+static nib__stop make(const example *e, nib_text echo)
 {
     nib_text stops[3];
     nib_complete_options options = {.stops = stops,
@@ -89,7 +109,7 @@ static nib__stop make(const example *e)
     nib_allocator mem = nib__allocator(NULL);
     nib__stop stop;
     nib_error err;
-    assert_int_equal(nib__stop_init(&stop, &mem, &options, suffix, &err), NIB_OK);
+    assert_int_equal(nib__stop_init(&stop, &mem, &options, suffix, echo, &err), NIB_OK);
     memset(stops, 0xee, sizeof stops); /* it must have made copies */
     return stop;
 }
@@ -104,31 +124,38 @@ static void check(const example *e, const output *out)
 }
 
 /* Splits at two places, every pair of them, and also byte by byte. */
+static void split(const example *e, nib_text echo)
+{
+    size_t len = strlen(e->output);
+    for (size_t a = 0; a <= len; a++) {
+        for (size_t b = a; b <= len; b++) {
+            output out = {.len = 0};
+            nib__stop stop = make(e, echo);
+            push(&stop, e->output, a, 0, &out);
+            push(&stop, e->output + a, b - a, 0, &out);
+            push(&stop, e->output + b, len - b, 1, &out);
+            out.reason = stop.reason;
+            nib__stop_free(&stop);
+            check(e, &out);
+        }
+    }
+    output out = {.len = 0};
+    nib__stop stop = make(e, echo);
+    for (size_t at = 0; at < len; at++) push(&stop, e->output + at, 1, 0, &out);
+    push(&stop, NULL, 0, 1, &out);
+    out.reason = stop.reason;
+    nib__stop_free(&stop);
+    check(e, &out);
+}
+
 static void test_every_split(void **state)
 {
     (void)state;
-    for (size_t i = 0; i < sizeof examples / sizeof examples[0]; i++) {
-        example e = examples[i];
-        size_t len = strlen(e.output);
-        for (size_t a = 0; a <= len; a++) {
-            for (size_t b = a; b <= len; b++) {
-                output out = {.len = 0};
-                nib__stop stop = make(&e);
-                push(&stop, e.output, a, 0, &out);
-                push(&stop, e.output + a, b - a, 0, &out);
-                push(&stop, e.output + b, len - b, 1, &out);
-                out.reason = stop.reason;
-                nib__stop_free(&stop);
-                check(&e, &out);
-            }
-        }
-        output out = {.len = 0};
-        nib__stop stop = make(&e);
-        for (size_t at = 0; at < len; at++) push(&stop, e.output + at, 1, 0, &out);
-        push(&stop, NULL, 0, 1, &out);
-        out.reason = stop.reason;
-        nib__stop_free(&stop);
-        check(&e, &out);
+    for (size_t i = 0; i < sizeof examples / sizeof examples[0]; i++) split(&examples[i], nothing);
+    for (size_t i = 0; i < sizeof echoes / sizeof echoes[0]; i++) {
+        const example e = {
+            .output = echoes[i].output, .shown = echoes[i].shown, .reason = echoes[i].reason};
+        split(&e, (nib_text){echoes[i].echo, strlen(echoes[i].echo)});
     }
 }
 
@@ -137,7 +164,7 @@ static void test_holds_back(void **state)
 {
     (void)state;
     example e = {.output = "", .stops = {"\nclass"}};
-    nib__stop stop = make(&e);
+    nib__stop stop = make(&e, nothing);
     output out = {.len = 0};
     push(&stop, "abc\ncla", 7, 0, &out);
     assert_int_equal(out.len, 3);
@@ -162,7 +189,7 @@ static void test_long_stop(void **state)
     nib_complete_options options = {.stops = &pattern, .n_stops = 1};
     nib_allocator mem = nib__allocator(NULL);
     nib__stop stop;
-    assert_int_equal(nib__stop_init(&stop, &mem, &options, (nib_text){NULL, 0}, NULL), NIB_OK);
+    assert_int_equal(nib__stop_init(&stop, &mem, &options, nothing, nothing, NULL), NIB_OK);
     size_t shown = 0;
     for (int i = 0; i < 50000; i++) {
         const char *out;
@@ -184,7 +211,7 @@ static void test_deadline(void **state)
 {
     (void)state;
     example e = {.output = ""};
-    nib__stop stop = make(&e);
+    nib__stop stop = make(&e, nothing);
     output out = {.len = 0};
     push(&stop, "one\ntwo", 7, 0, &out);
     stop.past_deadline = 1;
@@ -205,17 +232,38 @@ static void test_bad_options(void **state)
     nib_allocator mem = nib__allocator(NULL);
     nib__stop stop;
     nib_error err;
-    nib_text none = {NULL, 0}, empty = {"", 0};
+    nib_text empty = {"", 0};
     nib_complete_options options = {.stops = &empty, .n_stops = 1};
-    assert_int_equal(nib__stop_init(&stop, &mem, &options, none, &err), NIB_ERR_ARGUMENT);
+    assert_int_equal(nib__stop_init(&stop, &mem, &options, nothing, nothing, &err),
+                     NIB_ERR_ARGUMENT);
     nib__stop_free(&stop);
     options.stops = NULL;
-    assert_int_equal(nib__stop_init(&stop, &mem, &options, none, &err), NIB_ERR_ARGUMENT);
+    assert_int_equal(nib__stop_init(&stop, &mem, &options, nothing, nothing, &err),
+                     NIB_ERR_ARGUMENT);
     nib__stop_free(&stop);
     nib_text huge[2] = {{"x", SIZE_MAX - 4}, {"y", 8}};
     options = (nib_complete_options){.stops = huge, .n_stops = 2};
-    assert_int_equal(nib__stop_init(&stop, &mem, &options, none, &err), NIB_ERR_ARGUMENT);
+    assert_int_equal(nib__stop_init(&stop, &mem, &options, nothing, nothing, &err),
+                     NIB_ERR_ARGUMENT);
     nib__stop_free(&stop);
+}
+
+/* A short echo counts only where the model itself ends, not where a limit cuts its text. */
+static void test_echo_at_a_limit(void **state)
+{
+    (void)state;
+    example e = {.output = ""};
+    for (uint32_t why = NIB_STOP_END_TOKEN; why <= NIB_STOP_LENGTH; why++) {
+        nib__stop stop = make(&e, (nib_text){")", 1});
+        const char *text;
+        size_t len;
+        assert_int_equal(nib__stop_push(&stop, "f(x)", 4, NIB_STOP_NONE, &text, &len, NULL),
+                         NIB_OK);
+        assert_int_equal(len, 3); /* the last byte may be the echo */
+        assert_int_equal(nib__stop_push(&stop, NULL, 0, why, &text, &len, NULL), NIB_OK);
+        assert_int_equal(len, why == NIB_STOP_LENGTH ? 1 : 0);
+        nib__stop_free(&stop);
+    }
 }
 
 int main(void)
@@ -223,7 +271,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_split), cmocka_unit_test(test_holds_back),
         cmocka_unit_test(test_long_stop),   cmocka_unit_test(test_deadline),
-        cmocka_unit_test(test_bad_options),
+        cmocka_unit_test(test_bad_options), cmocka_unit_test(test_echo_at_a_limit),
     };
     return cmocka_run_group_tests_name("stop", tests, NULL, NULL);
 }

@@ -48,6 +48,12 @@ MODELS = {
     "codegen-2": ("CodeGen", dict(
         vocab_size=40, n_positions=128, n_embd=24, n_layer=1, n_head=8, rotary_dim=2, n_inner=31,
         activation_function="gelu", layer_norm_epsilon=1e-3, tie_word_embeddings=False)),
+    "codegen2": ("CodeGen", dict(  # saved in CodeGen 2's eight shards
+        vocab_size=43, n_positions=96, n_embd=32, n_layer=2, n_head=8, rotary_dim=4, n_inner=37,
+        tie_word_embeddings=False)),
+    "codegen2-2": ("CodeGen", dict(
+        vocab_size=40, n_positions=96, n_embd=96, n_layer=1, n_head=16, rotary_dim=2, n_inner=29,
+        tie_word_embeddings=False)),
     "gpt2": ("GPT2", dict(
         vocab_size=37, n_positions=90, n_embd=15, n_layer=2, n_head=3, n_inner=None)),
     "gpt2-2": ("GPT2", dict(
@@ -231,6 +237,23 @@ class Transformers:
     def save(self, folder, safe):
         self.model.to(self.dtype).save_pretrained(folder, safe_serialization=safe)
 
+    def save_shards(self, folder, safe):
+        """As CodeGen 2 stores q, v, k: in eight parts, where transformers has four."""
+        state = self.model.state_dict()
+        for name, w in state.items():
+            if "qkv_proj" in name:
+                whole = w.reshape(4, 3, -1, w.shape[1]).transpose(0, 1).reshape(3, -1, w.shape[1])
+                parts = whole.reshape(3, 8, -1, w.shape[1]).transpose(0, 1)
+                state[name] = parts.reshape(w.shape).clone()
+        self.model.to(self.dtype).save_pretrained(folder, state_dict=state,
+                                                  safe_serialization=safe)
+        path = os.path.join(folder, "config.json")
+        with open(path) as f:
+            config = json.load(f)
+        config["head_dim"] = config["n_embd"] // config["n_head"]
+        with open(path, "w") as f:
+            json.dump(config, f, indent=2)
+
     def save_old(self, folder):
         self.model.config.save_pretrained(folder)
         state = self.model.transformer.state_dict()
@@ -313,6 +336,8 @@ def make(name, out, both, first_seed):
         os.makedirs(path)
         if name == "gpt2-old":
             model.save_old(path)
+        elif name.startswith("codegen2"):
+            model.save_shards(path, safe)
         else:
             model.save(path, safe)
         with open(os.path.join(out, folder + ".ref"), "wb") as f:

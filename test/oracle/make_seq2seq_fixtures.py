@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Tiny random checkpoints of encoder-decoders and encoders, and what transformers makes of them.
+"""Tiny random checkpoints of encoder-decoders and encoders, and what transformers makes of them; also
+of RoBERTa as a decoder, the way UniXcoder uses it.
 
     python3 test/oracle/make_seq2seq_fixtures.py OUT [NAME...]
 
@@ -77,9 +78,22 @@ MODELS = {
                       intermediate_size=21, max_position_embeddings=90, type_vocab_size=2,
                       pad_token_id=1, bos_token_id=0, eos_token_id=2, hidden_dropout_prob=0.0,
                       attention_probs_dropout_prob=0.0, layer_norm_eps=1e-12)),
+    # UniXcoder's decoder mode, as its unixcoder.py sets it up: is_decoder, the embedding for a head.
+    "unixcoder": lambda: RobertaModel(
+        RobertaConfig(vocab_size=61, hidden_size=28, num_hidden_layers=3, num_attention_heads=4,
+                      intermediate_size=37, max_position_embeddings=100, type_vocab_size=10,
+                      pad_token_id=1, bos_token_id=0, eos_token_id=2, hidden_dropout_prob=0.0,
+                      attention_probs_dropout_prob=0.0, layer_norm_eps=1e-5, is_decoder=True),
+        add_pooling_layer=True),
+    "unixcoder_wide": lambda: RobertaModel(
+        RobertaConfig(vocab_size=50, hidden_size=30, num_hidden_layers=2, num_attention_heads=2,
+                      intermediate_size=23, max_position_embeddings=110, type_vocab_size=1,
+                      pad_token_id=1, bos_token_id=0, eos_token_id=2, hidden_dropout_prob=0.0,
+                      attention_probs_dropout_prob=0.0, layer_norm_eps=1e-6, is_decoder=True),
+        add_pooling_layer=False),
 }
 
-SAFETENSORS = ("t5_plain", "bart_relu", "plbart_base", "roberta_small")
+SAFETENSORS = ("t5_plain", "bart_relu", "plbart_base", "roberta_small", "unixcoder")
 
 BEAM = dict(num_beams=4, length_penalty=1.3, early_stopping=False, max_new_tokens=24)
 
@@ -109,12 +123,27 @@ def ids(n, config, generator):
     return torch.randint(first, config.vocab_size, (1, n), generator=generator)
 
 
+def decoder_reference(model, exact, tokens):
+    """Logits, and greedy tokens behind the first four ids, which stand for <s> <decoder-only> </s>."""
+    def logits(ids):
+        return exact(input_ids=ids).last_hidden_state[0] @ exact.embeddings.word_embeddings.weight.T
+    stream = tokens[:, :4]
+    for _ in range(GENERATED):
+        stream = torch.cat([stream, logits(stream)[-1].argmax().view(1, 1)], 1)
+    return {"ids": tokens[0].tolist(), "greedy": stream[0, 4:].tolist()}, logits(tokens)
+
+
 def reference(model, generator):
     """Lists of ids, and a matrix in float64 where transformers can compute in it."""
     config, exact = model.config, copy.deepcopy(model).double()
     with torch.no_grad():
         if config.model_type == "roberta":
             tokens = ids(TOKENS + 8, config, generator)
+            if config.is_decoder:
+                torch.set_default_dtype(torch.float64)
+                found = decoder_reference(model, exact, tokens)
+                torch.set_default_dtype(torch.float32)
+                return found
             return {"ids": tokens[0].tolist()}, exact(input_ids=tokens).last_hidden_state[0]
         source, target = ids(ENCODER_TOKENS, config, generator), ids(TOKENS, config, generator)
         target[0, 0] = config.decoder_start_token_id

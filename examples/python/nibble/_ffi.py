@@ -110,7 +110,8 @@ class FimFile(C.Structure):
 class Fim(C.Structure):
     _fields_ = [("struct_size", C.c_uint32), ("layout", C.c_uint32), ("prefix", Text),
                 ("suffix", Text), ("repo", Text), ("path", Text), ("files", C.POINTER(FimFile)),
-                ("n_files", C.c_size_t), ("max_tokens", C.c_uint32), ("reserved", C.c_uint32)]
+                ("n_files", C.c_size_t), ("max_tokens", C.c_uint32), ("reserved", C.c_uint32),
+                ("language", Text)]
 
 
 def text_of(data: bytes) -> Text:

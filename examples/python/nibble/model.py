@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 PRECISIONS = {"default": 0, "exact": 1, "fast": 2, "f32": 3}
 LOADS = ("stored", "f32", "f16", "bf16", "int8")
 FIM_FAMILIES = ("none", "qwen", "starcoder", "santacoder", "starcoder2", "codellama", "codegemma",
-                "deepseek", "codestral", "incoder", "codegen2", "generic")
+                "deepseek", "codestral", "incoder", "codegen2", "generic", "t5", "byt5", "bart")
 _SPECIAL = {"bos": 0, "eos": 1, "eot": 2, "pad": 3, "fim_prefix": 4, "fim_suffix": 5,
             "fim_middle": 6, "fim_pad": 7, "repo": 8, "file": 9, "unk": 10}
 

@@ -225,11 +225,12 @@ class Session:
     def fill(self, prefix: Union[str, bytes], suffix: Union[str, bytes], *,
              layout: str = "default", repo: Union[str, bytes] = "", path: Union[str, bytes] = "",
              files: Sequence[Tuple[Union[str, bytes], Union[str, bytes]]] = (),
-             prompt_tokens: int = 0, **options: Any) -> "Completion":
+             prompt_tokens: int = 0, language: Union[str, bytes] = "",
+             **options: Any) -> "Completion":
         """Fills in between prefix and suffix. files: (path, content) of other files, least relevant
-        first. Further options as in complete()."""
+        first. language: "python", "java" ... for PLBART. Further options as in complete()."""
         native, keep = _complete_options(options)
-        fim, fim_keep = _fim(prefix, suffix, layout, repo, path, files, prompt_tokens)
+        fim, fim_keep = _fim(prefix, suffix, layout, repo, path, files, prompt_tokens, language)
         err = _ffi.Error()
         with self._busy() as session:
             status = _ffi.lib.nib_fim_begin(session, C.byref(fim), C.byref(native), C.byref(err))
@@ -294,13 +295,14 @@ def _complete_options(options: Mapping[str, Any]) -> Tuple[Any, List[Any]]:
 
 def _fim(prefix: Union[str, bytes], suffix: Union[str, bytes], layout: str, repo: Union[str, bytes],
          path: Union[str, bytes], files: Sequence[Tuple[Union[str, bytes], Union[str, bytes]]],
-         prompt_tokens: int) -> Tuple[Any, List[Any]]:
+         prompt_tokens: int, language: Union[str, bytes]) -> Tuple[Any, List[Any]]:
     if layout not in LAYOUTS:
         raise ValueError(f"layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
     fim, keep = _ffi.Fim(), []  # type: Any, List[Any]
     _ffi.lib.nib_fim_init(C.byref(fim), C.sizeof(fim))
     fim.layout, fim.max_tokens = LAYOUTS[layout], prompt_tokens
-    for name, text in (("prefix", prefix), ("suffix", suffix), ("repo", repo), ("path", path)):
+    for name, text in (("prefix", prefix), ("suffix", suffix), ("repo", repo), ("path", path),
+                       ("language", language)):
         data = as_bytes(text)
         keep.append(data)
         setattr(fim, name, _ffi.text_of(data))
