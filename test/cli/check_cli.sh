@@ -91,7 +91,7 @@ printf ' delta' >"$dir/hole"
 works "a hole in an encoder-decoder's text" complete -m "$infill" --suffix ' + width' \
     -p 'def run(delta, width):
     return' && same "a hole in an encoder-decoder's text" "$dir/hole"
-fails 1 "a language that the model lacks" "no language 'python'" complete -m "$infill" -p a \
+fails 2 "a language that the model lacks" "no language 'python'" complete -m "$infill" -p a \
     --suffix b --lang python
 
 for command in complete tokenize logits info bench; do
