@@ -22,13 +22,16 @@ static void read_buckets(nib__key_reader *r, const char *buckets, const char *re
 
 static void special_t5_encoder(nib__key_reader *r, nib__config *c)
 {
-    static const char *const mlps[] = {"relu", "gated-gelu", "gated-silu", "gelu"};
-    static const nib__act acts[] = {NIB__ACT_RELU, NIB__ACT_GELU_TANH, NIB__ACT_SILU,
-                                    NIB__ACT_GELU};
+    static const char *const mlps[] = {"relu",       "gated-relu", "gated-gelu", "gated-gelu_new",
+                                       "gated-silu", "silu",       "gelu_new",   "gelu"};
+    static const nib__act acts[] = {NIB__ACT_RELU,      NIB__ACT_RELU, NIB__ACT_GELU_TANH,
+                                    NIB__ACT_GELU_TANH, NIB__ACT_SILU, NIB__ACT_SILU,
+                                    NIB__ACT_GELU_TANH, NIB__ACT_GELU};
     if (nib__key_there(r, "dense_act_fn")) /* what counts where both are there */
         nib__key_activation(r, "dense_act_fn", c);
     else
-        c->act = acts[nib__key_choice(r, "feed_forward_proj", mlps, 4, 0)];
+        c->act =
+            acts[nib__key_choice(r, "feed_forward_proj", mlps, sizeof mlps / sizeof mlps[0], 0)];
     read_buckets(r, "relative_attention_num_buckets", "relative_attention_max_distance", c);
 }
 
