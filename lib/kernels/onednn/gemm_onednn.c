@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * oneDNN 2.x as the prefill of int8, half and float32 weights. Our panels hold the lines that its
- * layout BA16a64b wants; a strip is four of them side by side for each block of 64 outputs, copied
- * once per piece of work. Each product runs on the thread that the piece runs on.
+ * layouts BA16a64b4a (int8) and BA16a64b2a (bf16) want; a strip is four of them side by side for
+ * each block of 64 outputs, copied once per piece of work. Float32 strips are plain rows: with AMX,
+ * oneDNN 2.6 has its reference loops only for the layout BA16a64b. Each product runs on the thread
+ * that the piece runs on.
  *
  * Int8: one matmul per plane of activations gives exact int32 sums; the rest is ours, so the bits
  * are those of our own kernels. bf16: activations and weights are bf16 (f16 weights are rounded),
@@ -22,7 +24,7 @@ enum { PANELS = ONEDNN_WIDTH / NIB__PANEL, WIDTH = ONEDNN_WIDTH, BLOCK = 64, ROW
 
 static const onednn_numbers numbers_int8 = {dnnl_s8, dnnl_s32, dnnl_BA16a64b4a, 1, 4};
 static const onednn_numbers numbers_bf16 = {dnnl_bf16, dnnl_f32, dnnl_BA16a64b2a, 2, 2};
-static const onednn_numbers numbers_f32 = {dnnl_f32, dnnl_f32, dnnl_BA16a64b, 4, 1};
+static const onednn_numbers numbers_f32 = {dnnl_f32, dnnl_f32, dnnl_ab, 4, 1};
 
 /* k as it is stored: blocks of 16 lines. */
 static uint32_t padded_k(const onednn_numbers *f, uint32_t k)
@@ -33,6 +35,7 @@ static uint32_t padded_k(const onednn_numbers *f, uint32_t k)
 /* Place of output c, column k in a strip. */
 static size_t strip_index(const onednn_numbers *f, uint32_t k_padded, uint32_t k, uint32_t c)
 {
+    if (f->tag == dnnl_ab) return (size_t)k * WIDTH + c;
     size_t line = (size_t)(c / BLOCK) * (k_padded / f->per_line) + k / f->per_line;
     return (line * BLOCK + c % BLOCK) * f->per_line + k % f->per_line;
 }
@@ -47,7 +50,7 @@ static void multiply_plain(const onednn_worker *w, uint32_t m, uint32_t n, const
         float sum = 0;
         int32_t exact = 0;
         for (uint32_t k = 0; k < w->k; k++) {
-            size_t from = row * w->x_stride + k, at = strip_index(f, k_padded, k, c);
+            size_t from = (size_t)row * w->k + k, at = strip_index(f, k_padded, k, c);
             if (f->type == dnnl_s8)
                 exact += ((const int8_t *)x)[from] * ((const int8_t *)strip)[at];
             else if (f->type == dnnl_bf16)
@@ -57,13 +60,13 @@ static void multiply_plain(const onednn_worker *w, uint32_t m, uint32_t n, const
                 sum += ((const float *)x)[from] * ((const float *)strip)[at];
         }
         if (f->type == dnnl_s8)
-            ((int32_t *)y)[row * WIDTH + c] = exact;
+            ((int32_t *)y)[i] = exact;
         else
-            ((float *)y)[row * WIDTH + c] = sum;
+            ((float *)y)[i] = sum;
     }
 }
 
-/* y[m][WIDTH] = x[m] * strip, n real outputs. */
+/* y[m][n] = x[m][k] * strip. */
 static void multiply(onednn_worker *w, uint32_t m, uint32_t n, const void *x, const void *strip,
                      void *y)
 {
@@ -107,10 +110,12 @@ static size_t strip_bytes(const onednn_numbers *f, uint32_t k)
     return nib__align_up((size_t)padded_k(f, k) * WIDTH * f->bytes, NIB_ALIGN);
 }
 
-/* [strip][sums ROWS x WIDTH, twice for two planes] */
+/* [strip][sums 2 x ROWS x WIDTH][codes 2 x ROWS x plane]: two planes are rows one after the other
+ */
 static size_t scratch_int8(uint32_t k)
 {
-    return strip_bytes(&numbers_int8, k) + 2 * ROWS * WIDTH * sizeof(int32_t);
+    return strip_bytes(&numbers_int8, k) + 2 * ROWS * WIDTH * sizeof(int32_t) +
+           2 * ROWS * nib__row8_plane(k);
 }
 
 static size_t scratch_bf16(uint32_t k)
@@ -145,14 +150,25 @@ static void finish_row(const nib__packed *w, uint32_t p, uint32_t n, const uint8
     }
 }
 
+/* codes[planes][m][plane] of rows that hold a scale and their planes. */
+static void gather_codes(uint32_t planes, size_t plane, const uint8_t *rows, size_t row_bytes,
+                         uint32_t m, uint8_t *codes)
+{
+    for (uint32_t p = 0; p < planes; p++) {
+        for (uint32_t i = 0; i < m; i++, codes += plane)
+            memcpy(codes, rows + i * row_bytes + NIB_ALIGN + p * plane, plane);
+    }
+}
+
 static void run_int8(bool two, const nib__packed *w, uint32_t first, uint32_t count,
                      const void *rows, size_t row_bytes, uint32_t m, float *y, size_t ldy,
                      void *scratch)
 {
     onednn_worker job;
-    int32_t *hi = (int32_t *)(void *)((uint8_t *)scratch + strip_bytes(&numbers_int8, w->k));
-    int32_t *lo = two ? hi + ROWS * WIDTH : NULL;
-    nib__onednn_open(&job, &numbers_int8, w->k, row_bytes);
+    const uint32_t planes = two ? 2 : 1, plane = (uint32_t)nib__row8_plane(w->k);
+    int32_t *sums = (int32_t *)(void *)((uint8_t *)scratch + strip_bytes(&numbers_int8, w->k));
+    uint8_t *codes = (uint8_t *)(sums + 2 * ROWS * WIDTH);
+    nib__onednn_open(&job, &numbers_int8, plane);
     for (uint32_t p = first; p < first + count; p += PANELS) {
         uint32_t panels = first + count - p < PANELS ? first + count - p : PANELS;
         uint32_t n = real_outputs(w, p, panels);
@@ -161,11 +177,11 @@ static void run_int8(bool two, const nib__packed *w, uint32_t first, uint32_t co
             uint32_t step = m - at < ROWS ? m - at : ROWS;
             const uint8_t *row = (const uint8_t *)rows + at * row_bytes;
             float *out = y + at * ldy + (size_t)p * NIB__PANEL;
-            multiply(&job, step, n, row + NIB_ALIGN, scratch, hi);
-            if (two) multiply(&job, step, n, row + NIB_ALIGN + nib__row8_plane(w->k), scratch, lo);
+            gather_codes(planes, plane, row, row_bytes, step, codes);
+            multiply(&job, planes * step, n, codes, scratch, sums);
             for (uint32_t i = 0; i < step; i++) {
-                finish_row(w, p, n, row + i * row_bytes, hi + i * WIDTH,
-                           two ? lo + i * WIDTH : NULL, out + i * ldy);
+                finish_row(w, p, n, row + i * row_bytes, sums + i * n,
+                           two ? sums + (step + i) * n : NULL, out + i * ldy);
             }
         }
     }
@@ -209,7 +225,7 @@ static void run_floats(const onednn_numbers *f, const nib__packed *w, uint32_t f
 {
     onednn_worker job;
     float *sums = (float *)(void *)((uint8_t *)scratch + strip_bytes(f, w->k));
-    nib__onednn_open(&job, f, w->k, row_bytes / f->bytes);
+    nib__onednn_open(&job, f, (uint32_t)(row_bytes / f->bytes));
     for (uint32_t p = first; p < first + count; p += PANELS) {
         uint32_t panels = first + count - p < PANELS ? first + count - p : PANELS;
         uint32_t n = real_outputs(w, p, panels);
@@ -219,7 +235,7 @@ static void run_floats(const onednn_numbers *f, const nib__packed *w, uint32_t f
             float *out = y + at * ldy + (size_t)p * NIB__PANEL;
             multiply(&job, step, n, (const uint8_t *)rows + at * row_bytes, scratch, sums);
             for (uint32_t i = 0; i < step; i++) {
-                memcpy(out + i * ldy, sums + i * WIDTH, n * sizeof *y);
+                memcpy(out + i * ldy, sums + i * n, n * sizeof *y);
             }
         }
     }

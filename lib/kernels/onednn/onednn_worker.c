@@ -38,6 +38,7 @@ static bool find_functions(onednn_api *a)
         {a->handle, "dnnl_memory_desc_init_by_tag", &a->desc_by_tag},
         {a->handle, "dnnl_matmul_desc_init", &a->matmul_desc},
         {a->handle, "dnnl_primitive_desc_create", &a->primitive_desc_create},
+        {a->handle, "dnnl_primitive_desc_query", &a->primitive_desc_query},
         {a->handle, "dnnl_primitive_desc_destroy", &a->primitive_desc_destroy},
         {a->handle, "dnnl_primitive_create", &a->primitive_create},
         {a->handle, "dnnl_primitive_destroy", &a->primitive_destroy},
@@ -70,12 +71,11 @@ bool nib__onednn_load(void)
     return true;
 }
 
-void nib__onednn_open(onednn_worker *w, const onednn_numbers *f, uint32_t k, size_t x_stride)
+void nib__onednn_open(onednn_worker *w, const onednn_numbers *f, uint32_t k)
 {
     memset(w, 0, sizeof *w);
     w->f = f;
     w->k = k;
-    w->x_stride = x_stride;
     if (!api_open(&w->api, RTLD_LAZY | RTLD_NOLOAD)) return;
     if (w->api.engine_create(&w->engine, dnnl_cpu, 0) != dnnl_success) goto fail;
     if (w->api.stream_create(&w->stream, w->engine, dnnl_stream_default_flags) != dnnl_success) {
@@ -97,6 +97,22 @@ void nib__onednn_close(onednn_worker *w)
     api_close(&w->api);
 }
 
+static bool describe_weights(onednn_worker *w, const dnnl_dims_t dims)
+{
+    const dnnl_dims_t strides = {ONEDNN_WIDTH, 1};
+    const onednn_api *a = &w->api;
+    return w->f->tag == dnnl_ab
+               ? a->desc_by_strides(&w->w, 2, dims, w->f->type, strides) == dnnl_success
+               : a->desc_by_tag(&w->w, 2, dims, w->f->type, w->f->tag) == dnnl_success;
+}
+
+static bool is_reference(const onednn_api *a, const_dnnl_primitive_desc_t primitive)
+{
+    const char *name = NULL;
+    return a->primitive_desc_query(primitive, dnnl_query_impl_info_str, 0, &name) != dnnl_success ||
+           name == NULL || strncmp(name, "ref", 3) == 0;
+}
+
 static bool make_product(onednn_worker *w, uint32_t m, uint32_t n)
 {
     onednn_api *a = &w->api;
@@ -106,15 +122,16 @@ static bool make_product(onednn_worker *w, uint32_t m, uint32_t n)
     w->m = m;
     w->n = n;
     const dnnl_dims_t x_dims = {m, w->k}, w_dims = {w->k, n}, y_dims = {m, n};
-    const dnnl_dims_t x_strides = {(dnnl_dim_t)w->x_stride, 1}, y_strides = {ONEDNN_WIDTH, 1};
+    const dnnl_dims_t x_strides = {w->k, 1}, y_strides = {n, 1};
     dnnl_matmul_desc_t desc;
     dnnl_primitive_desc_t primitive;
     if (a->desc_by_strides(&w->x, 2, x_dims, w->f->type, x_strides) != dnnl_success ||
-        a->desc_by_tag(&w->w, 2, w_dims, w->f->type, w->f->tag) != dnnl_success ||
+        !describe_weights(w, w_dims) ||
         a->desc_by_strides(&w->y, 2, y_dims, w->f->sum, y_strides) != dnnl_success ||
         a->matmul_desc(&desc, &w->x, &w->w, NULL, &w->y) != dnnl_success ||
         a->primitive_desc_create(&primitive, &desc, NULL, w->engine, NULL) != dnnl_success)
         return false;
+    w->by_reference = is_reference(a, primitive);
     if (a->primitive_create(&w->matmul, primitive) != dnnl_success) w->matmul = NULL;
     a->primitive_desc_destroy(primitive);
     return w->matmul != NULL;
@@ -123,8 +140,8 @@ static bool make_product(onednn_worker *w, uint32_t m, uint32_t n)
 bool nib__onednn_works(const onednn_numbers *f)
 {
     onednn_worker w;
-    nib__onednn_open(&w, f, 64, 64);
-    bool works = w.ready && make_product(&w, 64, 64);
+    nib__onednn_open(&w, f, 64);
+    bool works = w.ready && make_product(&w, 64, 64) && !w.by_reference;
     nib__onednn_close(&w);
     return works;
 }

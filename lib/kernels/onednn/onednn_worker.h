@@ -15,7 +15,8 @@
 
 enum { ONEDNN_WIDTH = 256 }; /* outputs of a strip, and of a row of sums */
 
-/* One number format: how its weights lie, how wide a number is, how many k lie side by side. */
+/* One number format: how its weights lie (dnnl_ab: rows of ONEDNN_WIDTH), how wide a number is, how
+ * many k lie side by side. */
 typedef struct onednn_numbers {
     dnnl_data_type_t type, sum;
     dnnl_format_tag_t tag;
@@ -36,6 +37,7 @@ typedef struct onednn_api {
     __typeof__(&dnnl_memory_desc_init_by_tag) desc_by_tag;
     __typeof__(&dnnl_matmul_desc_init) matmul_desc;
     __typeof__(&dnnl_primitive_desc_create) primitive_desc_create;
+    __typeof__(&dnnl_primitive_desc_query) primitive_desc_query;
     __typeof__(&dnnl_primitive_desc_destroy) primitive_desc_destroy;
     __typeof__(&dnnl_primitive_create) primitive_create;
     __typeof__(&dnnl_primitive_destroy) primitive_destroy;
@@ -49,23 +51,24 @@ typedef struct onednn_worker {
     bool ready;
     const onednn_numbers *f;
     uint32_t k;
-    size_t x_stride; /* numbers from one row of activations to the next */
     dnnl_engine_t engine;
     dnnl_stream_t stream;
     dnnl_memory_desc_t x, w, y; /* of the last product */
     dnnl_primitive_t matmul;
     uint32_t m, n;
+    bool by_reference; /* it is done by the slow loops that serve every case */
 } onednn_worker;
 
 bool nib__onednn_load(void);
-bool nib__onednn_works(const onednn_numbers *f); /* such products exist on this CPU */
+bool nib__onednn_works(const onednn_numbers *f); /* such products are fast on this CPU */
 
 /* Never fails: a worker that is not ready multiplies nothing. */
-void nib__onednn_open(onednn_worker *w, const onednn_numbers *f, uint32_t k, size_t x_stride);
+void nib__onednn_open(onednn_worker *w, const onednn_numbers *f, uint32_t k);
 void nib__onednn_close(onednn_worker *w);
 
-/* y[m][ONEDNN_WIDTH] = x[m][x_stride] * strip; false if it could not be done. */
-bool nib__onednn_multiply(onednn_worker *w, uint32_t m, uint32_t n, const void *x, const void *strip,
-                     void *y);
+/* y[m][n] = x[m][k] * strip; false if it could not be done. There is nothing between rows: for longer
+ * strides oneDNN 2.6 has only its reference loops. */
+bool nib__onednn_multiply(onednn_worker *w, uint32_t m, uint32_t n, const void *x,
+                          const void *strip, void *y);
 
 #endif
