@@ -68,8 +68,10 @@ static const struct {
     {"ab", "ab", "", NIB_STOP_SUFFIX},
     {"aabaab", "aab", "aab", NIB_STOP_SUFFIX},
     {"x\n", "\n", "x", NIB_STOP_SUFFIX},
-    {"y + 1\n    return y * width + 1;\n}", "\n    return y * width + 1;\n}\n", "y + 1", NIB_STOP_SUFFIX},
-    {"y\n    return y * w;", "\n    return y * width + 1;\n}\n", "y\n    return y * w;", NIB_STOP_NONE},
+    {"y + 1\n    return y * width + 1;\n}", "\n    return y * width + 1;\n}\n", "y + 1",
+     NIB_STOP_SUFFIX},
+    {"y\n    return y * w;", "\n    return y * width + 1;\n}\n", "y\n    return y * w;",
+     NIB_STOP_NONE},
     {"na\xc3\xafve", "\xafve", "na", NIB_STOP_SUFFIX},
 };
 
