@@ -124,7 +124,6 @@ nib_status nib__encoding_run(nib__encoding *e, nib__exec *exec, uint64_t deadlin
             nib__pass_run(&e->pass, e->encoder, exec, &e->own, &e->act, deadline_ns, &encoded, err);
     uint32_t n_layer = e->decoder != NULL ? e->decoder->config.n_layer : 0;
     while (status == NIB_OK && encoded && e->layer < n_layer) {
-        if (deadline_ns != 0 && nib__now_ns() >= deadline_ns) return NIB_OK;
         exec->first = e->piece;
         status = cross_step(e, exec);
         e->piece = exec->first;
@@ -136,6 +135,8 @@ nib_status nib__encoding_run(nib__encoding *e, nib__exec *exec, uint64_t deadlin
             e->step = 0;
             e->layer++;
         }
+        /* After a step, never before: a call that comes late must not do nothing. */
+        if (deadline_ns != 0 && e->layer < n_layer && nib__now_ns() >= deadline_ns) break;
     }
     if (status != NIB_OK) e->active = false;
     e->done = status == NIB_OK && encoded && e->layer == n_layer;

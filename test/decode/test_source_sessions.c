@@ -5,6 +5,8 @@
 #include "test.h"
 
 #include "base/hash.h"
+#include "decode/beam.h"
+#include "decode/complete.h"
 #include "fault_alloc.h"
 #include "fixture.h"
 #include "fixture_model.h"
@@ -132,6 +134,34 @@ static void test_batches(void **state)
         check_batch(models[m], 3, 4, 0);
         check_batch(models[m], 2, 0, 1);
         check_batch(models[m], 1, 2, 150);
+    }
+}
+
+/* Every call comes after its deadline, as with a budget too short for a busy machine: each does a
+ * piece of the work all the same, and the end is that of a session without a deadline. */
+static void test_late_calls(void **state)
+{
+    (void)state;
+    for (uint32_t i = 0; i < N_MODELS * N; i++) {
+        nib_model *model = open_model(models[i / N], NULL);
+        nib_session *whole = begin(model, i % N), *sliced = begin(model, i % N);
+        nib_step step = {.struct_size = sizeof step};
+        nib_error err = {0};
+        while (!step.done) assert_ok(nib_session_step(whole, 0, &step, &err), err);
+        step.done = 0;
+        for (uint32_t calls = 0; !step.done; calls++) {
+            assert_true(calls < 10000);
+            if (sliced->search == NULL) {
+                assert_ok(nib__complete_step(sliced, 1, &step, &err), err);
+            } else {
+                assert_ok(nib__search_advance(sliced, 1, &err), err);
+                step.done = nib__search_done(sliced);
+            }
+        }
+        assert_same_state(whole, sliced, models[i / N]);
+        nib_session_free(whole);
+        nib_session_free(sliced);
+        nib_model_free(model);
     }
 }
 
@@ -406,6 +436,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_batches),
+        cmocka_unit_test(test_late_calls),
         cmocka_unit_test(test_source_changes_between_steps),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_damage),
