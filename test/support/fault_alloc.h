@@ -8,11 +8,7 @@
  *         fa.fail_at = n;
  *         nib_status status = thing_under_test(&fa.mem, ...);
  *         if (status == NIB_OK) thing_free(...);
- *         assert_int_equal(fa.live_blocks, 0);
- *         bool done = fa.count < n;      the thing made fewer than n allocations: all were tried
- *         fault_alloc_done(&fa);
- *         if (done) break;
- *         assert_int_equal(status, NIB_ERR_MEMORY);
+ *         if (fault_turn_last(&fa, status, &err, 10)) break;    (fault_turn.h)
  *     } */
 #ifndef TEST_SUPPORT_FAULT_ALLOC_H
 #define TEST_SUPPORT_FAULT_ALLOC_H

@@ -447,4 +447,20 @@ static void attend(const nib__attention *a)
     }
 }
 
+/* Bytes of scratch for these jobs and for the plain kernel, which needs `plain`. */
+static size_t scratch_of_both(uint32_t dim, size_t plain)
+{
+    size_t bytes = job_bytes(dim);
+    return bytes > plain ? bytes : plain;
+}
+
+/* Biases and float32 caches, which must stay exact, are left to the plain kernel. */
+static void attend_or(const nib__attention *a, void (*plain)(const nib__attention *a))
+{
+    if (a->bias != NULL || a->kv.type == NIB__KV_F32)
+        plain(a);
+    else
+        attend(a);
+}
+
 #endif

@@ -12,14 +12,10 @@ NIB_INLINE ints v_dot2(ints sum, ints a, ints b)
 
 size_t nib__attention_prefill_scratch_avx2(uint32_t dim)
 {
-    size_t bytes = job_bytes(dim), other = nib__attention_scratch_avx2(dim);
-    return bytes > other ? bytes : other;
+    return scratch_of_both(dim, nib__attention_scratch_avx2(dim));
 }
 
 void nib__attention_prefill_avx2(const nib__attention *a)
 {
-    if (a->bias != NULL || a->kv.type == NIB__KV_F32)
-        nib__attention_avx2(a);
-    else
-        attend(a);
+    attend_or(a, nib__attention_avx2);
 }

@@ -6,14 +6,10 @@
 
 size_t nib__attention_prefill_scratch_avx512vnni(uint32_t dim)
 {
-    size_t bytes = job_bytes(dim), other = nib__attention_scratch_avx512(dim);
-    return bytes > other ? bytes : other;
+    return scratch_of_both(dim, nib__attention_scratch_avx512(dim));
 }
 
 void nib__attention_prefill_avx512vnni(const nib__attention *a)
 {
-    if (a->bias != NULL || a->kv.type == NIB__KV_F32)
-        nib__attention_avx512(a);
-    else
-        attend(a);
+    attend_or(a, nib__attention_avx512);
 }

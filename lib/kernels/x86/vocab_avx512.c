@@ -2,29 +2,15 @@
  * Passes over the logits of a whole vocabulary with AVX-512; the bits of vocab_ref.c. */
 #include <math.h>
 
-#include "kernels/exp.h"
 #include "kernels/ref/ref.h"
-#include "kernels/simd.h"
-#include "kernels/x86/avx512.h"
+#include "kernels/x86/exp_avx512.h"
 
 enum { LANES = 16, RUN = 64 };
 
-/* e^x for x <= 0, the steps of exp_256; NaN counts as the smallest x. */
-NIB_INLINE __m512 exp_512(__m512 x)
+/* e^x for x <= 0; NaN counts as the smallest x. */
+NIB_INLINE __m512 exp_below_0(__m512 x)
 {
-    x = _mm512_max_ps(x, _mm512_set1_ps(NIB__EXP_MIN));
-    __m512 n = _mm512_roundscale_ps(_mm512_mul_ps(x, _mm512_set1_ps(NIB__EXP_LOG2E)),
-                                    _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
-    __m512 r = _mm512_fnmadd_ps(n, _mm512_set1_ps(NIB__EXP_LN2_HIGH), x);
-    r = _mm512_fnmadd_ps(n, _mm512_set1_ps(NIB__EXP_LN2_LOW), r);
-    __m512 p = _mm512_set1_ps(NIB__EXP_P0);
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(NIB__EXP_P1));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(NIB__EXP_P2));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(NIB__EXP_P3));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(NIB__EXP_P4));
-    p = _mm512_fmadd_ps(p, r, _mm512_set1_ps(NIB__EXP_P5));
-    p = _mm512_fmadd_ps(p, _mm512_mul_ps(r, r), _mm512_add_ps(r, _mm512_set1_ps(1.0f)));
-    return _mm512_scalef_ps(p, n); /* p 2^n, exact: n >= -126 */
+    return exp_in_range_512(_mm512_max_ps(x, _mm512_set1_ps(NIB__EXP_MIN)));
 }
 
 double nib__sum_exp_avx512(const float *x, uint32_t n, float max, float scale)
@@ -36,12 +22,12 @@ double nib__sum_exp_avx512(const float *x, uint32_t n, float max, float scale)
         __m512 sum = _mm512_setzero_ps();
         for (; end - from >= LANES; from += LANES) {
             __m512 v = _mm512_mul_ps(_mm512_sub_ps(_mm512_loadu_ps(x + from), m), s);
-            sum = _mm512_add_ps(sum, exp_512(v));
+            sum = _mm512_add_ps(sum, exp_below_0(v));
         }
         if (from < end) {
             __mmask16 real = nib__lanes(end - from);
             __m512 v = _mm512_sub_ps(_mm512_maskz_loadu_ps(real, x + from), m);
-            sum = _mm512_mask_add_ps(sum, real, sum, exp_512(_mm512_mul_ps(v, s)));
+            sum = _mm512_mask_add_ps(sum, real, sum, exp_below_0(_mm512_mul_ps(v, s)));
             from = end;
         }
         low = _mm512_add_pd(low, _mm512_cvtps_pd(_mm512_castps512_ps256(sum)));
