@@ -9,8 +9,8 @@
 
 #include "fault_turn.h"
 #include "fixture.h"
+#include "fixture_model.h"
 #include "model/model.h"
-#include "reference.h"
 #include "temp_dir.h"
 
 /* Of each architecture the first shape is safetensors in float32, the others pytorch_model.bin. */
@@ -30,56 +30,38 @@ static const checkpoint checkpoints[] = {
 };
 enum { N_CHECKPOINTS = sizeof checkpoints / sizeof checkpoints[0], CONTEXT = 84 };
 
-static nib_model *open_path(const char *path, uint32_t precision, uint32_t load, const char *isa)
+/* name: in test/fixtures, as "hf/gpt2". */
+static nib_model *open_with(const char *name, uint32_t precision, uint32_t load, const char *isa)
 {
-    nib_model *model = NULL;
-    nib_error err = {0};
     nib_model_options options;
     nib_model_options_init(&options, sizeof options);
     options.precision = precision;
     options.load = load;
     options.isa = isa;
-    assert_ok(nib_model_open(fixture_path(path), &options, &model, &err), err);
-    return model;
+    return fixture_model(name, &options);
 }
 
 static nib_model *open_checkpoint(const char *name, uint32_t precision, uint32_t load,
                                   const char *isa)
 {
-    char path[128];
-    snprintf(path, sizeof path, "fixtures/hf/%s", name);
-    return open_path(path, precision, load, isa);
-}
-
-static nib_session *open_session(nib_model *model, uint32_t n_threads)
-{
-    nib_session *session = NULL;
-    nib_error err = {0};
-    nib_session_options options;
-    nib_session_options_init(&options, sizeof options);
-    options.n_ctx = CONTEXT;
-    options.n_threads = n_threads;
-    assert_ok(nib_session_new(model, &options, &session, &err), err);
-    return session;
+    char path[64];
+    snprintf(path, sizeof path, "hf/%s", name);
+    return open_with(path, precision, load, isa);
 }
 
 static reference read_reference(const char *name)
 {
-    char path[128];
-    snprintf(path, sizeof path, "fixtures/hf/%s.ref", name);
-    return reference_read(path);
+    char path[64];
+    snprintf(path, sizeof path, "hf/%s", name);
+    return fixture_reference(path);
 }
 
 /* Logits after each of the reference's ids; from malloc. */
 static float *logits_of(nib_model *model, const reference *ref, uint32_t n_threads, uint32_t flags)
 {
-    nib_session *session = open_session(model, n_threads);
-    nib_error err = {0};
-    float *logits = malloc((size_t)ref->n_tokens * ref->n_vocab * sizeof *logits);
+    nib_session *session = fixture_session(model, CONTEXT, n_threads, NIB_KV_F16);
     assert_int_equal(model->config.n_vocab, ref->n_vocab);
-    assert_ok(nib_session_eval_logits(session, (const int32_t *)ref->ids, ref->n_tokens, flags,
-                                      logits, &err),
-              err);
+    float *logits = fixture_logits(session, ref, flags);
     nib_session_free(session);
     return logits;
 }
@@ -124,11 +106,11 @@ static void test_gguf_architectures(void **state)
     static const char *const names[] = {"gpt2", "starcoder", "starcoder2", "gptneox",
                                         "phi2", "qwen3",     "gemma",      "gemma3"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char path[128];
-        snprintf(path, sizeof path, "fixtures/archs/%s.ref", names[i]);
-        reference ref = reference_read(path);
-        snprintf(path, sizeof path, "fixtures/archs/%s.gguf", names[i]);
-        nib_model *model = open_path(path, NIB_PRECISION_DEFAULT, 0, NULL);
+        char path[64];
+        snprintf(path, sizeof path, "archs/%s", names[i]);
+        reference ref = fixture_reference(path);
+        snprintf(path, sizeof path, "archs/%s.gguf", names[i]);
+        nib_model *model = open_with(path, NIB_PRECISION_DEFAULT, 0, NULL);
         assert_string_equal(model->config.arch, names[i]);
         for (uint32_t flags = 0; flags <= NIB_EVAL_STEPWISE; flags++) {
             float *logits = logits_of(model, &ref, 1, flags);
@@ -162,23 +144,11 @@ static void test_greedy_equals_transformers(void **state)
         reference ref = read_reference(checkpoints[i].name);
         uint32_t precision = checkpoints[i].half ? NIB_PRECISION_F32 : NIB_PRECISION_DEFAULT;
         nib_model *model = open_checkpoint(checkpoints[i].name, precision, 0, NULL);
-        nib_session *session = open_session(model, 1);
-        float *logits = malloc((size_t)ref.n_tokens * ref.n_vocab * sizeof *logits);
-        const float *last = logits + (size_t)(ref.n_tokens - 1) * ref.n_vocab;
-        nib_error err = {0};
-        assert_ok(nib_session_eval_logits(session, (const int32_t *)ref.ids, ref.n_tokens, 0,
-                                          logits, &err),
-                  err);
+        nib_session *session = fixture_session(model, CONTEXT, 1, NIB_KV_F16);
+        float *logits = fixture_logits(session, &ref, 0);
         assert_int_equal(ref.n_greedy, 64);
-        for (uint32_t n = 0; n < ref.n_greedy; n++) {
-            int32_t id = (int32_t)reference_largest(last, ref.n_vocab);
-            if (id != (int32_t)ref.greedy[n])
-                fail_msg("%s: greedy token %u: expected %u, got %d", checkpoints[i].name, n,
-                         ref.greedy[n], id);
-            if (n + 1 == ref.n_greedy) break;
-            assert_ok(nib_session_eval_logits(session, &id, 1, 0, logits, &err), err);
-            last = logits;
-        }
+        assert_greedy(session, &ref, logits + (size_t)(ref.n_tokens - 1) * ref.n_vocab,
+                      checkpoints[i].name);
         free(logits);
         nib_session_free(session);
         nib_model_free(model);

@@ -4,9 +4,8 @@
  */
 #include "test.h"
 
-#include "fixture.h"
+#include "fixture_model.h"
 #include "model/model.h"
-#include "reference.h"
 
 static const struct {
     const char *name;
@@ -17,59 +16,36 @@ static const struct {
 
 static nib_model *open_file(const char *name, uint32_t precision)
 {
-    char path[128];
-    nib_model *model = NULL;
-    nib_error err = {0};
+    char path[64];
     nib_model_options options;
     nib_model_options_init(&options, sizeof options);
     options.precision = precision;
-    snprintf(path, sizeof path, "fixtures/archs/%s.gguf", name);
-    assert_ok(nib_model_open(fixture_path(path), &options, &model, &err), err);
-    return model;
+    snprintf(path, sizeof path, "archs/%s.gguf", name);
+    return fixture_model(path, &options);
 }
 
 static reference read_reference(const char *name)
 {
-    char path[128];
-    snprintf(path, sizeof path, "fixtures/archs/%s.ref", name);
-    return reference_read(path);
+    char path[64];
+    snprintf(path, sizeof path, "archs/%s", name);
+    return fixture_reference(path);
 }
 
 static nib_session *open_session(nib_model *model)
 {
-    nib_session *session = NULL;
-    nib_error err = {0};
-    nib_session_options options;
-    nib_session_options_init(&options, sizeof options);
-    options.n_ctx = 96;
-    assert_ok(nib_session_new(model, &options, &session, &err), err);
-    return session;
+    return fixture_session(model, 96, 1, NIB_KV_F16);
 }
 
-static void check_logits(nib_session *session, const reference *ref, const char *name)
+static void check(nib_session *session, const reference *ref, int32_t start_id, const char *name)
 {
     nib_error err = {0};
-    const int32_t *ids = (const int32_t *)ref->ids;
-    float *logits = malloc((size_t)ref->n_tokens * ref->n_vocab * sizeof *logits);
-    assert_ok(nib_session_eval_logits(session, ids, ref->n_tokens, 0, logits, &err), err);
+    float *logits = fixture_logits(session, ref, 0);
     double d = reference_distance(ref, logits);
     print_message("%s: %.1e\n", name, d);
     assert_true(d <= 2e-4);
     free(logits);
-}
-
-static void check_greedy(nib_session *session, const reference *ref, int32_t id)
-{
-    nib_error err = {0};
-    float *logits = malloc(ref->n_vocab * sizeof *logits);
     assert_ok(nib_session_set_tokens(session, NULL, 0, NULL, &err), err);
-    assert_true(ref->n_greedy > 8);
-    for (uint32_t n = 0; n < ref->n_greedy; n++) {
-        assert_ok(nib_session_eval_logits(session, &id, 1, 0, logits, &err), err);
-        id = (int32_t)reference_largest(logits, ref->n_vocab);
-        assert_int_equal(id, ref->greedy[n]);
-    }
-    free(logits);
+    assert_greedy_after(session, ref, start_id, name);
 }
 
 static void test_equal_transformers(void **state)
@@ -92,8 +68,7 @@ static void test_equal_transformers(void **state)
             assert_ok(
                 nib_session_set_source(session, (const int32_t *)ref.source, ref.n_source, &err),
                 err);
-            check_logits(session, &ref, files[i].name);
-            check_greedy(session, &ref, info.start_id);
+            check(session, &ref, info.start_id, files[i].name);
             nib_session_free(session);
             nib_model_free(model);
         }

@@ -10,8 +10,8 @@
 #include "cancel_host.h"
 #include "fault_turn.h"
 #include "fixture.h"
+#include "fixture_model.h"
 #include "model/model.h"
-#include "reference.h"
 #include "temp_dir.h"
 
 static const char *const pairs[] = {"t5_plain",  "t5_gated",    "bart_gelu",
@@ -22,35 +22,25 @@ enum { N_PAIRS = 6, N_ENCODERS = 2, N_DECODERS = 2, CONTEXT = 80 };
 
 static nib_model *open_model(const char *name, uint32_t precision, const char *isa)
 {
-    char path[128];
-    nib_model *model = NULL;
-    nib_error err = {0};
+    char path[64];
     nib_model_options options;
     nib_model_options_init(&options, sizeof options);
     options.precision = precision;
     options.isa = isa;
-    snprintf(path, sizeof path, "fixtures/seq2seq/%s", name);
-    assert_ok(nib_model_open(fixture_path(path), &options, &model, &err), err);
-    return model;
+    snprintf(path, sizeof path, "seq2seq/%s", name);
+    return fixture_model(path, &options);
 }
 
 static reference read_reference(const char *name)
 {
-    char path[128];
-    snprintf(path, sizeof path, "fixtures/seq2seq/%s.ref", name);
-    return reference_read(path);
+    char path[64];
+    snprintf(path, sizeof path, "seq2seq/%s", name);
+    return fixture_reference(path);
 }
 
 static nib_session *open_session(nib_model *model, uint32_t n_threads)
 {
-    nib_session *session = NULL;
-    nib_error err = {0};
-    nib_session_options options;
-    nib_session_options_init(&options, sizeof options);
-    options.n_ctx = model->config.both_ways ? 60 : CONTEXT;
-    options.n_threads = n_threads;
-    assert_ok(nib_session_new(model, &options, &session, &err), err);
-    return session;
+    return fixture_session(model, model->config.both_ways ? 60 : CONTEXT, n_threads, NIB_KV_F16);
 }
 
 static void set_source(nib_session *session, const reference *ref)
@@ -60,24 +50,13 @@ static void set_source(nib_session *session, const reference *ref)
               err);
 }
 
-/* Logits after each id of the reference; from malloc. */
-static float *logits_of(nib_session *session, const reference *ref, uint32_t flags)
-{
-    nib_error err = {0};
-    float *logits = malloc((size_t)ref->n_tokens * ref->n_vocab * sizeof *logits);
-    assert_ok(nib_session_eval_logits(session, (const int32_t *)ref->ids, ref->n_tokens, flags,
-                                      logits, &err),
-              err);
-    return logits;
-}
-
 static void check_logits(const char *name, uint32_t precision, const char *isa, uint32_t flags)
 {
     reference ref = read_reference(name);
     nib_model *model = open_model(name, precision, isa);
     nib_session *session = open_session(model, 2);
     set_source(session, &ref);
-    float *logits = logits_of(session, &ref, flags);
+    float *logits = fixture_logits(session, &ref, flags);
     double d = reference_distance(&ref, logits);
     print_message("%-12s precision %u %s %s: %.1e\n", name, precision, isa != NULL ? isa : "",
                   flags ? "steps" : "whole", d);
@@ -119,21 +98,11 @@ static void test_greedy_equals_transformers(void **state)
         reference ref = read_reference(pairs[i]);
         nib_model *model = open_model(pairs[i], NIB_PRECISION_DEFAULT, NULL);
         nib_session *session = open_session(model, 1);
-        float *logits = malloc(ref.n_vocab * sizeof *logits);
         nib_model_info info = {.struct_size = sizeof info};
-        nib_error err = {0};
         assert_int_equal(nib_model_get_info(model, &info), NIB_OK);
         assert_int_equal(info.kind, NIB_MODEL_ENCODER_DECODER);
-        int32_t id = info.start_id;
         set_source(session, &ref);
-        assert_true(ref.n_greedy > 8);
-        for (uint32_t n = 0; n < ref.n_greedy; n++) {
-            assert_ok(nib_session_eval_logits(session, &id, 1, 0, logits, &err), err);
-            id = (int32_t)reference_largest(logits, ref.n_vocab);
-            if (id != (int32_t)ref.greedy[n])
-                fail_msg("%s: token %u: expected %u, got %d", pairs[i], n, ref.greedy[n], id);
-        }
-        free(logits);
+        assert_greedy_after(session, &ref, info.start_id, pairs[i]);
         nib_session_free(session);
         nib_model_free(model);
         reference_free(&ref);
@@ -187,7 +156,7 @@ static void test_decoders_equal_transformers(void **state)
             assert_int_equal(model->config.both_ways, 0);
             for (uint32_t flags = 0; flags <= NIB_EVAL_STEPWISE; flags++) {
                 assert_ok(nib_session_set_tokens(session, NULL, 0, NULL, &err), err);
-                float *logits = logits_of(session, &ref, flags);
+                float *logits = fixture_logits(session, &ref, flags);
                 double d = reference_distance(&ref, logits);
                 print_message("%s precision %u: %.1e\n", decoders[i], precision, d);
                 assert_true(d <= 2e-4);
@@ -222,7 +191,7 @@ static void test_threads_do_not_matter(void **state)
         nib_session *one = open_session(model, 1), *three = open_session(model, 3);
         set_source(one, &ref);
         set_source(three, &ref);
-        float *a = logits_of(one, &ref, 0), *b = logits_of(three, &ref, 0);
+        float *a = fixture_logits(one, &ref, 0), *b = fixture_logits(three, &ref, 0);
         assert_memory_equal(a, b, (size_t)ref.n_tokens * ref.n_vocab * sizeof *a);
         free(a);
         free(b);
@@ -247,7 +216,7 @@ static void test_sources_come_and_go(void **state)
     const float *row;
 
     set_source(session, &ref);
-    float *first = logits_of(session, &ref, 0);
+    float *first = fixture_logits(session, &ref, 0);
     assert_ok(nib_session_fork(session, &fork, &err), err);
     assert_ok(nib_session_set_source(session, other, 3, &err), err);
     assert_ok(nib_session_eval(session, &err), err); /* the stream stayed, and is evaluated anew */
@@ -256,14 +225,14 @@ static void test_sources_come_and_go(void **state)
                        ref.n_vocab * sizeof(float)) != 0);
     set_source(session, &ref);
     assert_ok(nib_session_set_tokens(session, ids, 0, NULL, &err), err);
-    float *again = logits_of(session, &ref, 0);
+    float *again = fixture_logits(session, &ref, 0);
     assert_memory_equal(first, again, size);
     set_source(session, &ref); /* the same: nothing is lost */
     assert_ok(nib_session_set_tokens(session, ids, ref.n_tokens, &reused, &err), err);
     assert_int_equal(reused, ref.n_tokens);
 
     assert_ok(nib_session_set_tokens(fork, ids, 0, NULL, &err), err);
-    float *forked = logits_of(fork, &ref, 0);
+    float *forked = fixture_logits(fork, &ref, 0);
     assert_memory_equal(first, forked, size);
     free(first);
     free(again);

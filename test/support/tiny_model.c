@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "fixture.h"
+#include "fixture_model.h"
 
 static void check(nib_status status, const nib_error *err, const char *what)
 {
@@ -17,15 +17,12 @@ static void check(nib_status status, const nib_error *err, const char *what)
 
 nib_model *tiny_open(const char *name, uint32_t precision)
 {
-    char path[128];
-    nib_model *model = NULL;
-    nib_error err = {0};
+    char path[64];
     nib_model_options options;
     nib_model_options_init(&options, sizeof options);
     options.precision = precision;
-    snprintf(path, sizeof path, "fixtures/tiny/%s.gguf", name);
-    check(nib_model_open(fixture_path(path), &options, &model, &err), &err, name);
-    return model;
+    snprintf(path, sizeof path, "tiny/%s.gguf", name);
+    return fixture_model(path, &options);
 }
 
 uint32_t tiny_vocab(const nib_model *model)
