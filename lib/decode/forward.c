@@ -25,6 +25,8 @@
 
 enum layer_step {
     EMBED,        /* first layer only: x = embedding[ids] */
+    WORD_ROUND,   /* embeddings of another width (OPT 350M), rounded; x has positions only */
+    WORD_IN,      /* delta = linear(embeddings) */
     ATTN_NORM,    /* x += delta of the layer before; h = norm(x), rounded */
     QKV,          /* q, k, v = linear(h) */
     STORE,        /* rotate q and k; k, v -> cache */
@@ -43,7 +45,8 @@ enum layer_step {
     LAYER_STEPS
 };
 
-enum head_step { HEAD_NORM, HEAD, HEAD_STEPS };
+/* The two in between only where the head has another width. */
+enum head_step { HEAD_NORM, WORD_OUT, HEAD_ROUND, HEAD, HEAD_STEPS };
 
 /* What the steps work on. Rows before `row` are needed no more. */
 typedef struct forward {
@@ -62,10 +65,10 @@ size_t nib__activations_carve(nib__arena *arena, const nib_model *model, uint32_
     const nib__config *c = &model->config;
     size_t n = n_batch, n_q = (size_t)c->n_head * c->head_dim;
     size_t n_kv = (size_t)c->n_head_kv * c->head_dim;
-    const uint32_t widths[] = {c->n_embd, c->n_head * c->head_dim, c->n_ff};
+    const uint32_t widths[] = {c->n_embd, c->n_head * c->head_dim, c->n_ff, c->n_word};
     size_t rounded[NIB__WEIGHT_KINDS] = {0};
     for (uint32_t kind = 0; kind < NIB__WEIGHT_KINDS; kind++) {
-        for (int i = 0; i < 3 && (model->kinds >> kind & 1u) != 0; i++) {
+        for (int i = 0; i < 4 && (model->kinds >> kind & 1u) != 0; i++) {
             size_t row = nib__input_row_bytes(&model->kernels, kind, widths[i]);
             rounded[kind] = row > rounded[kind] ? row : rounded[kind];
         }
@@ -80,15 +83,19 @@ size_t nib__activations_carve(nib__arena *arena, const nib_model *model, uint32_
     for (uint32_t kind = 0; kind < NIB__WEIGHT_KINDS; kind++) {
         a->rounded[kind] = nib__arena_take(arena, n, rounded[kind]);
     }
-    nib__arena mlp = *arena;
+    nib__arena mlp = *arena, word = *arena;
     a->q = nib__arena_take(arena, n, n_q * sizeof(float));
     a->k = nib__arena_take(arena, n, n_kv * sizeof(float));
     a->v = nib__arena_take(arena, n, n_kv * sizeof(float));
     a->attn = nib__arena_take(arena, n, n_q * sizeof(float));
     a->gate = nib__arena_take(&mlp, n, c->n_ff * sizeof(float));
     a->up = nib__arena_take(&mlp, n, c->n_ff * sizeof(float));
+    a->word = a->x;
+    if (model->word_in.w.layout != NULL)
+        a->word = nib__arena_take(&word, n, c->n_word * sizeof(float));
     if (mlp.used > arena->used) arena->used = mlp.used;
-    arena->overflow = arena->overflow || mlp.overflow;
+    if (word.used > arena->used) arena->used = word.used;
+    arena->overflow = arena->overflow || mlp.overflow || word.overflow;
     return arena->used;
 }
 
@@ -132,7 +139,8 @@ static nib_status norm_step(const forward *f, nib__affine delta_norm, nib__affin
                             nib__norm_order order, const nib__output *outputs, uint32_t n_outputs)
 {
     const nib__config *c = &f->model->config;
-    bool first = f->pass->layer == 0 && f->pass->step == ATTN_NORM; /* nothing to add yet */
+    bool first = f->pass->layer == 0 && f->pass->step == ATTN_NORM && /* nothing to add yet */
+                 f->model->word_in.w.layout == NULL;
     nib__input input = input_of(f, c->n_embd);
     nib__norm_rows job = {
         .x = from_row(f, f->a->x, c->n_embd),
@@ -195,6 +203,7 @@ static nib_status embed_step(const forward *f)
         .pos0 = f->pass->pos0,
         .places = f->pass->places,
         .x = f->a->x,
+        .word = f->a->word,
         .cos_sin = f->a->cos_sin,
         .cos_sin_local = f->a->cos_sin_local,
     };
@@ -245,6 +254,8 @@ static nib_status layer_step(const forward *f)
         .out = from_row(f, a->attn, n_q),
         .exact = f->stored,
     };
+    const nib__output word_in = {&f->model->word_in, out.y, n_embd};
+    nib__input word = input_of(f, c->n_word);
     const nib__output cross_q = {&l->cross_q, attention.q, n_q};
     const nib__output cross_out = {&l->cross_o, out.y, n_embd};
     nib__attention_rows cross = attention;
@@ -261,6 +272,8 @@ static nib_status layer_step(const forward *f)
 
     switch ((enum layer_step)f->pass->step) {
     case EMBED: return embed_step(f);
+    case WORD_ROUND: return nib__round_run(f->exec, a->word, &word, &word_in, 1);
+    case WORD_IN: return nib__linear_run(f->exec, &word, &word_in, 1);
     case ATTN_NORM: return first_norm(f, l->attn_norm, qkv, 3);
     case QKV: return nib__linear_run(f->exec, &wide, qkv, 3);
     case STORE: return nib__attention_store(f->exec, &attention);
@@ -299,10 +312,19 @@ static nib_status head_step(const forward *f)
 {
     const nib_model *m = f->model;
     const nib__output head = {&m->head, f->pass->logits, m->config.n_vocab};
-    nib__input wide = input_of(f, m->config.n_embd);
+    const nib__output word_out = {&m->word_out, from_row(f, f->a->word, m->config.n_word),
+                                  m->config.n_word};
+    bool mapped = m->word_out.w.layout != NULL;
+    nib__input wide = input_of(f, m->config.n_embd), word = input_of(f, m->config.n_word);
     if (f->pass->all_logits == NIB__HIDDEN) return hidden_step(f);
-    if (f->pass->step == HEAD_NORM) return first_norm(f, m->out_norm, &head, 1);
-    return nib__linear_run(f->exec, &wide, &head, 1);
+    switch ((enum head_step)f->pass->step) {
+    case HEAD_NORM: return first_norm(f, m->out_norm, mapped ? &word_out : &head, 1);
+    case WORD_OUT: return nib__linear_run(f->exec, &wide, &word_out, 1);
+    case HEAD_ROUND: return nib__round_run(f->exec, word_out.y, &word, &head, 1);
+    case HEAD: return nib__linear_run(f->exec, &word, &head, 1);
+    case HEAD_STEPS: break;
+    }
+    return NIB_OK;
 }
 
 /* ---- the loop ---- */
@@ -344,7 +366,10 @@ nib_status nib__pass_run(nib__pass *pass, const nib_model *model, nib__exec *exe
         if (status == NIB__PARTIAL) return NIB_OK;
         if (status != NIB_OK) return nib__fail(err, status, "the evaluation was cancelled");
         pass->step++;
+        bool mapped = model->word_in.w.layout != NULL;
+        if (in_layers && pass->step == WORD_ROUND && !mapped) pass->step = ATTN_NORM;
         if (in_layers && pass->step == CROSS_NORM && !model->config.cross) pass->step = FFN_NORM;
+        if (!in_layers && pass->step == WORD_OUT && !mapped) pass->step = HEAD;
         if (in_layers && pass->step == LAYER_STEPS) {
             pass->layer++;
             pass->step = pass->layer < model->config.n_layer ? ATTN_NORM : HEAD_NORM;

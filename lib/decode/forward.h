@@ -8,7 +8,7 @@
 #include "nn/nn.h"
 
 /* Working memory of one session, carved from one block; shapes for up to n_batch rows. q, k, v and
- * attn share their memory with gate and up, which live at other times. */
+ * attn share their memory with gate and up, and with word, which live at other times. */
 typedef struct nib__activations {
     uint32_t n_batch;
     float *x;                /* [n_batch][n_embd] residual stream */
@@ -17,6 +17,7 @@ typedef struct nib__activations {
     float *k, *v;            /* [n_batch][n_head_kv * head_dim] */
     float *attn;             /* [n_batch][n_head * head_dim] */
     float *gate, *up;        /* [n_batch][n_ff] */
+    float *word;             /* [n_batch][n_word], of models whose embeddings are mapped */
     float *cos_sin;          /* [n_batch][n_rot/2][2] */
     float *cos_sin_local;    /* the same for layers with a window of models with two bases */
     uint8_t *rounded[NIB__WEIGHT_KINDS]; /* rounded rows of the widest input, per kind of weights */

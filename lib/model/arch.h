@@ -22,6 +22,8 @@ typedef enum nib__role {
     NIB__ROLE_O_BIAS,
     NIB__ROLE_Q_NORM,
     NIB__ROLE_K_NORM,
+    NIB__ROLE_Q_NORM_BIAS,
+    NIB__ROLE_K_NORM_BIAS,
     NIB__ROLE_ATTN_POST_NORM,
     NIB__ROLE_FFN_NORM,
     NIB__ROLE_FFN_NORM_BIAS,
@@ -47,6 +49,8 @@ typedef enum nib__role {
     NIB__ROLE_EMBEDDING = NIB__LAYER_ROLES,
     NIB__ROLE_POSITIONS,
     NIB__ROLE_TYPES,
+    NIB__ROLE_WORD_IN,
+    NIB__ROLE_WORD_OUT,
     NIB__ROLE_EMBD_NORM,
     NIB__ROLE_EMBD_NORM_BIAS,
     NIB__ROLE_OUT_NORM,
@@ -90,8 +94,6 @@ typedef struct nib__row_map {
     bool turned;      /* the file has [columns][file_rows] */
     bool one_less;
 } nib__row_map;
-
-typedef uint64_t nib__roles; /* a set: bit 1 << role */
 
 typedef struct nib__stack nib__stack;
 

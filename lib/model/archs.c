@@ -5,6 +5,9 @@
 
 #include "model/arch.h"
 
+#define ROLE(name) ((nib__roles)1 << NIB__ROLE_##name)
+#define NORMS_OF_HEADS (ROLE(Q_NORM) | ROLE(Q_NORM_BIAS) | ROLE(K_NORM) | ROLE(K_NORM_BIAS))
+
 /* ---- keys of single families ---- */
 
 /* GPT-2 (transformers). */
@@ -53,7 +56,9 @@ static void special_neox(nib__key_reader *r, nib__config *c)
 /* One norm serves both blocks where they are in parallel. */
 static void special_stablelm(nib__key_reader *r, nib__config *c)
 {
+    static const char *const norms[] = {"qk_layernorm"};
     if (nib__key_bool(r, "use_parallel_residual", false)) c->residual = NIB__RESIDUAL_PARALLEL;
+    nib__key_refuse_all(r, norms, 1);
 }
 
 static void special_mistral(nib__key_reader *r, nib__config *c)
@@ -135,17 +140,21 @@ static void special_xglm(nib__key_reader *r, nib__config *c)
     if (nib__key_bool(r, "scale_embedding", true)) c->embd_scale = (float)sqrt((double)c->n_embd);
 }
 
+/* The 350M model has norms behind its blocks, none at the end, and embeddings of another width. */
 static void special_opt(nib__key_reader *r, nib__config *c)
 {
-    static const char *const no[] = {"_remove_final_layer_norm"};
     c->pos_offset = 2;
     c->n_pos += 2;
-    uint32_t width = nib__key_count(r, "word_embed_proj_dim", 1, 1u << 18, c->n_embd);
-    if (width != c->n_embd)
-        nib__key_refuse(r, NIB_ERR_UNSUPPORTED, "the same as hidden_size", width);
-    nib__key_refuse_all(r, no, 1);
-    if (!nib__key_bool(r, "do_layer_norm_before", true))
-        nib__key_refuse(r, NIB_ERR_UNSUPPORTED, "true", 0);
+    c->n_word = nib__key_count(r, "word_embed_proj_dim", 1, 1u << 18, c->n_embd);
+    if (c->n_word == c->n_embd) c->without = ROLE(WORD_IN) | ROLE(WORD_OUT);
+    if (!nib__key_bool(r, "do_layer_norm_before", true)) c->residual = NIB__RESIDUAL_POST;
+    if (c->residual == NIB__RESIDUAL_POST || nib__key_bool(r, "_remove_final_layer_norm", false))
+        c->without |= ROLE(OUT_NORM) | ROLE(OUT_NORM_BIAS);
+}
+
+static void special_phi(nib__key_reader *r, nib__config *c)
+{
+    if (!nib__key_bool(r, "qk_layernorm", false)) c->without = NORMS_OF_HEADS;
 }
 
 /* Windows are read where a published model has them; elsewhere they would be a surprise. */
@@ -163,8 +172,6 @@ static void special_neox_gguf(nib__key_reader *r, nib__config *c)
 }
 
 /* ---- the table ---- */
-
-#define ROLE(name) ((nib__roles)1 << NIB__ROLE_##name)
 
 #define QKVO (ROLE(Q) | ROLE(K) | ROLE(V) | ROLE(O))
 #define QKV_BIASES (ROLE(Q_BIAS) | ROLE(K_BIAS) | ROLE(V_BIAS))
@@ -284,13 +291,13 @@ static const nib__arch archs[] = {
      GATED | QK_NORMS | ROLE(ATTN_POST_NORM) | ROLE(FFN_POST_NORM),
      ATTN_BIASES | ROLE(HEAD), true, special_gemma3_hf, ALONE},
     {"phi", HF, HF_AS(phi, phi), LAYER, TANH, HALVES, PAR, NO_POS,
-     PLAIN_1 | ATTN_BIASES | ROLE(HEAD) | ROLE(HEAD_BIAS),
-     0, false, NULL, ALONE},
+     PLAIN_1 | ATTN_BIASES | NORMS_OF_HEADS | ROLE(HEAD) | ROLE(HEAD_BIAS),
+     0, false, special_phi, ALONE},
     {"stablelm", HF, HF_AS(stablelm, stablelm), LAYER, SILU, HALVES, SEQ, NO_POS,
      GATED_1 | ROLE(ATTN_NORM_BIAS) | ROLE(OUT_NORM_BIAS),
      QKV_BIASES | ROLE(FFN_NORM) | ROLE(FFN_NORM_BIAS) | ROLE(HEAD), false, special_stablelm, ALONE},
     {"opt", HF, HF_AS(opt, opt), LAYER, RELU, NONE, SEQ, TABLE,
-     (PLAIN_2 & ~MLP_BIASES) | ROLE(POSITIONS),
+     (PLAIN_2 & ~MLP_BIASES) | ROLE(POSITIONS) | ROLE(WORD_IN) | ROLE(WORD_OUT),
      ATTN_BIASES | MLP_BIASES | ROLE(HEAD), true, special_opt, ALONE},
 };
 /* clang-format on */

@@ -22,8 +22,10 @@ static void refuse_features(nib__key_reader *r, const nib__arch *arch)
         "rope.scaling.yarn_log_multiplier",
     };
     static const char *const hf[] = {
-        "num_experts",  "num_local_experts", "attn_logit_softcapping", "final_logit_softcapping",
-        "qk_layernorm",
+        "num_experts",
+        "num_local_experts",
+        "attn_logit_softcapping",
+        "final_logit_softcapping",
     };
     static const char *const two_stacks[] = {"add_cross_attention", "is_encoder_decoder"};
     if (naming == NIB__NAMING_GGUF)
@@ -289,6 +291,7 @@ nib_status nib__config_read_as(const nib__source *source, const nib__arch *arch,
     c.n_layer = nib__key_count(&r, n_layer, 1, NIB__MAX_LAYERS, 0);
     c.n_ctx_train = nib__key_count(&r, keys->n_ctx, 1, 1u << 30, keys->usual_ctx);
     c.n_embd = nib__key_count(&r, keys->n_embd, 1, 1u << 18, 0);
+    c.n_word = c.n_embd;
     c.n_pos = c.n_ctx_train;
     uint32_t usual_ff = keys == &nib__keys_gpt2 ? 4 * c.n_embd : 0; /* n_inner: null */
     c.n_ff = nib__key_layer_count(&r, keys->n_ff, 1, 1u << 20, usual_ff, c.n_layer);

@@ -3,6 +3,7 @@
  * would double the memory they take. Where the head is the embedding, packed without a loss, they
  * come from its panels instead. Positions that are added to them. */
 #include <math.h>
+#include <string.h>
 
 #include "kernels/panel.h"
 #include "model/model.h"
@@ -35,6 +36,12 @@ static void read_row(const nib__tensor *t, size_t row, size_t width, float *out)
     t->format->decode(t->data + row * row_bytes, out, width);
 }
 
+static void add_row(const nib__tensor *t, size_t row, uint32_t width, float *scratch, float *out)
+{
+    read_row(t, row, width, scratch);
+    for (uint32_t i = 0; i < width; i++) out[i] += scratch[i];
+}
+
 /* Vaswani et al. 2017, section 3.5, in the arrangement of tensor2tensor and fairseq: dimension i of
  * the first half has the sine, of the second the cosine of pos / 10000^(i / (half - 1)). */
 static void add_sinusoid(double pos, uint32_t n, float *x)
@@ -48,29 +55,23 @@ static void add_sinusoid(double pos, uint32_t n, float *x)
     }
 }
 
-void nib__model_embed(const nib_model *model, const int32_t *ids, size_t n, size_t pos0,
-                      float *scratch, float *out)
+void nib__model_embed(const nib_model *model, int32_t id, size_t pos, float *scratch, float *word,
+                      float *out)
 {
     const nib__config *c = &model->config;
-    for (size_t row = 0; row < n; row++) {
-        float *x = out + row * c->n_embd;
-        size_t pos = pos0 + row + c->pos_offset;
-        if (model->embedding_panels.data != NULL)
-            nib__panel_row(&model->embedding_panels, (uint32_t)ids[row], x);
-        else
-            read_row(model->embedding, (size_t)ids[row], c->n_embd, x);
-        if (c->embd_scale != 1) {
-            for (uint32_t i = 0; i < c->n_embd; i++) x[i] *= c->embd_scale;
-        }
-        if (c->positions == NIB__POS_LEARNED) {
-            read_row(model->positions, pos, c->n_embd, scratch);
-            for (uint32_t i = 0; i < c->n_embd; i++) x[i] += scratch[i];
-        } else if (c->positions == NIB__POS_SINUSOIDAL) {
-            add_sinusoid((double)pos, c->n_embd, x);
-        }
-        if (c->n_types != 0) { /* every token is of the first type */
-            read_row(model->types, 0, c->n_embd, scratch);
-            for (uint32_t i = 0; i < c->n_embd; i++) x[i] += scratch[i];
-        }
-    }
+    bool mapped = model->word_in.w.layout != NULL;
+    if (!mapped) word = out;
+    if (model->embedding_panels.data != NULL)
+        nib__panel_row(&model->embedding_panels, (uint32_t)id, word);
+    else
+        read_row(model->embedding, (size_t)id, c->n_word, word);
+    for (uint32_t i = 0; i < c->n_word && c->embd_scale != 1; i++) word[i] *= c->embd_scale;
+    if (mapped) memset(out, 0, c->n_embd * sizeof *out);
+    pos += c->pos_offset;
+    if (c->positions == NIB__POS_LEARNED)
+        add_row(model->positions, pos, c->n_embd, scratch, out);
+    else if (c->positions == NIB__POS_SINUSOIDAL)
+        add_sinusoid((double)pos, c->n_embd, out);
+    if (c->n_types != 0) /* every token is of the first type */
+        add_row(model->types, 0, c->n_embd, scratch, out);
 }

@@ -40,10 +40,13 @@ typedef enum nib__residual {
     NIB__RESIDUAL_POST        /* x = norm(x + attention(x)); x = norm(x + mlp(x)) */
 } nib__residual;
 
+typedef uint64_t nib__roles; /* a set of nib__role: bit 1 << role */
+
 /* Every field was range-checked against the others and the tensors. */
 typedef struct nib__config {
     char arch[32];
     uint32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab, n_ctx_train;
+    uint32_t n_word; /* width of embedding and head: n_embd, but for OPT 350M */
     uint32_t n_rot; /* rotated dimensions of a head; 0: none */
     float norm_eps;
     nib__norm norm;
@@ -74,6 +77,7 @@ typedef struct nib__config {
     uint32_t n_types;                    /* rows of a table of which the first is added; 0: none */
     float out_scale;                     /* multiplies what the last norm gives (T5, tied head) */
     int32_t start_id;                    /* decoder over an encoder: what a stream begins with; -1 */
+    nib__roles without;                  /* what this one of its architecture has no tensors for */
 } nib__config;
 
 /* y = norm(x) * w + b. b may be NULL; w is NULL where there is no norm at all. */
@@ -90,7 +94,7 @@ typedef struct nib__linear {
 typedef struct nib__layer {
     nib__affine attn_norm, ffn_norm;           /* [n_embd]; ffn_norm.w NULL: attn_norm serves both */
     nib__affine attn_post_norm, ffn_post_norm; /* [n_embd] of what a block adds (Gemma 3) */
-    const float *q_norm, *k_norm;              /* [head_dim] RMS norm of each head, or NULL */
+    nib__affine q_norm, k_norm;                /* [head_dim] norm of each head; w NULL: none */
     nib__linear q, k, v, o;
     nib__affine cross_norm;     /* attention over an encoder: its norm, and its maps */
     nib__linear cross_q, cross_k, cross_v, cross_o;
@@ -108,7 +112,7 @@ struct nib_model {
     nib__kernels kernels;
     nib__tokenizer *tokenizer;
     nib__source *source;          /* kept for embedding rows, which are read where they lie */
-    const nib__tensor *embedding; /* [n_vocab][n_embd] */
+    const nib__tensor *embedding; /* [n_vocab][n_word] */
     const nib__tensor *positions; /* [n_pos][n_embd], or NULL */
     const nib__tensor *types;     /* [n_types][n_embd], or NULL */
     nib__layer *layers;           /* [n_layer]; NULL if opened for inspection only */
@@ -116,7 +120,9 @@ struct nib_model {
     nib__affine out_norm;         /* [n_embd] */
     nib__packed embedding_panels; /* the same numbers, where head and embedding are one; data NULL:
                                      rows are read from the file */
-    nib__linear head;             /* [n_vocab][n_embd]; packed from the embedding when tied */
+    nib__linear head;             /* [n_vocab][n_word]; packed from the embedding when tied */
+    nib__linear word_in, word_out; /* [n_embd][n_word], [n_word][n_embd]: between the layers and
+                                      embedding, head; layout NULL: n_word is n_embd */
     const float *rope_freqs;      /* [n_rot/2] divisors of the frequencies (llama3), or NULL */
     float *rope_inv;              /* [n_rot/2] final inverse frequencies, scaling applied */
     float *rope_inv_local;        /* [n_rot/2] of layers with a window, or NULL: the same */
@@ -147,9 +153,10 @@ uint32_t nib__model_max_positions(const nib_model *model);
  * beyond nib__model_max_positions; IO if the file has changed. */
 nib_status nib__model_check_ids(const nib_model *model, const int32_t *ids, size_t n, size_t pos0,
                                 nib_error *err);
-/* What the layers begin with: embedding rows of ids[n], which were checked, scaled, plus positions
- * pos0 .. where they are added, to out[n][n_embd]. `scratch` holds n_embd numbers. */
-void nib__model_embed(const nib_model *model, const int32_t *ids, size_t n, size_t pos0,
-                      float *scratch, float *out);
+/* What the layers begin with: the embedding row of an id, which was checked, scaled, plus its position
+ * where that is added, to out[n_embd]; with a map of embeddings, the row alone to word[n_word], the
+ * rest to `out`. `scratch` holds n_embd numbers. */
+void nib__model_embed(const nib_model *model, int32_t id, size_t pos, float *scratch, float *word,
+                      float *out);
 
 #endif

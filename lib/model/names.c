@@ -12,6 +12,11 @@ static size_t embd(const nib__config *c)
     return c->n_embd;
 }
 
+static size_t word(const nib__config *c)
+{
+    return c->n_word;
+}
+
 static size_t queries(const nib__config *c)
 {
     return (size_t)c->n_head * c->head_dim;
@@ -76,8 +81,10 @@ static const nib__role_info roles[NIB__ROLE_COUNT] = {
     [NIB__ROLE_K_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(k.bias), keys, NULL},
     [NIB__ROLE_V_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(v.bias), keys, NULL},
     [NIB__ROLE_O_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(o.bias), embd, NULL},
-    [NIB__ROLE_Q_NORM] = {NIB__KIND_VECTOR, IN_LAYER(q_norm), head, NULL},
-    [NIB__ROLE_K_NORM] = {NIB__KIND_VECTOR, IN_LAYER(k_norm), head, NULL},
+    [NIB__ROLE_Q_NORM] = {NIB__KIND_VECTOR, IN_LAYER(q_norm.w), head, NULL},
+    [NIB__ROLE_K_NORM] = {NIB__KIND_VECTOR, IN_LAYER(k_norm.w), head, NULL},
+    [NIB__ROLE_Q_NORM_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(q_norm.b), head, NULL},
+    [NIB__ROLE_K_NORM_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(k_norm.b), head, NULL},
     [NIB__ROLE_ATTN_POST_NORM] = {NIB__KIND_VECTOR, IN_LAYER(attn_post_norm.w), embd, NULL},
     [NIB__ROLE_FFN_NORM] = {NIB__KIND_VECTOR, IN_LAYER(ffn_norm.w), embd, NULL},
     [NIB__ROLE_FFN_NORM_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(ffn_norm.b), embd, NULL},
@@ -99,14 +106,16 @@ static const nib__role_info roles[NIB__ROLE_COUNT] = {
     [NIB__ROLE_CROSS_V_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(cross_v.bias), keys, NULL},
     [NIB__ROLE_CROSS_O_BIAS] = {NIB__KIND_VECTOR, IN_LAYER(cross_o.bias), embd, NULL},
     [NIB__ROLE_REL_BIAS] = {NIB__KIND_TABLE, IN_LAYER(rel_bias), buckets, heads},
-    [NIB__ROLE_EMBEDDING] = {NIB__KIND_ROWS, IN_MODEL(embedding), vocab, embd},
+    [NIB__ROLE_EMBEDDING] = {NIB__KIND_ROWS, IN_MODEL(embedding), vocab, word},
     [NIB__ROLE_POSITIONS] = {NIB__KIND_ROWS, IN_MODEL(positions), positions, embd},
     [NIB__ROLE_TYPES] = {NIB__KIND_ROWS, IN_MODEL(types), types, embd},
+    [NIB__ROLE_WORD_IN] = {NIB__KIND_LINEAR, IN_MODEL(word_in), embd, word},
+    [NIB__ROLE_WORD_OUT] = {NIB__KIND_LINEAR, IN_MODEL(word_out), word, embd},
     [NIB__ROLE_EMBD_NORM] = {NIB__KIND_VECTOR, IN_MODEL(embd_norm.w), embd, NULL},
     [NIB__ROLE_EMBD_NORM_BIAS] = {NIB__KIND_VECTOR, IN_MODEL(embd_norm.b), embd, NULL},
     [NIB__ROLE_OUT_NORM] = {NIB__KIND_VECTOR, IN_MODEL(out_norm.w), embd, NULL},
     [NIB__ROLE_OUT_NORM_BIAS] = {NIB__KIND_VECTOR, IN_MODEL(out_norm.b), embd, NULL},
-    [NIB__ROLE_HEAD] = {NIB__KIND_LINEAR, IN_MODEL(head), vocab, embd},
+    [NIB__ROLE_HEAD] = {NIB__KIND_LINEAR, IN_MODEL(head), vocab, word},
     [NIB__ROLE_HEAD_BIAS] = {NIB__KIND_VECTOR, IN_MODEL(head.bias), vocab, NULL},
     [NIB__ROLE_ROPE_FREQS] = {NIB__KIND_VECTOR, IN_MODEL(rope_freqs), rotations, NULL},
 };

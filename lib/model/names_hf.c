@@ -198,6 +198,8 @@ static const nib__name phi[] = {
     BOTH(ATTN_NORM, "input_layernorm"),
     ATTENTION,
     BOTH(O, "self_attn.dense"),
+    BOTH(Q_NORM, "self_attn.q_layernorm"),
+    BOTH(K_NORM, "self_attn.k_layernorm"),
     BOTH(UP, "mlp.fc1"),
     BOTH(DOWN, "mlp.fc2"),
     ENDS,
@@ -231,6 +233,8 @@ static const nib__name opt[] = {
     FAIRSEQ_LAYER,
     ENDS,
     ONE(POSITIONS, "embed_positions.weight"),
+    ONE(WORD_IN, "project_in.weight"),
+    ONE(WORD_OUT, "project_out.weight"),
     BOTH(OUT_NORM, "final_layer_norm"),
     END,
 };

@@ -179,7 +179,7 @@ static nib_status plan_role(loader *l, nib__role role, uint32_t layer, void *bas
     const nib__role_info *info = nib__role_of(role);
     const nib__config *c = &l->model->config;
     nib__row_map map = {0};
-    if (((arch->required | arch->optional) >> role & 1u) == 0) return NIB_OK;
+    if ((((arch->required | arch->optional) & ~c->without) >> role & 1u) == 0) return NIB_OK;
     const nib__tensor *t = nib__name_find(arch->names, l->source, c, role, layer, &map);
     bool required = (arch->required >> role & 1u) != 0 ||
                     (role == NIB__ROLE_FFN_NORM && c->residual != NIB__RESIDUAL_PARALLEL);

@@ -26,15 +26,18 @@ typedef struct store_job {
     uint32_t step;
 } store_job;
 
-/* Heads of q or k of one row, as they are compared: normed (Qwen 3, Gemma 3) and rotated. */
-static void prepare(const store_job *job, float *heads, uint32_t n_heads, const float *norm,
+/* Heads of q or k of one row, as they are compared: normed (Qwen 3, Gemma 3, Phi) and rotated. */
+static void prepare(const store_job *job, float *heads, uint32_t n_heads, nib__affine norm,
                     const float *cos_sin)
 {
     const nib__config *c = job->rows->config;
     const nib__kernels *kernels = job->exec->kernels;
     for (uint32_t h = 0; h < n_heads; h++) {
         float *head = heads + (size_t)h * c->head_dim;
-        if (norm != NULL) kernels->rmsnorm(head, norm, c->head_dim, job->rows->eps, head);
+        if (norm.w != NULL && c->norm == NIB__NORM_LAYER)
+            kernels->layernorm(head, norm.w, norm.b, c->head_dim, job->rows->eps, head);
+        else if (norm.w != NULL)
+            kernels->rmsnorm(head, norm.w, c->head_dim, job->rows->eps, head);
         if (c->rope == NIB__ROPE_NONE) continue;
         kernels->rope(head, cos_sin, c->n_rot, c->rope == NIB__ROPE_INTERLEAVED);
     }

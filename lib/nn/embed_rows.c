@@ -32,7 +32,8 @@ static void embed_piece(void *arg, uint32_t i, void *scratch)
     for (uint32_t row = first; row < end; row++) {
         size_t at = (size_t)row * c->n_rot;
         uint32_t pos = r->places != NULL ? r->places[row].pos : r->pos0 + row;
-        nib__model_embed(r->model, r->ids + row, 1, pos, scratch, r->x + (size_t)row * c->n_embd);
+        nib__model_embed(r->model, r->ids[row], pos, scratch, r->word + (size_t)row * c->n_word,
+                         r->x + (size_t)row * c->n_embd);
         angles(c, r->model->rope_inv, pos, r->cos_sin + at);
         if (r->model->rope_inv_local == NULL) continue;
         angles(c, r->model->rope_inv_local, pos, r->cos_sin_local + at);

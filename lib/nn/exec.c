@@ -93,13 +93,13 @@ size_t nib__exec_slot_bytes(const nib_model *model)
 {
     const nib__kernels *kernels = &model->kernels;
     const nib__config *c = &model->config;
-    const uint32_t widths[] = {c->n_embd, c->n_head * c->head_dim, c->n_ff};
+    const uint32_t widths[] = {c->n_embd, c->n_head * c->head_dim, c->n_ff, c->n_word};
     size_t bytes = max_size(c->n_embd, c->n_ff) * sizeof(float); /* one row between two maps */
     bytes = max_size(bytes, kernels->attention_scratch(c->head_dim));
     bytes = max_size(bytes, kernels->attention_prefill_scratch(c->head_dim));
     for (uint32_t kind = 0; kind < NIB__WEIGHT_KINDS; kind++) {
         if ((model->kinds >> kind & 1u) == 0) continue;
-        for (int i = 0; i < 3; i++) {
+        for (int i = 0; i < 4; i++) {
             const nib__matmul *decode = nib__decode_of(kernels, (nib__weight_kind)kind);
             const nib__matmul *prefill = nib__prefill_of(kernels, (nib__weight_kind)kind);
             bytes = max_size(bytes, decode->scratch_bytes(widths[i]));

@@ -129,6 +129,7 @@ typedef struct nib__embed_rows {
     uint32_t m, pos0;
     const nib__row_place *places; /* [m], or NULL: consecutive positions */
     float *x;       /* [m][n_embd] */
+    float *word;    /* [m][n_word], of models whose embeddings are mapped */
     float *cos_sin, *cos_sin_local; /* [m][n_rot/2][2]; the second of layers with a window */
 } nib__embed_rows;
 nib_status nib__embed_run(nib__exec *exec, const nib__embed_rows *job);
@@ -170,7 +171,7 @@ typedef struct nib__attention_rows {
     const float *bias;            /* [n_head][2 * bias_reach + 1] of scores by distance, or NULL */
     uint32_t bias_reach;
     float scale, eps;             /* of q.k; of the norms */
-    const float *q_norm, *k_norm; /* [head_dim] RMS norm of each head before it is rotated, or NULL */
+    nib__affine q_norm, k_norm;   /* [head_dim] of each head before it is rotated; w NULL: none */
     float *q;             /* [m][n_head * head_dim]; NULL: only keys and values are stored */
     float *k, *v;         /* [m][n_head_kv * head_dim] */
     const float *cos_sin; /* [m][n_rot/2][2] */

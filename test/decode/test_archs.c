@@ -27,6 +27,7 @@ static const checkpoint checkpoints[] = {
     {"qwen2-2", 1},  {"gemma", 0},     {"gemma-2", 1},    {"phi", 0},          {"phi-2", 1},
     {"opt", 0},      {"opt-2", 1},     {"qwen3", 0},      {"qwen3-2", 1},      {"gemma3", 0},
     {"gemma3-2", 1}, {"stablelm", 0},  {"stablelm-2", 1}, {"codegen2", 0},     {"codegen2-2", 0},
+    {"opt_350m", 0}, {"opt-wide", 1},  {"phi_norms", 0},
 };
 enum { N_CHECKPOINTS = sizeof checkpoints / sizeof checkpoints[0], CONTEXT = 84 };
 
@@ -324,10 +325,14 @@ static const struct {
      "\"vocab_size\": 51, \"quantization_config\": "
      "{\"quant_method\": \"gptq\"}",
      NIB_ERR_UNSUPPORTED, "quant_method", "GGUF"},
-    {"phi", "\"qk_layernorm\": false", "\"qk_layernorm\": true", NIB_ERR_UNSUPPORTED,
+    {"phi", "\"qk_layernorm\": false", "\"qk_layernorm\": true", NIB_ERR_FORMAT,
+     "self_attn.q_layernorm.weight", "no such tensor"},
+    {"stablelm", "\"qk_layernorm\": false", "\"qk_layernorm\": true", NIB_ERR_UNSUPPORTED,
      "qk_layernorm", "cannot be run"},
-    {"opt", "\"word_embed_proj_dim\": 20", "\"word_embed_proj_dim\": 10", NIB_ERR_UNSUPPORTED,
-     "word_embed_proj_dim", "got 10"},
+    {"opt", "\"word_embed_proj_dim\": 20", "\"word_embed_proj_dim\": 10", NIB_ERR_FORMAT,
+     "embed_tokens.weight", "expected 10 x 38"},
+    {"opt_350m", "\"do_layer_norm_before\": false", "\"do_layer_norm_before\": true",
+     NIB_ERR_FORMAT, "final_layer_norm.weight", "no such tensor"},
     {"codegen", "\"n_head\": 4", "\"n_head\": 4, \"head_dim\": 128", NIB_ERR_UNSUPPORTED,
      "head_dim", "got 128"},
     {"codegen", "\"n_head\": 4", "\"n_head\": 4, \"head_dim\": 5", NIB_ERR_FORMAT, "n_head",

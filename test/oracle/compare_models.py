@@ -46,6 +46,7 @@ def make_model(cls, family, fields, dtype, seed):
     config = getattr(transformers, family + "Config")(
         **dict(ids, **fields), attn_implementation="eager", torch_dtype="float32")
     model = getattr(transformers, cls)(config).eval()
+    make_hf_fixtures.NormOfHeads.mend(model)
     if family in TWO_STACKS + ("Roberta",):
         make_seq2seq_fixtures.randomize(model, torch.Generator().manual_seed(seed))
     else:
@@ -154,7 +155,7 @@ def case(seed, only, keep):
     config = getattr(transformers, family + "Config")
     try:
         model = make_model(cls, family, fields, dtype, seed)
-    except (ValueError, RuntimeError, KeyError) as error:
+    except (ValueError, RuntimeError, KeyError, TypeError) as error:
         return family, f"transformers: {error}"[:90], None, 0, True
     n_vocab = fields["vocab_size"]
     source = None
@@ -170,6 +171,7 @@ def case(seed, only, keep):
     except (RuntimeError, IndexError, KeyError) as error:
         return family, f"transformers: {error}"[:90], None, 0, True
     folder = keep or tempfile.mkdtemp()
+    os.makedirs(folder, exist_ok=True)
     try:
         prefixes = {"GPT2LMHeadModel": ["transformer."], "GPTNeoXForCausalLM": ["gpt_neox."],
                     "RobertaForMaskedLM": ["roberta."]}.get(

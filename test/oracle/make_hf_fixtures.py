@@ -140,6 +140,17 @@ MODELS = {
         vocab_size=45, max_position_embeddings=96, hidden_size=15, num_hidden_layers=1,
         num_attention_heads=3, ffn_dim=40, word_embed_proj_dim=15, enable_bias=False,
         activation_function="gelu", tie_word_embeddings=False)),
+    "opt_350m": ("OPT", dict(  # as that model: norms behind the blocks, narrow embeddings
+        vocab_size=38, max_position_embeddings=90, hidden_size=20, num_hidden_layers=2,
+        num_attention_heads=4, ffn_dim=17, word_embed_proj_dim=11, do_layer_norm_before=False)),
+    "opt-wide": ("OPT", dict(
+        vocab_size=45, max_position_embeddings=96, hidden_size=15, num_hidden_layers=1,
+        num_attention_heads=3, ffn_dim=40, word_embed_proj_dim=23, enable_bias=False,
+        tie_word_embeddings=False)),
+    "phi_norms": ("Phi", dict(
+        vocab_size=38, max_position_embeddings=96, hidden_size=28, num_hidden_layers=2,
+        num_attention_heads=4, num_key_value_heads=2, intermediate_size=25,
+        partial_rotary_factor=0.6, qk_layernorm=True)),
     "stablelm": ("StableLm", dict(
         vocab_size=41, max_position_embeddings=96, hidden_size=24, num_hidden_layers=2,
         num_attention_heads=3, num_key_value_heads=1, intermediate_size=31, use_qkv_bias=True,
@@ -177,7 +188,8 @@ MODELS = {
 
 # Weights are float32 unless the shape is listed here.
 HALF = {name: torch.float16 for name in (
-    "bigcode-2", "gptj-2", "starcoder2-2", "xglm-2", "qwen2-2", "phi-2", "opt-2", "stablelm-2")}
+    "bigcode-2", "gptj-2", "starcoder2-2", "xglm-2", "qwen2-2", "phi-2", "opt-2", "stablelm-2",
+    "opt-wide")}
 HALF.update({name: torch.bfloat16 for name in (
     "llama-2", "llama-3", "mistral", "gemma-2", "qwen3-2", "gemma3-2")})
 
@@ -210,6 +222,21 @@ def fill_model(model, gemma, embedding, dtype, rng):
                 p.copy_(torch.from_numpy(value.astype(np.float32)).to(dtype))
 
 
+class NormOfHeads(torch.nn.LayerNorm):
+    """Phi's norms of q and k. transformers 4.44.2 applies them before it splits the heads apart, which
+    fits one head only; later versions apply them to each head."""
+
+    def forward(self, x):
+        heads = x.reshape(*x.shape[:-1], -1, self.normalized_shape[0])
+        return super().forward(heads).reshape(x.shape)
+
+    @staticmethod
+    def mend(model):
+        for module in model.modules():
+            if getattr(module, "qk_layernorm", False) and hasattr(module, "q_layernorm"):
+                module.q_layernorm.__class__ = module.k_layernorm.__class__ = NormOfHeads
+
+
 class Transformers:
     """A model of transformers with random weights."""
 
@@ -219,6 +246,7 @@ class Transformers:
             bos_token_id=1, eos_token_id=2, pad_token_id=0)
         self.model = getattr(transformers, family + (
             "LMHeadModel" if family == "GPT2" else "ForCausalLM"))(config).eval()
+        NormOfHeads.mend(self.model)
         scaled = family in ("Gemma", "XGLM")  # they multiply embeddings by the root of the width
         fill_model(self.model, family == "Gemma", 0.2 if scaled else 1.0, dtype, rng)
         self.n_vocab, self.dtype = config.vocab_size, dtype

@@ -164,9 +164,7 @@ def phi(d, family, length):
                   partial_rotary_factor=rotated / size, hidden_act=d.activation("hidden_act"),
                   tie_word_embeddings=False,
                   rope_scaling=d.scaling(["linear", "dynamic"]) if d.chance(0.3) else None)
-    if d.chance(0.08):
-        fields["qk_layernorm"] = True
-        d.refuse("qk_layernorm")
+    fields["qk_layernorm"] = family == "Phi" and d.chance(0.3)
     if family == "StableLm":
         fields.update(use_qkv_bias=d.chance(0.5), use_parallel_residual=d.chance(0.5),
                       tie_word_embeddings=d.chance(0.3))
@@ -185,18 +183,15 @@ def fairseq(d, family, length):
         return "XGLMForCausalLM", family, fields
     fields.update(hidden_size=n * size, num_hidden_layers=d.between(1, 3), num_attention_heads=n,
                   word_embed_proj_dim=n * size, enable_bias=d.chance(0.7))
-    if d.chance(0.25):
+    if d.chance(0.3):
         fields.update(do_layer_norm_before=False)
-        d.refuse("do_layer_norm_before")
-    if d.chance(0.25):
-        fields.update(word_embed_proj_dim=n * size + d.between(1, 9))
-        d.refuse("word_embed_proj_dim")
+    if d.chance(0.4):
+        fields.update(word_embed_proj_dim=d.between(1, 2 * n * size))
     if d.chance(0.08):
         fields.update(layer_norm_elementwise_affine=False)
         d.refuse("layer_norm_elementwise_affine", "norm")
-    if d.chance(0.08):
+    if d.chance(0.15):
         fields.update(_remove_final_layer_norm=True)
-        d.refuse("_remove_final_layer_norm")
     return "OPTForCausalLM", family, fields
 
 
