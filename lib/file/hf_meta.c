@@ -44,6 +44,7 @@ static bool find(const nib__hf *hf, const char *key, field *f)
     bool generation = strncmp(key, GENERATION, n) == 0;
     f->config = generation ? &hf->generation : &hf->config;
     f->key = generation ? key + n : key;
+    f->value = NIB__JSON_NONE;
     if (f->config->json == NULL) return false;
     f->value = find_in(f->config->json, f->key);
     return nib__json_type_of(f->config->json, f->value) != NIB__JSON_NULL;
@@ -161,7 +162,7 @@ int32_t nib__hf_type_of(const nib__hf *hf, const char *key)
 {
     field f;
     int64_t integer;
-    if (!find(hf, key, &f)) return -1;
+    if (!find(hf, key, &f)) return f.value != NIB__JSON_NONE ? NIB__META_NULL : -1;
     switch (nib__json_type_of(f.config->json, f.value)) {
     case NIB__JSON_TRUE:
     case NIB__JSON_FALSE: return NIB__META_BOOL;

@@ -91,7 +91,8 @@ typedef enum nib__meta_type {
     NIB__META_U64,
     NIB__META_I64,
     NIB__META_F64,
-    NIB__META_OBJECT = 100 /* not GGUF: an object of config.json; its fields are keys with dots */
+    NIB__META_OBJECT = 100, /* not GGUF: an object of config.json; its fields are keys with dots */
+    NIB__META_NULL = -2     /* not GGUF: there, but null, which all others take for absent */
 } nib__meta_type;
 
 typedef struct nib__str {
@@ -119,7 +120,7 @@ int32_t nib__meta_str(const nib__source *s, const char *key, nib__str *value, ni
 /* The element type must be the one asked for, but u32 and i32 stand for each other (raw bits). */
 int32_t nib__meta_array(const nib__source *s, const char *key, nib__meta_type type,
                         nib__array *value, nib_error *err);
-/* Type of a key, or -1 if it is absent (an array gives NIB__META_ARRAY). */
+/* Type of a key, or -1 if it is absent (an array gives NIB__META_ARRAY); null is negative, too. */
 int32_t nib__meta_type_of(const nib__source *s, const char *key);
 
 uint32_t nib__array_u32(const nib__array *a, uint64_t i); /* for u32 and i32 arrays: the raw bits */

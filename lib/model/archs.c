@@ -61,17 +61,19 @@ static void special_stablelm(nib__key_reader *r, nib__config *c)
     nib__key_refuse_all(r, norms, 1);
 }
 
-static void special_mistral(nib__key_reader *r, nib__config *c)
+/* null says that there is none; without the field it has the usual size. */
+static void read_window(nib__key_reader *r, nib__config *c)
 {
-    if (nib__key_there(r, "sliding_window"))
-        c->window = nib__key_count(r, "sliding_window", 1, 1u << 30, 0);
+    static const char key[] = "sliding_window";
+    if (nib__meta_type_of(r->source, nib__key_of(r, key)) == NIB__META_NULL) return;
+    c->window = nib__key_count(r, key, 1, 1u << 30, 4096);
 }
 
 /* Qwen 2 and 3: the layers from max_window_layers on. */
 static void special_qwen(nib__key_reader *r, nib__config *c)
 {
     if (!nib__key_bool(r, "use_sliding_window", false)) return;
-    c->window = nib__key_count(r, "sliding_window", 1, 1u << 30, 4096);
+    read_window(r, c);
     c->window_first = 28; /* usual; 0 is a value, too */
     if (nib__key_there(r, "max_window_layers"))
         (void)nib__meta_u32(r->source, r->key, &c->window_first, NULL);
@@ -137,6 +139,7 @@ static void special_gemma3_gguf(nib__key_reader *r, nib__config *c)
 static void special_xglm(nib__key_reader *r, nib__config *c)
 {
     c->pos_offset = 2;
+    c->pad_id = (int32_t)nib__key_count(r, "pad_token_id", 0, INT32_MAX, 1);
     if (nib__key_bool(r, "scale_embedding", true)) c->embd_scale = (float)sqrt((double)c->n_embd);
 }
 
@@ -277,7 +280,7 @@ static const nib__arch archs[] = {
      GATED_BIASES | ROLE(HEAD), false, NULL, ALONE},
     {"mistral", HF, HF_AS(llama, llama), RMS, SILU, HALVES, SEQ, NO_POS,
      GATED,
-     ROLE(HEAD), false, special_mistral, ALONE},
+     ROLE(HEAD), false, read_window, ALONE},
     {"qwen2", HF, HF_AS(llama, llama), RMS, SILU, HALVES, SEQ, NO_POS,
      GATED | QKV_BIASES,
      ROLE(HEAD), false, special_qwen, ALONE},

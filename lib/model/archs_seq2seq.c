@@ -88,7 +88,8 @@ static void special_roberta(nib__key_reader *r, nib__config *c)
 {
     static const char *const absolute[] = {"absolute"};
     (void)nib__key_choice(r, "position_embedding_type", absolute, 1, 0);
-    c->pos_offset = nib__key_count(r, "pad_token_id", 0, 1000, 1) + 1;
+    c->pad_id = (int32_t)nib__key_count(r, "pad_token_id", 0, 1000, 1);
+    c->pos_offset = (uint32_t)c->pad_id + 1;
     if (c->n_pos <= c->pos_offset)
         nib__key_refuse(r, NIB_ERR_FORMAT, "fewer than max_position_embeddings", c->pos_offset - 1);
     else

@@ -162,13 +162,13 @@ static rope_name in_place(const char *place, const char *name)
 /* Scaling in the words of transformers; older files say "type". */
 static void read_scaling_hf(nib__key_reader *r, const char *place, nib__config *c)
 {
-    static const char *const types[] = {"default", "linear", "yarn", "llama3"};
+    static const char *const types[] = {"default", "linear", "yarn", "llama3", "dynamic"};
     static const nib__rope_scaling scalings[] = {NIB__ROPE_PLAIN, NIB__ROPE_LINEAR, NIB__ROPE_YARN,
-                                                 NIB__ROPE_LLAMA3};
+                                                 NIB__ROPE_LLAMA3, NIB__ROPE_DYNAMIC};
     rope_name key = in_place(place, "rope_type");
     if (!nib__key_there(r, key.text)) key = in_place(place, "type");
-    c->rope_scaling = scalings[nib__key_choice(r, key.text, types, 4, 0)];
-    if (c->rope_scaling == NIB__ROPE_PLAIN) return;
+    c->rope_scaling = scalings[nib__key_choice(r, key.text, types, 5, 0)];
+    if (c->rope_scaling == NIB__ROPE_PLAIN || c->rope_scaling == NIB__ROPE_DYNAMIC) return;
     c->rope_factor = nib__key_real(r, in_place(place, "factor").text, 1e-3f, 1e6f, 0);
     if (c->rope_scaling == NIB__ROPE_LINEAR) return;
     key = in_place(place, "original_max_position_embeddings");
@@ -282,6 +282,7 @@ nib_status nib__config_read_as(const nib__source *source, const nib__arch *arch,
         .embd_scale = 1,
         .out_scale = 1,
         .start_id = -1,
+        .pad_id = -1,
         .both_ways = arch->stack != NULL && arch->stack->both_ways,
         .cross = arch->stack != NULL && arch->stack->cross,
     };

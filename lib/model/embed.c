@@ -11,6 +11,7 @@
 uint32_t nib__model_max_positions(const nib_model *model)
 {
     const nib__config *c = &model->config;
+    if (c->rope_scaling == NIB__ROPE_DYNAMIC) return c->n_ctx_train;
     return c->positions == NIB__POS_LEARNED ? c->n_pos - c->pos_offset : INT32_MAX;
 }
 
@@ -67,10 +68,10 @@ void nib__model_embed(const nib_model *model, int32_t id, size_t pos, float *scr
         read_row(model->embedding, (size_t)id, c->n_word, word);
     for (uint32_t i = 0; i < c->n_word && c->embd_scale != 1; i++) word[i] *= c->embd_scale;
     if (mapped) memset(out, 0, c->n_embd * sizeof *out);
-    pos += c->pos_offset;
+    pos += c->pos_offset; /* NIB__NO_POSITION: the row before the first */
     if (c->positions == NIB__POS_LEARNED)
         add_row(model->positions, pos, c->n_embd, scratch, out);
-    else if (c->positions == NIB__POS_SINUSOIDAL)
+    else if (c->positions == NIB__POS_SINUSOIDAL && pos != (size_t)c->pad_id)
         add_sinusoid((double)pos, c->n_embd, out);
     if (c->n_types != 0) /* every token is of the first type */
         add_row(model->types, 0, c->n_embd, scratch, out);

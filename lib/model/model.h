@@ -23,7 +23,8 @@ typedef enum nib__rope_scaling {
     NIB__ROPE_PLAIN,
     NIB__ROPE_LINEAR,
     NIB__ROPE_YARN,
-    NIB__ROPE_LLAMA3
+    NIB__ROPE_LLAMA3,
+    NIB__ROPE_DYNAMIC /* plain as far as the model was trained, and not to be used beyond */
 } nib__rope_scaling;
 
 /* How a position enters the model, besides rotation: added to the embedding of a token. */
@@ -54,6 +55,7 @@ typedef struct nib__config {
     nib__residual residual;
     nib__positions positions;
     uint32_t pos_offset, n_pos; /* learned: rows of the table, of which the first are not used */
+    int32_t pad_id;             /* encoders: takes no position (RoBERTa); sinusoids: this row is 0; -1 */
     float embd_scale;           /* multiplies embedding rows */
     nib__rope_style rope;
     nib__rope_scaling rope_scaling;
@@ -153,6 +155,9 @@ uint32_t nib__model_max_positions(const nib_model *model);
  * beyond nib__model_max_positions; IO if the file has changed. */
 nib_status nib__model_check_ids(const nib_model *model, const int32_t *ids, size_t n, size_t pos0,
                                 nib_error *err);
+/* A token that has none: it gets the last row before those of positions. */
+#define NIB__NO_POSITION SIZE_MAX
+
 /* What the layers begin with: the embedding row of an id, which was checked, scaled, plus its position
  * where that is added, to out[n_embd]; with a map of embeddings, the row alone to word[n_word], the
  * rest to `out`. `scratch` holds n_embd numbers. */

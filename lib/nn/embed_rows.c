@@ -11,7 +11,7 @@ typedef struct embed_job {
     uint32_t step; /* rows per piece */
 } embed_job;
 
-static void angles(const nib__config *c, const float *inv, uint32_t pos, float *cos_sin)
+static void angles(const nib__config *c, const float *inv, size_t pos, float *cos_sin)
 {
     double magnitude = (double)c->rope_attn_factor;
     for (uint32_t i = 0; i < c->n_rot / 2; i++) {
@@ -20,6 +20,18 @@ static void angles(const nib__config *c, const float *inv, uint32_t pos, float *
         cos_sin[2 * i] = (float)(cos(angle) * magnitude);
         cos_sin[2 * i + 1] = (float)(sin(angle) * magnitude);
     }
+}
+
+/* RoBERTa counts the tokens that are not padding, as fairseq does. */
+static size_t position_of(const nib__embed_rows *r, uint32_t row)
+{
+    const nib__config *c = &r->model->config;
+    if (r->places != NULL) return r->places[row].pos;
+    if (!c->both_ways || c->pad_id < 0) return r->pos0 + row;
+    if (r->ids[row] == c->pad_id) return NIB__NO_POSITION;
+    size_t pos = 0;
+    for (uint32_t i = 0; i < row; i++) pos += r->ids[i] != c->pad_id;
+    return pos;
 }
 
 static void embed_piece(void *arg, uint32_t i, void *scratch)
@@ -31,7 +43,7 @@ static void embed_piece(void *arg, uint32_t i, void *scratch)
     uint32_t end = r->m - first < job->step ? r->m : first + job->step;
     for (uint32_t row = first; row < end; row++) {
         size_t at = (size_t)row * c->n_rot;
-        uint32_t pos = r->places != NULL ? r->places[row].pos : r->pos0 + row;
+        size_t pos = position_of(r, row);
         nib__model_embed(r->model, r->ids[row], pos, scratch, r->word + (size_t)row * c->n_word,
                          r->x + (size_t)row * c->n_embd);
         angles(c, r->model->rope_inv, pos, r->cos_sin + at);

@@ -315,8 +315,8 @@ static const struct {
      "num_key_value_heads", "divisor"},
     {"llama", "\"rms_norm_eps\": 1e-06", "\"rms_norm_eps\": -1", NIB_ERR_FORMAT, "rms_norm_eps",
      "-1.0"},
-    {"llama", "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}",
-     NIB_ERR_UNSUPPORTED, "rope_scaling.type", "dynamic"},
+    {"llama", "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"longrope\", \"factor\": 2}",
+     NIB_ERR_UNSUPPORTED, "rope_scaling.type", "longrope"},
     {"llama", "\"rope_scaling\": null", "\"rope_scaling\": \"linear\"", NIB_ERR_FORMAT,
      "rope_scaling", "an object"},
     {"llama", "\"rope_scaling\": null", "\"rope_scaling\": {\"type\": \"linear\"}", NIB_ERR_FORMAT,
@@ -377,6 +377,8 @@ static void test_config_spellings(void **state)
         const char *name, *from, *to;
     } same[] = {
         {"llama", "\"rope_theta\": 10000.0", "\"rope_parameters\": {\"rope_theta\": 10000.0}"},
+        {"llama", "\"rope_scaling\": null",
+         "\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}"},
         {"llama", "\"rms_norm_eps\": 1e-06", "\"other\": [1, {\"x\": null}]"},
         {"llama-3", "\"rope_theta\": 50.0",
          "\"rope_parameters\": {\"rope_theta\": 50, \"rope_type\": \"llama3\", \"factor\": 8, "
@@ -411,6 +413,58 @@ static void test_config_spellings(void **state)
         reference_free(&ref);
         temp_dir_remove(&dir);
     }
+}
+
+static nib_model *open_edited(const char *name, const char *from, const char *to)
+{
+    temp_dir dir;
+    nib_model *model = NULL;
+    nib_error err = {0};
+    temp_dir_make(&dir);
+    copy_with(&dir, name, from, to);
+    assert_ok(nib_model_open(dir.path, NULL, &model, &err), err);
+    temp_dir_remove(&dir);
+    return model;
+}
+
+/* Without the field a window has the usual size; null says that there is none. */
+static void test_windows(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *from, *to;
+        uint32_t window;
+    } windows[] = {
+        {"mistral", "\"sliding_window\": 7", "\"sliding_window\": 8", 8},
+        {"mistral", "\"sliding_window\": 7", "\"sliding_window\": null", 0},
+        {"mistral", "\"sliding_window\": 7", "\"other\": 7", 4096},
+        {"qwen2", "\"use_sliding_window\": false", "\"use_sliding_window\": true", 0},
+        {"starcoder2", "\"sliding_window\": null", "\"other\": 7", 0},
+        {"starcoder2", "\"sliding_window\": null", "\"sliding_window\": 9", 9},
+    };
+    for (size_t i = 0; i < sizeof windows / sizeof windows[0]; i++) {
+        nib_model *model = open_edited(windows[i].name, windows[i].from, windows[i].to);
+        if (model->config.window != windows[i].window)
+            fail_msg("%s with %s: a window of %u", windows[i].name, windows[i].to,
+                     model->config.window);
+        nib_model_free(model);
+    }
+}
+
+/* Scaling that depends on the length of a text changes nothing within the trained context. */
+static void test_dynamic_scaling_ends(void **state)
+{
+    (void)state;
+    nib_model *model = open_edited("llama", "\"rope_scaling\": null",
+                                   "\"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}");
+    nib_session *session = NULL;
+    nib_error err = {0};
+    nib_session_options options;
+    nib_session_options_init(&options, sizeof options);
+    options.n_ctx = 97;
+    assert_fails(nib_session_new(model, &options, &session, &err), NIB_ERR_ARGUMENT, err,
+                 "at most 96");
+    nib_model_free(model);
 }
 
 static void test_every_allocation_can_fail(void **state)
@@ -450,6 +504,8 @@ int main(void)
         cmocka_unit_test(test_without_tokenizer),
         cmocka_unit_test(test_bad_configurations),
         cmocka_unit_test(test_config_spellings),
+        cmocka_unit_test(test_windows),
+        cmocka_unit_test(test_dynamic_scaling_ends),
         cmocka_unit_test(test_every_allocation_can_fail),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

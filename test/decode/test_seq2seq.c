@@ -16,7 +16,7 @@
 
 static const char *const pairs[] = {"t5_plain",  "t5_gated",    "bart_gelu",
                                     "bart_relu", "plbart_base", "plbart_deep"};
-static const char *const encoders[] = {"roberta_small", "roberta_pooled"};
+static const char *const encoders[] = {"roberta_small", "roberta_pooled", "roberta_padded"};
 static const char *const decoders[] = {"unixcoder", "unixcoder_wide"};
 enum { N_PAIRS = 6, N_ENCODERS = 2, N_DECODERS = 2, CONTEXT = 80 };
 

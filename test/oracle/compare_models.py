@@ -158,10 +158,10 @@ def case(seed, only, keep):
     except (ValueError, RuntimeError, KeyError, TypeError) as error:
         return family, f"transformers: {error}"[:90], None, 0, True
     n_vocab = fields["vocab_size"]
-    source = None
+    source, lowest = None, d.of(0, 3)  # with padding and markers, or without
     if family in TWO_STACKS:
-        source = [int(i) for i in rng.integers(3, n_vocab, SOURCE)]
-    prompt = [int(i) for i in rng.integers(3, n_vocab, PROMPT if family != "Roberta" else total)]
+        source = [int(i) for i in rng.integers(lowest, n_vocab, SOURCE)]
+    prompt = [int(i) for i in rng.integers(lowest, n_vocab, PROMPT if family != "Roberta" else total)]
     if source is not None:
         prompt[0] = 0 if family == "T5" else 2
     oracle = Oracle(model, family, fields, source)

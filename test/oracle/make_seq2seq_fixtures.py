@@ -78,6 +78,13 @@ MODELS = {
                       intermediate_size=21, max_position_embeddings=90, type_vocab_size=2,
                       pad_token_id=1, bos_token_id=0, eos_token_id=2, hidden_dropout_prob=0.0,
                       attention_probs_dropout_prob=0.0, layer_norm_eps=1e-12)),
+    # Tokens of padding among the others, which take no position.
+    "roberta_padded": lambda: RobertaModel(
+        RobertaConfig(vocab_size=39, hidden_size=21, num_hidden_layers=2, num_attention_heads=3,
+                      intermediate_size=26, max_position_embeddings=64, type_vocab_size=1,
+                      pad_token_id=7, bos_token_id=0, eos_token_id=2, hidden_dropout_prob=0.0,
+                      attention_probs_dropout_prob=0.0, layer_norm_eps=1e-5),
+        add_pooling_layer=False),
     # UniXcoder's decoder mode, as its unixcoder.py sets it up: is_decoder, the embedding for a head.
     "unixcoder": lambda: RobertaModel(
         RobertaConfig(vocab_size=61, hidden_size=28, num_hidden_layers=3, num_attention_heads=4,
@@ -139,6 +146,8 @@ def reference(model, generator):
     with torch.no_grad():
         if config.model_type == "roberta":
             tokens = ids(TOKENS + 8, config, generator)
+            if config.pad_token_id != 1:
+                tokens[0, [0, 5, 6, 11, -1]] = config.pad_token_id
             if config.is_decoder:
                 torch.set_default_dtype(torch.float64)
                 found = decoder_reference(model, exact, tokens)

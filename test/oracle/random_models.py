@@ -64,8 +64,6 @@ class Draw:
             return None
         word = "rope_type" if "llama3" in kinds else "type"
         scaling = {word: kind, "factor": self.of(2.0, 1.5, 8.0)}
-        if kind == "dynamic":
-            self.refuse("rope_scaling", "rope_type")
         if kind == "yarn" and self.chance(0.5):
             scaling.update(beta_fast=self.of(32.0, 8.0), beta_slow=self.of(1.0, 2.0))
         if kind == "yarn" and self.chance(0.3):
@@ -100,7 +98,7 @@ def gptj(d, family, length):
     fields = dict(vocab_size=d.between(11, 90), n_positions=d.positions(length), n_embd=n * size,
                   n_layer=d.between(1, 3), n_head=n, n_inner=d.of(None, d.between(3, 70)),
                   rotary_dim=rotary, activation_function=d.activation("activation_function"),
-                  layer_norm_epsilon=d.eps(), tie_word_embeddings=False)
+                  layer_norm_epsilon=d.eps(), tie_word_embeddings=d.chance(0.2))
     return family + "ForCausalLM", family, fields
 
 
@@ -162,7 +160,7 @@ def phi(d, family, length):
                   num_hidden_layers=d.between(1, 3), num_attention_heads=n, num_key_value_heads=kv,
                   intermediate_size=d.between(3, 70), rope_theta=d.base(), layer_norm_eps=d.eps(),
                   partial_rotary_factor=rotated / size, hidden_act=d.activation("hidden_act"),
-                  tie_word_embeddings=False,
+                  tie_word_embeddings=d.chance(0.2),
                   rope_scaling=d.scaling(["linear", "dynamic"]) if d.chance(0.3) else None)
     fields["qk_layernorm"] = family == "Phi" and d.chance(0.3)
     if family == "StableLm":
@@ -179,7 +177,7 @@ def fairseq(d, family, length):
     if family == "XGLM":
         fields.update(d_model=n * max(size, 4),
                       num_layers=d.between(1, 3), attention_heads=n,
-                      scale_embedding=d.chance(0.6))
+                      scale_embedding=d.chance(0.6), pad_token_id=d.of(0, 1, 1, 5, 9))
         return "XGLMForCausalLM", family, fields
     fields.update(hidden_size=n * size, num_hidden_layers=d.between(1, 3), num_attention_heads=n,
                   word_embed_proj_dim=n * size, enable_bias=d.chance(0.7))
@@ -201,7 +199,7 @@ def t5(d, family, length):
                "gated-gelu_new")
     if d.chance(0.05):
         mlp = d.of("tanh", "gated-tanh", "quick_gelu")
-        d.refuse("feed_forward_proj")
+        d.refuse("feed_forward_proj", "dense_act_fn")
     fields = dict(vocab_size=d.between(11, 90), d_model=d.between(5, 40), d_kv=d.between(2, 13),
                   num_heads=d.of(1, 2, 3, 5, 8), d_ff=d.between(3, 70), num_layers=d.between(1, 3),
                   num_decoder_layers=d.between(1, 3), relative_attention_num_buckets=buckets,
@@ -220,16 +218,17 @@ def bart(d, family, length):
                   encoder_attention_heads=n, decoder_attention_heads=m,
                   encoder_ffn_dim=d.between(3, 60), decoder_ffn_dim=d.between(3, 60),
                   activation_function=d.activation("activation_function"),
-                  scale_embedding=d.chance(0.5))
+                  scale_embedding=d.chance(0.5), tie_word_embeddings=d.chance(0.7))
     return family + "ForConditionalGeneration", family, fields
 
 
 def roberta(d, family, length):
     n, _, size = d.heads(even=False, kv=False)
+    pad = d.of(0, 1, 1, 1, 4)
     fields = dict(vocab_size=d.between(11, 90), hidden_size=n * size,
                   num_hidden_layers=d.between(1, 3), num_attention_heads=n,
-                  intermediate_size=d.between(3, 70),
-                  max_position_embeddings=d.positions(length) + 2, layer_norm_eps=d.eps(),
+                  intermediate_size=d.between(3, 70), pad_token_id=pad,
+                  max_position_embeddings=d.positions(length) + 1 + pad, layer_norm_eps=d.eps(),
                   type_vocab_size=d.between(1, 3), hidden_act=d.activation("hidden_act"))
     return d.of("RobertaModel", "RobertaForMaskedLM"), family, fields
 
