@@ -11,6 +11,7 @@ most two gigabytes each; no tokenizer, for none of the measurements reads text."
 import argparse
 import json
 import os
+from math import prod
 from pathlib import Path
 
 SHARD = 2 << 30
@@ -132,6 +133,12 @@ def config_of(name):
     return COMMON[shape["model_type"]] | shape
 
 
+def count(name):
+    """Numbers in a checkpoint."""
+    config = config_of(name)
+    return sum(prod(shape) for _, shape in TENSORS[config["model_type"]](config))
+
+
 # ---- numbers --------------------------------------------------------------------------------------
 
 def draw(random, name, shape):
@@ -155,14 +162,12 @@ def shards(tensors, width):
     """Runs of tensors of at most SHARD bytes."""
     run, size = [], 0
     for name, shape in tensors:
-        count = 1
-        for side in shape:
-            count *= side
-        if run and size + count * width > SHARD:
+        end = size + prod(shape) * width
+        if run and end > SHARD:
             yield run
-            run, size = [], 0
-        run.append((name, shape, size, size + count * width))
-        size += count * width
+            run, size, end = [], 0, prod(shape) * width
+        run.append((name, shape, size, end))
+        size = end
     yield run
 
 

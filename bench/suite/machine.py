@@ -40,6 +40,12 @@ def threads():
     return len(os.sched_getaffinity(0))
 
 
+def free_memory():
+    """Bytes that programs can still have."""
+    with open("/proc/meminfo", encoding="ascii") as file:
+        return 1024 * next(int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
+
+
 def cpu():
     """The name of the CPU; servers that hide it behind a virtual machine say little, so the family
     is told by its instructions."""

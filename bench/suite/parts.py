@@ -278,22 +278,29 @@ def checkpoints(plan):
     """Published shapes with random weights, in f32 and int8, engines alternating."""
     for name in plan.checkpoints:
         prompt, generate = (256, 16) if plan.short else (PROMPT, GENERATE_SLOWLY)
-        got = {}
-        for engine in turns.engines_of(plan, name, prompt, generate):
-            opened = attempt(engine.name, engine.open)
-            if opened is not None:
-                got[engine] = {measure: [value] for measure, value in opened}
-        for run in range(plan.runs + 1):  # the first warms up
-            for engine, figures in list(got.items()):
-                values = attempt(engine.name, engine.take)
-                if values is None:
-                    del got[engine]
-                for measure, value in values or [] if run > 0 else []:
-                    figures.setdefault(measure, []).append(value)
-        for engine, figures in got.items():
-            figures |= {measure: [value] for measure, value in engine.close()}
-            keep_checkpoint(plan, engine, name, prompt, figures)
+        if name not in turns.TIMED:
+            generate = 16
+        for engines in turns.groups_of(plan, name, prompt, generate):
+            take_turns(plan, engines, name, prompt)
         plan.results.save("checkpoints")
+
+
+def take_turns(plan, engines, name, prompt):
+    got = {}
+    for engine in engines:
+        opened = attempt(engine.name, engine.open)
+        if opened is not None:
+            got[engine] = {measure: [value] for measure, value in opened}
+    for run in range(plan.runs + 1):  # the first warms up
+        for engine, figures in list(got.items()):
+            values = attempt(engine.name, engine.take)
+            if values is None:
+                del got[engine]
+            for measure, value in values or [] if run > 0 else []:
+                figures.setdefault(measure, []).append(value)
+    for engine, figures in got.items():
+        figures |= {measure: [value] for measure, value in engine.close()}
+        keep_checkpoint(plan, engine, name, prompt, figures)
 
 
 CHECKPOINT_UNITS = {"prompt": "tokens/s", "generate": "tokens/s", "open": "s"}

@@ -11,7 +11,7 @@ from . import build_peers, checkpoints, machine
 from .programs import BUILD, Failed, say
 
 FOLDER = build_peers.FOLDER
-TIMED = ("codegen-350m", "codet5-base", "plbart-base")  # beside peers; the others alone
+TIMED = ("codegen-350m", "codet5-base", "plbart-base")  # by default
 HALF = ("codegen-2b", "incoder-1.3b")  # written in f16, as they were published
 PEERS = {"ctranslate2": "CTranslate2", "pytorch": "PyTorch"}
 
@@ -83,22 +83,39 @@ def folder_of(name):
     return folder
 
 
-def engines_of(plan, name, prompt, generate):
-    """All that run a shape. nibble computes prompts with 16 bits of every activation, its peers with
-    8, as nibble does with the precision `fast`."""
+def engines_of(plan, name, load, prompt, generate):
+    """All that run a shape with weights in that format. nibble computes prompts with 16 bits of every
+    activation, its peers with 8, as nibble does with the precision `fast`."""
     folder = folder_of(name)
     options = ["--threads", plan.threads, "--prompt", prompt, "--generate", generate]
-    program = [BUILD / "bench" / "programs" / "turns", "-m", folder, *options]
-    first = "stored" if name in HALF else "f32"
-    engines = [Turns("nibble", machine.commit(), load, program + ["--load", load])
-               for load in (first, "int8")]
-    if name in TIMED:
-        engines.append(Turns("nibble, fast", machine.commit(), "int8", program + ["--load", "int8"],
+    program = [BUILD / "bench" / "programs" / "turns", "-m", folder, *options, "--load", load]
+    engines = [Turns("nibble", machine.commit(), load, program)]
+    if load == "int8":
+        engines.append(Turns("nibble, fast", machine.commit(), load, program,
                              {"NIB_PRECISION": "fast"}))
     known = {peer.name: peer for peer in plan.peers}
     for script, label in PEERS.items():
-        if name in TIMED and label in known:
-            engines += [Turns(label, known[label].version, load, [
+        if load != "stored" and label in known:
+            engines.append(Turns(label, known[label].version, load, [
                 known[label].python, machine.ROOT / "bench" / "suite" / f"turns_{script}.py",
-                "--model", folder, "--load", load, *options]) for load in ("f32", "int8")]
+                "--model", folder, *options, "--load", load]))
     return engines
+
+
+def groups_of(plan, name, prompt, generate):
+    """Lists of engines that are open at once. Those of the small shapes are one list; of larger ones
+    each number format is, without peers where memory does not hold their float32 weights."""
+    if name in TIMED:
+        return [[engine for load in ("f32", "int8")
+                 for engine in engines_of(plan, name, load, prompt, generate)]]
+    weights = 4 * checkpoints.count(name)
+    groups = [engines_of(plan, name, "stored", prompt, generate)] if name in HALF else []
+    for load in ("f32", "int8"):
+        group = engines_of(plan, name, load, prompt, generate)
+        if load == "f32":
+            room = max(1, int(machine.free_memory() / (1.1 * weights)))
+            for engine in group[room:]:
+                say(f"  {name} {engine.name} f32: left out, memory holds the weights {room} times")
+            group = group[:room]
+        groups.append(group)
+    return groups

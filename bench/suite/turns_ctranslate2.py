@@ -25,8 +25,8 @@ def tokenizer_of(folder, n_vocab):
 
 
 def converted(model):
-    """Folder with the checkpoint in CTranslate2's format, in f32: other formats are made of it when
-    it is opened. PLBART is converted as BART, which has the same layers."""
+    """Folder with the checkpoint in CTranslate2's format, in its number format: others are made of it
+    when it is opened. PLBART is converted as BART, which has the same layers."""
     model = Path(model)
     folder = model.with_name(model.name + "-ct2")
     if not (folder / "model.bin").exists():
@@ -42,7 +42,9 @@ def converted(model):
                        "architectures": ["BartForConditionalGeneration"]}
         (source / "config.json").write_text(json.dumps(config), encoding="utf-8")
         tokenizer_of(source, config["vocab_size"])
-        ctranslate2.converters.TransformersConverter(str(source)).convert(str(folder), force=True)
+        half = config.get("torch_dtype") == "float16"
+        ctranslate2.converters.TransformersConverter(str(source), load_as_float16=half).convert(
+            str(folder), force=True)
     return folder
 
 
