@@ -7,6 +7,7 @@ void nib__kernels_init_avx512(nib__kernels *table)
     table->sum_exp = nib__sum_exp_avx512;
     table->filter_above = nib__filter_above_avx512;
     table->run_maxima = nib__run_maxima_avx512;
+    table->prefill_coded = nib__prefill_coded_avx512;
     table->decode_float = nib__matmul_float_avx512;
     table->prefill_float = nib__matmul_float_avx512;
     table->prefill_f32 = nib__matmul_float_avx512;

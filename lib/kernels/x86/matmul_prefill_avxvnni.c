@@ -1,52 +1,52 @@
 /* SPDX-License-Identifier: MIT
- * Prefill of coded weights with AVX-VNNI: vpdpbusd adds four products of unsigned codes and signed
- * activations to 32-bit sums, exactly. */
-#include "kernels/x86/avx2.h"
+ * Prefill of coded weights with AVX-VNNI: vpdpbusd adds four products of unsigned and signed bytes
+ * to 32-bit sums, exactly. Activations get 128 added, so that codes may be the signed operand, and
+ * sums start from -128 times the sum of the codes: no zero point is left to subtract, and as the
+ * sums start from the bits of a large float as well, none to convert. */
+#include "kernels/x86/matmul_prefill_256.h"
+#include "kernels/x86/prefill_strip_avx2.h"
 #include "kernels/x86/rows_avx2.h"
 
-enum { SIGNED_CODES = 0, INTEGER_SCALES = 0 };
+static const strip_kind KIND = STRIP_DPBUSD;
 
-/* mode and pair are not used. sum[r] of `lines` lines of 8 outputs. */
-NIB_INLINE void lines_256(int mode, int lines, int rows, const uint8_t *codes, const row_g32 *x,
-                          uint32_t k, const int32_t *pair, __m256i *sum)
+#include "kernels/x86/matmul_prefill_g32.h"
+
+NIB_INLINE void add_lines(variant v, int rows, const uint8_t *codes, const int8_t *const *x,
+                          uint32_t k, const int32_t *start, ints *sum)
 {
-    (void)mode;
-    (void)pair;
     NIB_UNROLL
-    for (int r = 0; r < rows; r++) sum[r] = _mm256_setzero_si256();
+    for (int r = 0; r < rows; r++) sum[r] = v_load_ints(start);
     NIB_UNROLL
-    for (int j = 0; j < lines; j++) {
-        const __m256i w = load_256(codes + 64 * j);
+    for (int j = 0; j < v.lines; j++) {
+        const ints w = v_load_ints(codes + 64 * j);
         NIB_UNROLL
         for (int r = 0; r < rows; r++) {
-            const __m256i q = broadcast4(x[r].q + k + 4 * (uint32_t)j);
-            sum[r] = keep_sum(_mm256_dpbusd_avx_epi32(sum[r], w, q));
+            const ints q = v_four(x[r] + k + 4 * (uint32_t)j);
+            sum[r] = v_keep(_mm256_dpbusd_avx_epi32(sum[r], q, w));
         }
     }
 }
 
-#include "kernels/x86/matmul_prefill_256.h"
-
 static void prefill_panel(const panel_job *j)
 {
-    bool mins = j->w->layout->has_min;
+    const bool mins = j->w->layout->has_min;
     if (j->w->layout->scale_group == 16) {
         if (mins)
-            prefill_job(0, 4, OFFSET_MIN, j);
+            prefill_job((variant){0, 4, OFFSET_MIN}, j);
         else
-            prefill_job(0, 4, OFFSET_ZERO, j);
+            prefill_job((variant){0, 4, OFFSET_NONE}, j);
     } else {
         if (mins)
-            prefill_job(0, 8, OFFSET_MIN, j);
+            prefill_job((variant){0, 8, OFFSET_MIN}, j);
         else
-            prefill_job(0, 8, OFFSET_ZERO, j);
+            prefill_job((variant){0, 8, OFFSET_NONE}, j);
     }
 }
 
 const nib__matmul nib__prefill_coded_avxvnni = {
     .name = "g32_avxvnni",
     .row_bytes = nib__row_g32_bytes_avx2,
-    .round_row = nib__row_g32_round_avx2,
+    .round_row = nib__row_g32_round_unsigned_avx2,
     .run = prefill_run,
     .scratch_bytes = prefill_scratch,
     .min_rows = NIB__DECODE_ROWS + 1,

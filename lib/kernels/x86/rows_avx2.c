@@ -137,9 +137,10 @@ static uint32_t group_max_bits(const float *x)
     return reduce_max(max);
 }
 
-/* 32 values with the largest magnitude `bits` into group g of a plane. left[32], where not NULL,
- * receives what rounding leaves. */
-NIB_INLINE void round_group(const float *x, uint32_t bits, const plane *p, uint32_t g, float *left)
+/* 32 values with the largest magnitude `bits` into group g of a plane, `flip` being applied to the
+ * bits of every q. left[32], where not NULL, receives what rounding leaves. */
+NIB_INLINE void round_group(const float *x, uint32_t bits, uint8_t flip, const plane *p, uint32_t g,
+                            float *left)
 {
     float top = nib__f32_of_bits(bits), to = 0.0f, scale = 0.0f;
     if (bits >= 0x7f800000u) { /* infinite or NaN: results must show it */
@@ -170,6 +171,7 @@ NIB_INLINE void round_group(const float *x, uint32_t bits, const plane *p, uint3
     __m256i low = _mm256_packs_epi32(v[0], v[1]), high = _mm256_packs_epi32(v[2], v[3]);
     __m256i bytes = _mm256_packs_epi16(low, high);
     bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+    bytes = _mm256_xor_si256(bytes, _mm256_set1_epi8((char)flip));
     _mm256_storeu_si256((__m256i *)(void *)(p->q + 32 * (size_t)g), bytes);
 }
 
@@ -177,7 +179,7 @@ NIB_INLINE void round_group(const float *x, uint32_t bits, const plane *p, uint3
  * mean of these squares get a second plane: docs/kernels.md has what that costs and gives. */
 static const double large_factor = 8.0;
 
-void nib__row_g32_round_avx2(const float *x, uint32_t k, void *row)
+static void round_g32(const float *x, uint32_t k, uint8_t flip, void *row)
 {
     uint8_t *base = row, *tail = base + 2 * plane_bytes(k);
     const plane all = plane_at(base, k), rest = plane_at(base + plane_bytes(k), k);
@@ -194,12 +196,22 @@ void nib__row_g32_round_avx2(const float *x, uint32_t k, void *row)
         uint32_t bits = group_max_bits(from);
         double top = (double)nib__f32_of_bits(bits);
         bool large = top * top > limit && bits < 0x7f800000u;
-        round_group(from, bits, &all, g, large ? left : NULL);
+        round_group(from, bits, flip, &all, g, large ? left : NULL);
         if (!large) continue;
-        round_group(left, group_max_bits(left), &rest, g, NULL);
+        round_group(left, group_max_bits(left), flip, &rest, g, NULL);
         groups[count++] = g;
     }
     memcpy(tail, &count, sizeof count);
+}
+
+void nib__row_g32_round_avx2(const float *x, uint32_t k, void *row)
+{
+    round_g32(x, k, 0, row);
+}
+
+void nib__row_g32_round_unsigned_avx2(const float *x, uint32_t k, void *row)
+{
+    round_g32(x, k, 0x80, row);
 }
 
 void nib__expand_scales_avx2(const nib__layout *layout, const uint8_t *panel, uint32_t k, float *s,

@@ -27,6 +27,8 @@ typedef struct row_g32_rest {
 
 size_t nib__row_g32_bytes_avx2(uint32_t k);
 void nib__row_g32_round_avx2(const float *x, uint32_t k, void *row);
+/* The same, but every q has 128 added, as unsigned bytes; sums are still those of q. */
+void nib__row_g32_round_unsigned_avx2(const float *x, uint32_t k, void *row);
 void nib__row_g32_view_avx2(const void *row, uint32_t k, row_g32 *plane, row_g32_rest *rest);
 
 #endif
