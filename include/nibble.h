@@ -110,7 +110,7 @@ enum { /* nib_model_options.precision: how activations are rounded on their way 
     NIB_PRECISION_EXACT = 1,   /* the decode path everywhere: prefill and decode give the same bits */
     NIB_PRECISION_FAST = 2,    /* the fastest path that passes the documented accuracy gate */
     NIB_PRECISION_F32 = 3      /* float32 activations, weights decoded on the fly: slow reference */
-}; /* f32, f16 and bf16 weights of at most 32 MB are evaluated in float32 by DEFAULT and EXACT */
+};
 
 enum { /* nib_model_options.flags */
     NIB_OPEN_INSPECT = 1,      /* read metadata and tokenizer, no weights; the only way to open a

@@ -244,20 +244,6 @@ static bool vocabulary_only(nib_model *m, const nib_model_options *options)
     return true;
 }
 
-/* Rounding to 16 bits spares memory traffic and arithmetic. A model whose weights, all of them
- * float, are few has little of either, and is evaluated in float32 on its way through. */
-static void choose_rounding(nib_model *m)
-{
-    enum { FEW_BYTES = 32 << 20 };
-    const uint32_t f32 = 1u << NIB__WEIGHTS_F32, floats = f32 | 1u << NIB__WEIGHTS_HALF;
-    bool few = m->precision <= NIB_PRECISION_EXACT && m->weight_bytes <= FEW_BYTES;
-    m->float_cache = m->precision == NIB_PRECISION_F32 || m->kinds == f32;
-    if (!few || (m->kinds & ~floats) != 0) return;
-    m->float_cache = true;
-    m->kernels.prefill_float = m->kernels.decode_float;
-    if (m->encoder != NULL) m->encoder->kernels.prefill_float = m->kernels.decode_float;
-}
-
 static nib_status fill(nib_model *m, const nib_model_options *options, nib_error *err)
 {
     const nib__arch *arch = NULL;
@@ -281,7 +267,6 @@ static nib_status fill(nib_model *m, const nib_model_options *options, nib_error
         if (m->encoder->embedding->data == m->embedding->data)
             m->encoder->embedding_panels = m->embedding_panels;
     }
-    choose_rounding(m);
     int32_t known = nib__source_identity(m->source, &m->identity, err);
     if (known == NIB__ABSENT) m->identity = identity_of(m);
     return known < 0 ? known : NIB_OK;

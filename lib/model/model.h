@@ -135,7 +135,6 @@ struct nib_model {
     uint64_t weight_bytes, file_bytes, n_params;
     uint64_t identity; /* hash of configuration and tensor directory, for saved sessions */
     uint32_t precision;
-    bool float_cache;    /* keys and values in float32 where others have f16 */
     uint32_t kinds;      /* bit nib__weight_kind: some linear map has weights of this kind */
     uint32_t fim_family; /* NIB_FIM_* */
 };

@@ -55,7 +55,9 @@ size_t nib__kv_bytes(const nib__config *config, uint32_t capacity, uint32_t type
 uint32_t nib__kv_type(const nib_model *model, uint32_t option)
 {
     /* A cache of 11 bits would be the coarsest step of a model that is float32 everywhere else. */
-    return model->float_cache && option == NIB_KV_F16 ? NIB__KV_F32 : option;
+    bool plain = model->kinds == 1u << NIB__WEIGHTS_F32;
+    bool exact = model->precision == NIB_PRECISION_F32 || plain;
+    return exact && option == NIB_KV_F16 ? NIB__KV_F32 : option;
 }
 
 nib_status nib__kv_init(nib__kv *kv, const nib_allocator *mem, const nib__config *config,

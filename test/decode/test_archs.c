@@ -13,15 +13,21 @@
 #include "model/model.h"
 #include "temp_dir.h"
 
-/* Of each architecture the first shape is safetensors in float32, the others pytorch_model.bin,
- * some in f16 or bf16: all are evaluated in float32, as small models are. */
-static const char *const checkpoints[] = {
-    "codegen",  "codegen-2", "gpt2",      "gpt2-2",   "gpt2-old",   "bigcode",    "bigcode-2",
-    "gptj",     "gptj-2",    "neox",      "neox-2",   "xglm",       "starcoder2", "starcoder2-2",
-    "xglm-2",   "llama",     "llama-2",   "llama-3",  "mistral",    "qwen2",      "qwen2-2",
-    "gemma",    "gemma-2",   "phi",       "phi-2",    "opt",        "opt-2",      "qwen3",
-    "qwen3-2",  "gemma3",    "gemma3-2",  "stablelm", "stablelm-2", "codegen2",   "codegen2-2",
-    "opt_350m", "opt-wide",  "phi_norms",
+/* Of each architecture the first shape is safetensors in float32, the others pytorch_model.bin. */
+typedef struct checkpoint {
+    const char *name;
+    bool half; /* f16 or bf16: not float32 unless NIB_PRECISION_F32 */
+} checkpoint;
+
+static const checkpoint checkpoints[] = {
+    {"codegen", 0},  {"codegen-2", 0}, {"gpt2", 0},       {"gpt2-2", 0},       {"gpt2-old", 0},
+    {"bigcode", 0},  {"bigcode-2", 1}, {"gptj", 0},       {"gptj-2", 1},       {"neox", 0},
+    {"neox-2", 0},   {"xglm", 0},      {"starcoder2", 0}, {"starcoder2-2", 1}, {"xglm-2", 1},
+    {"llama", 0},    {"llama-2", 1},   {"llama-3", 1},    {"mistral", 1},      {"qwen2", 0},
+    {"qwen2-2", 1},  {"gemma", 0},     {"gemma-2", 1},    {"phi", 0},          {"phi-2", 1},
+    {"opt", 0},      {"opt-2", 1},     {"qwen3", 0},      {"qwen3-2", 1},      {"gemma3", 0},
+    {"gemma3-2", 1}, {"stablelm", 0},  {"stablelm-2", 1}, {"codegen2", 0},     {"codegen2-2", 0},
+    {"opt_350m", 0}, {"opt-wide", 1},  {"phi_norms", 0},
 };
 enum { N_CHECKPOINTS = sizeof checkpoints / sizeof checkpoints[0], CONTEXT = 84 };
 
@@ -80,13 +86,15 @@ static void test_logits_equal_transformers(void **state)
     static const uint32_t precisions[] = {NIB_PRECISION_F32, NIB_PRECISION_DEFAULT,
                                           NIB_PRECISION_EXACT};
     for (size_t i = 0; i < N_CHECKPOINTS; i++) {
-        const char *name = checkpoints[i];
+        const checkpoint *c = &checkpoints[i];
         for (int p = 0; p < 3; p++) {
             for (uint32_t flags = 0; flags <= NIB_EVAL_STEPWISE; flags++) {
-                double d = distance_with(name, precisions[p], 0, NULL, flags);
-                print_message("%-13s precision %u %s: %.1e\n", name, precisions[p],
+                double d = distance_with(c->name, precisions[p], 0, NULL, flags);
+                bool plain = !c->half || precisions[p] == NIB_PRECISION_F32;
+                print_message("%-13s precision %u %s: %.1e\n", c->name, precisions[p],
                               flags ? "steps" : "whole", d);
-                assert_true(d <= 2e-4);
+                /* others: f16 keys and values, in prefill bf16 weights and activations */
+                assert_true(d <= (plain ? 2e-4 : flags ? 4e-3 : 3e-2));
             }
         }
     }
@@ -123,8 +131,9 @@ static void test_every_instruction_set(void **state)
     for (int isa = 0; isa < NIB__ISA_COUNT; isa++) {
         if (!nib__isa_available((nib__isa)isa)) continue;
         for (size_t i = 0; i < N_CHECKPOINTS; i++) {
+            if (checkpoints[i].half) continue;
             const char *name = nib__isa_name((nib__isa)isa);
-            assert_true(distance_with(checkpoints[i], 0, 0, name, 0) <= 2e-4);
+            assert_true(distance_with(checkpoints[i].name, 0, 0, name, 0) <= 2e-4);
         }
     }
 }
@@ -133,14 +142,14 @@ static void test_greedy_equals_transformers(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N_CHECKPOINTS; i++) {
-        reference ref = read_reference(checkpoints[i]);
-        uint32_t precision = NIB_PRECISION_DEFAULT;
-        nib_model *model = open_checkpoint(checkpoints[i], precision, 0, NULL);
+        reference ref = read_reference(checkpoints[i].name);
+        uint32_t precision = checkpoints[i].half ? NIB_PRECISION_F32 : NIB_PRECISION_DEFAULT;
+        nib_model *model = open_checkpoint(checkpoints[i].name, precision, 0, NULL);
         nib_session *session = fixture_session(model, CONTEXT, 1, NIB_KV_F16);
         float *logits = fixture_logits(session, &ref, 0);
         assert_int_equal(ref.n_greedy, 64);
         assert_greedy(session, &ref, logits + (size_t)(ref.n_tokens - 1) * ref.n_vocab,
-                      checkpoints[i]);
+                      checkpoints[i].name);
         free(logits);
         nib_session_free(session);
         nib_model_free(model);
@@ -153,8 +162,8 @@ static void test_threads_and_steps_do_not_matter(void **state)
 {
     (void)state;
     for (size_t i = 0; i < N_CHECKPOINTS; i++) {
-        reference ref = read_reference(checkpoints[i]);
-        nib_model *model = open_checkpoint(checkpoints[i], NIB_PRECISION_EXACT, 0, NULL);
+        reference ref = read_reference(checkpoints[i].name);
+        nib_model *model = open_checkpoint(checkpoints[i].name, NIB_PRECISION_EXACT, 0, NULL);
         size_t size = (size_t)ref.n_tokens * ref.n_vocab * sizeof(float);
         float *one = logits_of(model, &ref, 1, 0), *three = logits_of(model, &ref, 3, 0);
         float *steps = logits_of(model, &ref, 1, NIB_EVAL_STEPWISE);
@@ -185,14 +194,14 @@ static void test_load_formats(void **state)
     for (size_t i = 0; i < N_CHECKPOINTS; i++) {
         uint64_t whole = 0;
         for (size_t l = 0; l < sizeof loads / sizeof loads[0]; l++) {
-            reference ref = read_reference(checkpoints[i]);
+            reference ref = read_reference(checkpoints[i].name);
             nib_model *model =
-                open_checkpoint(checkpoints[i], NIB_PRECISION_F32, loads[l].load, NULL);
+                open_checkpoint(checkpoints[i].name, NIB_PRECISION_F32, loads[l].load, NULL);
             float *logits = logits_of(model, &ref, 1, 0);
             double d = reference_distance(&ref, logits);
             if (l == 0) whole = model->weight_bytes;
-            print_message("%-13s load %u: %.1e, %.2f of float32\n", checkpoints[i], loads[l].load,
-                          d, (double)model->weight_bytes / (double)whole);
+            print_message("%-13s load %u: %.1e, %.2f of float32\n", checkpoints[i].name,
+                          loads[l].load, d, (double)model->weight_bytes / (double)whole);
             assert_true(d <= loads[l].bound);
             assert_true((double)model->weight_bytes <= loads[l].size * (double)whole);
             assert_true(d > 0);
