@@ -149,7 +149,15 @@ void nib__source_close(nib__source *source)
 
 const char *nib__source_path(const nib__source *source)
 {
-    return source->hf != NULL ? source->hf->path : source->parts[0].path;
+    const char *path = source->hf != NULL ? source->hf->path : source->parts[0].path;
+    return nib__path_tail(path).tail;
+}
+
+const char *nib__source_path_of(const nib__source *source, const nib__tensor *tensor)
+{
+    const char *path;
+    (void)map_of(source, tensor->part, &path);
+    return nib__path_tail(path).tail;
 }
 
 nib__naming nib__source_naming(const nib__source *source)

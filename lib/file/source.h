@@ -38,7 +38,10 @@ nib_status nib__source_open_memory(const nib_allocator *mem, const void *data, s
                                    nib__source **source, nib_error *err);
 void nib__source_close(nib__source *source); /* NULL is a no-op */
 
-const char *nib__source_path(const nib__source *source); /* "(memory)" for memory */
+/* What was opened, and the file that holds a tensor, as messages name them: the end of a long path,
+ * which must not take the room of the message; "(memory)" for memory. */
+const char *nib__source_path(const nib__source *source);
+const char *nib__source_path_of(const nib__source *source, const nib__tensor *tensor);
 
 /* What the names of tensors and metadata follow. */
 typedef enum nib__naming {

@@ -31,23 +31,29 @@ typedef struct loader {
     bool head_is_embedding; /* and packing it loses nothing */
 } loader;
 
+/* "FILE: tensor NAME: " and what is wrong with it. */
+static nib_status refuse(loader *l, const nib__tensor *t, nib_status code, const char *what)
+{
+    return nib__fail(l->err, code, "%s: tensor %s: %s", nib__source_path_of(l->source, t), t->name,
+                     what);
+}
+
 static nib_status wrong_shape(loader *l, const nib__tensor *t, size_t ne0, size_t ne1)
 {
-    const char *path = nib__source_path(l->source);
-    if (ne1 == 0) {
-        return nib__fail(l->err, NIB_ERR_FORMAT,
-                         "%s: tensor %s: expected %zu numbers, got %zu x %zu x %zu x %zu", path,
-                         t->name, ne0, t->ne[0], t->ne[1], t->ne[2], t->ne[3]);
-    }
-    return nib__fail(l->err, NIB_ERR_FORMAT,
-                     "%s: tensor %s: expected %zu x %zu, got %zu x %zu x %zu x %zu", path, t->name,
-                     ne0, ne1, t->ne[0], t->ne[1], t->ne[2], t->ne[3]);
+    char what[128];
+    size_t len = nib__text(what, sizeof what, "expected %zu", ne0);
+    if (ne1 != 0) len += nib__text(what + len, sizeof what - len, " x %zu", ne1);
+    len += nib__text(what + len, sizeof what - len, ", got %zu", t->ne[0]);
+    for (uint32_t d = 1; d < t->n_dims; d++)
+        len += nib__text(what + len, sizeof what - len, " x %zu", t->ne[d]);
+    return refuse(l, t, NIB_ERR_FORMAT, what);
 }
 
 static nib_status refuse_format(loader *l, const nib__tensor *t, const char *expected)
 {
-    return nib__fail(l->err, NIB_ERR_UNSUPPORTED, "%s: tensor %s: expected %s, got type %s",
-                     nib__source_path(l->source), t->name, expected, t->format->name);
+    char what[96];
+    (void)nib__text(what, sizeof what, "expected %s, got type %s", expected, t->format->name);
+    return refuse(l, t, NIB_ERR_UNSUPPORTED, what);
 }
 
 static nib_status check_shape(loader *l, const nib__tensor *t, const nib__role_info *info,
@@ -119,10 +125,8 @@ static nib_status add_panels(loader *l, const nib__tensor *t, const nib__row_map
                          "%s: option load: a repacked file is used as it is stored",
                          nib__source_path(l->source));
     }
-    if (!nib__gather_panels(map, w->n)) {
-        return nib__fail(l->err, NIB_ERR_FORMAT, "%s: tensor %s: expected rows, got panels",
-                         nib__source_path(l->source), t->name);
-    }
+    if (!nib__gather_panels(map, w->n))
+        return refuse(l, t, NIB_ERR_FORMAT, "expected rows, got panels");
     const uint8_t *panels = t->data + map->base / NIB__PANEL * w->panel_bytes;
     if (is_aligned(panels, NIB_ALIGN)) {
         w->data = panels;
@@ -147,10 +151,7 @@ static nib_status add_linear(loader *l, const nib__tensor *t, nib__role role,
     nib__format format = packed_format(l, t);
     nib_error why;
     nib_status status = nib__packed_init(&linear->w, format, n, k, &why);
-    if (status != NIB_OK) {
-        return nib__fail(l->err, status, "%s: tensor %s: %s", nib__source_path(l->source), t->name,
-                         why.text);
-    }
+    if (status != NIB_OK) return refuse(l, t, status, why.text);
     l->model->kinds |= 1u << nib__weight_kind_of(linear->w.layout);
     if (t->packed) return add_panels(l, t, map, linear);
     const nib__format_info *to = t->format;
@@ -186,10 +187,8 @@ static nib_status plan_role(loader *l, nib__role role, uint32_t layer, void *bas
     if (t == NULL) return required ? missing(l, role, layer) : NIB_OK;
     nib_status status = check_shape(l, t, info, &map);
     if (status != NIB_OK) return status;
-    if (t->packed && info->kind != NIB__KIND_LINEAR && role != NIB__ROLE_EMBEDDING) {
-        return nib__fail(l->err, NIB_ERR_FORMAT, "%s: tensor %s: expected numbers, got panels",
-                         nib__source_path(l->source), t->name);
-    }
+    if (t->packed && info->kind != NIB__KIND_LINEAR && role != NIB__ROLE_EMBEDDING)
+        return refuse(l, t, NIB_ERR_FORMAT, "expected numbers, got panels");
     void *field = (uint8_t *)base + info->place;
     switch (info->kind) {
     case NIB__KIND_LINEAR: return add_linear(l, t, role, &map, field);
@@ -281,9 +280,10 @@ static nib_status check_claims(loader *l)
             m->file_bytes += t->size;
             m->n_params += (uint64_t)(t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]);
         } else if (!nib__name_ignored(arch->names, t->name)) {
-            return nib__fail(l->err, NIB_ERR_UNSUPPORTED,
-                             "%s: tensor %s: not part of architecture %s with %u layers",
-                             nib__source_path(l->source), t->name, arch->name, m->config.n_layer);
+            char what[96];
+            (void)nib__text(what, sizeof what, "not part of architecture %s with %u layers",
+                            arch->name, m->config.n_layer);
+            return refuse(l, t, NIB_ERR_UNSUPPORTED, what);
         }
     }
     return NIB_OK;
@@ -365,10 +365,8 @@ static nib_status pack_linear(loader *l, const load_job *job, nib__pool *pool,
     if (!job->from.tensor->packed && !nib__gather_direct(&job->from)) {
         batch.buffer_bytes = nib__align_up(nib__gather_bytes(&job->from, NIB__PANEL), NIB_ALIGN);
         batch.buffers = nib__alloc_raw(&l->model->mem, pieces, batch.buffer_bytes);
-        if (batch.buffers == NULL) {
-            return nib__fail(l->err, NIB_ERR_MEMORY, "%s: out of memory for rows of tensor %s",
-                             nib__source_path(l->source), job->from.tensor->name);
-        }
+        if (batch.buffers == NULL)
+            return refuse(l, job->from.tensor, NIB_ERR_MEMORY, "out of memory for its rows");
     }
     for (uint32_t first = 0; first < w->n_panels && status == NIB_OK;) {
         uint32_t count = w->n_panels - first < per_batch ? w->n_panels - first : per_batch;

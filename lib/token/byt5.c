@@ -18,8 +18,8 @@ static nib_status fill(nib__hf *hf, nib__hf_tokens *tokens, char *names, uint32_
 {
     static const char *const FIRST[FIRST_BYTE] = {"<pad>", "</s>", "<unk>"};
     enum { BOTH = NIB__ADDED_LSTRIP | NIB__ADDED_RSTRIP };
-    nib_status status =
-        nib__hf_tokens_make(hf, FIRST_EXTRA + extra - 1, FIRST_EXTRA + extra, tokens, err);
+    nib_status status = nib__hf_tokens_make(hf, "tokenizer_config.json", FIRST_EXTRA + extra - 1,
+                                            FIRST_EXTRA + extra, tokens, err);
     for (uint32_t id = 0; id < FIRST_EXTRA + extra && status == NIB_OK; id++) {
         char *name = names + (size_t)id * NAME;
         if (id < FIRST_BYTE) {

@@ -152,7 +152,8 @@ static nib_status read_vocab(reader *r)
     uint64_t highest = 0;
     uint64_t count = (uint64_t)nib__json_count(r->j, r->vocab) + nib__json_count(r->j, r->added);
     nib_status status = highest_id(r, &highest);
-    if (status == NIB_OK) status = nib__hf_tokens_make(r->hf, highest, count, &r->tokens, r->err);
+    if (status == NIB_OK)
+        status = nib__hf_tokens_make(r->hf, FILE_NAME, highest, count, &r->tokens, r->err);
     if (status == NIB_OK) status = put_vocab(r);
     if (status == NIB_OK) status = put_added(r);
     if (status == NIB_OK) status = nib__hf_vocab(r->hf, &r->tokens, r->err);

@@ -30,6 +30,9 @@ static nib_status no_memory(const reader *r)
 
 /* ---- added tokens ---- */
 
+/* They come from both; a later one may contradict an earlier one. */
+static const char ADDED_FILES[] = "added_tokens.json and tokenizer_config.json";
+
 static bool same(nib__str a, nib__str b)
 {
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
@@ -45,7 +48,8 @@ static nib_status add(reader *r, added_token token)
             return NIB_OK;
         }
     if (r->n_added == MOST_ADDED)
-        return nib__fail(r->err, NIB_ERR_LIMIT, "more than %d added tokens", MOST_ADDED);
+        return nib__fail(r->err, NIB_ERR_LIMIT, "%s: more than %d added tokens", ADDED_FILES,
+                         MOST_ADDED);
     r->added[r->n_added++] = token;
     return NIB_OK;
 }
@@ -169,7 +173,7 @@ static nib_status find_ids(reader *r)
         if (r->added[i].id > highest) highest = r->added[i].id;
     for (uint32_t i = 0; i < r->n_added; i++)
         if (r->added[i].id < 0) r->added[i].id = ++highest;
-    return nib__hf_tokens_make(r->hf, (uint64_t)highest,
+    return nib__hf_tokens_make(r->hf, "vocab.json", (uint64_t)highest,
                                (uint64_t)nib__json_count(j, 0) + r->n_added, &r->tokens, r->err);
 }
 
@@ -188,7 +192,7 @@ static nib_status put_tokens(reader *r)
     for (uint32_t i = 0; i < r->n_added && status == NIB_OK; i++) {
         const added_token *a = &r->added[i];
         bool in_vocab = r->tokens.texts[a->id].data != NULL;
-        status = nib__hf_tokens_put(&r->tokens, "added tokens", a->id, a->text, r->err);
+        status = nib__hf_tokens_put(&r->tokens, ADDED_FILES, a->id, a->text, r->err);
         if (status != NIB_OK) break;
         r->tokens.added[a->id] = NIB__ADDED | a->flags;
         r->tokens.type[a->id] = a->special ? NIB__TYPE_CONTROL

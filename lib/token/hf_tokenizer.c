@@ -99,12 +99,12 @@ static uint64_t vocab_size(const nib__hf *hf)
     return size > 0 && size <= MOST ? (uint64_t)size : 0;
 }
 
-nib_status nib__hf_tokens_make(const nib__hf *hf, uint64_t highest, uint64_t count,
-                               nib__hf_tokens *tokens, nib_error *err)
+nib_status nib__hf_tokens_make(const nib__hf *hf, const char *file, uint64_t highest,
+                               uint64_t count, nib__hf_tokens *tokens, nib_error *err)
 {
     *tokens = (nib__hf_tokens){0};
     if (highest >= INT32_MAX / 2 || highest / 16 > count + 4096)
-        return nib__fail(err, NIB_ERR_LIMIT, "id %llu in a vocabulary of %llu tokens",
+        return nib__fail(err, NIB_ERR_LIMIT, "%s: id %llu in a vocabulary of %llu tokens", file,
                          (unsigned long long)highest, (unsigned long long)count);
     uint64_t n = vocab_size(hf);
     if (n < highest + 1 && count != 0) n = highest + 1;
@@ -183,7 +183,7 @@ static nib_status read_nothing(nib__hf *hf, nib_error *err)
     nib__hf_tokens tokens;
     t->model = NIB__NO_MODEL;
     nib__text(t->name, sizeof t->name, "none");
-    nib_status status = nib__hf_tokens_make(hf, 0, 0, &tokens, err);
+    nib_status status = nib__hf_tokens_make(hf, "config.json", 0, 0, &tokens, err);
     if (status == NIB_OK) status = nib__hf_vocab(hf, &tokens, err);
     nib__hf_tokens_free(hf, &tokens);
     if (status != NIB_OK) return status;

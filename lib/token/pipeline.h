@@ -147,8 +147,9 @@ nib__str nib__hf_token(const nib__json *j, nib__json_value v);
 nib__str nib__hf_role(const nib__hf *hf, const char *role);
 bool nib__json_is_true(const nib__json *j, nib__json_value object, const char *key);
 
-nib_status nib__hf_tokens_make(const nib__hf *hf, uint64_t highest, uint64_t count,
-                               nib__hf_tokens *tokens, nib_error *err);
+/* `file` holds the ids, for messages. */
+nib_status nib__hf_tokens_make(const nib__hf *hf, const char *file, uint64_t highest,
+                               uint64_t count, nib__hf_tokens *tokens, nib_error *err);
 nib_status nib__hf_tokens_put(nib__hf_tokens *tokens, const char *file, int64_t id, nib__str text,
                               nib_error *err);
 void nib__hf_tokens_free(const nib__hf *hf, nib__hf_tokens *tokens);

@@ -337,7 +337,7 @@ static nib_status make_vocab(builder *b)
                              "%s: the first pieces are not <unk>, <s> and </s>", m->file);
     b->n_extra = count_extra(b);
     uint64_t count = (uint64_t)m->n + fairseq + b->n_extra;
-    nib_status status = nib__hf_tokens_make(b->hf, count - 1, count, &b->tokens, m->err);
+    nib_status status = nib__hf_tokens_make(b->hf, m->file, count - 1, count, &b->tokens, m->err);
     if (status != NIB_OK) return status;
     b->names = nib__alloc(b->hf->mem, (size_t)b->n_extra + 1, 32);
     if (b->names == NULL) return nib__fail(m->err, NIB_ERR_MEMORY, "out of memory for sentinels");
@@ -410,12 +410,13 @@ static nib_status build(builder *b)
     static const nib__str NONE = {"", 0};
     t->model = m->model_type == 2 ? NIB__SPM : NIB__UNIGRAM;
     nib__text(t->name, sizeof t->name, "sentencepiece/%s", m->model_type == 2 ? "bpe" : "unigram");
+    char what[64];
+    nib__text(what, sizeof what, "%s: precompiled_charsmap", m->file);
     nib_status status = choose_layout(hf, m, &b->layout);
     if (status == NIB_OK) status = make_vocab(b);
     if (status == NIB_OK && m->charsmap.len != 0)
-        status =
-            nib__charsmap_make(&t->mem, "precompiled_charsmap", (const uint8_t *)m->charsmap.data,
-                               m->charsmap.len, &t->charsmap, m->err);
+        status = nib__charsmap_make(&t->mem, what, (const uint8_t *)m->charsmap.data,
+                                    m->charsmap.len, &t->charsmap, m->err);
     if (status == NIB_OK) status = nib__step_add(t, NIB__STEP_SENTENCEPIECE, NONE, NONE, m->err);
     if (status != NIB_OK) return status;
     t->pipe->dummy_prefix = m->dummy_prefix;

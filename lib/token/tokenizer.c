@@ -136,8 +136,8 @@ static int32_t source_file(const void *source, const char *name, nib__str *bytes
     return nib__source_file(source, name, bytes, err);
 }
 
-nib_status nib__tokenizer_new(const nib_allocator *mem, const nib__source *source,
-                              nib__tokenizer **tokenizer, nib_error *err)
+static nib_status make(const nib_allocator *mem, const nib__source *source,
+                       nib__tokenizer **tokenizer, nib_error *err)
 {
     if (nib__source_naming(source) == NIB__NAMING_HF) {
         nib__token_files files = {source_file, source, nib__source_path(source)};
@@ -154,6 +154,20 @@ nib_status nib__tokenizer_new(const nib_allocator *mem, const nib__source *sourc
     }
     *tokenizer = t;
     return NIB_OK;
+}
+
+/* The readers name a key, or a file of a directory; here it is said of which model. */
+nib_status nib__tokenizer_new(const nib_allocator *mem, const nib__source *source,
+                              nib__tokenizer **tokenizer, nib_error *err)
+{
+    nib_error bare = {0};
+    nib_status status = make(mem, source, tokenizer, &bare);
+    if (status == NIB_OK || err == NULL) return status;
+    const char *path = nib__source_path(source);
+    *err = bare;
+    if (strstr(bare.text, path) == NULL) (void)nib__fail(err, status, "%s: %s", path, bare.text);
+    err->offset = bare.offset;
+    return status;
 }
 
 void nib__tokenizer_free(nib__tokenizer *t)

@@ -102,6 +102,7 @@ static model_result use(const char *path, const uint8_t *data, size_t size, size
                      : nib_model_open_memory(data, size, &options, &model, &err);
     if (status != NIB_OK) {
         check_failure(status, &err);
+        result.error = err;
         require(model == NULL, "a model after a failure");
     } else {
         nib_model_info info = {.struct_size = sizeof info};

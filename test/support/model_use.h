@@ -11,6 +11,7 @@
 
 typedef struct model_result {
     nib_status status;    /* of the open */
+    nib_error error;      /* of the open */
     int completed;        /* whether a completion succeeded */
     size_t n_allocations; /* asked for */
 } model_result;

@@ -94,6 +94,7 @@ static void hostile_json(void **state)
         nib_status status = open_text("tokenizer.json", CASES[i].text, &t, &err);
         if (status != CASES[i].status) print_error("case %zu: %s\n", i, CASES[i].text);
         assert_fails(status, CASES[i].status, err, CASES[i].part);
+        assert_fails(status, CASES[i].status, err, "tokenizer.json");
         assert_null(t);
     }
 }
@@ -164,8 +165,11 @@ static void slow_files(void **state)
                               {"tokenizer_config.json", BAD[i].config, strlen(BAD[i].config)}};
         nib__tokenizer *t = NULL;
         nib_error err = {0};
+        int named = 0;
         assert_fails(tokenizer_from_memory(NULL, files, 3, &t, &err), BAD[i].status, err,
                      BAD[i].part);
+        for (int f = 0; f < 3; f++) named += strstr(err.text, files[f].name) != NULL;
+        if (named == 0) fail_msg("case %zu names no file: %s", i, err.text);
     }
 }
 
@@ -218,6 +222,7 @@ static void sentencepiece_files(void **state)
         nib_status status = tokenizer_from_memory(NULL, &file, 1, &t, &err);
         if (status != BAD[i].status) print_error("case %zu\n", i);
         assert_fails(status, BAD[i].status, err, BAD[i].part);
+        assert_fails(status, BAD[i].status, err, "tokenizer.model");
     }
 }
 
