@@ -24,6 +24,7 @@ typedef enum op_kind {
 typedef struct op {
     op_kind kind;
     nib__str from, to;
+    nib__regex *regex; /* of OP_REPLACE, in place of `from`; owned */
     size_t start, stop;
 } op;
 
@@ -62,9 +63,18 @@ static nib_status unsupported(decoder *d, const char *what)
 static nib_status read_replace(decoder *d, nib__json_value v)
 {
     op next = {.kind = OP_REPLACE, .to = string(d, v, "content")};
-    next.from = string(d, nib__json_get(d->j, v, "pattern"), "String");
-    if (next.from.len == 0 || next.to.data == NULL)
-        return unsupported(d, "Replace of other than a text by a text");
+    nib__json_value pattern = nib__json_get(d->j, v, "pattern");
+    nib__str regex = string(d, pattern, "Regex");
+    next.from = string(d, pattern, "String");
+    if ((next.from.len == 0 && regex.data == NULL) || next.to.data == NULL)
+        return unsupported(d, "Replace without a pattern or content");
+    if (regex.data != NULL) {
+        nib_status status =
+            d->fused ? unsupported(d, "Replace of a regular expression behind Fuse") : add(d, next);
+        if (status != NIB_OK) return status;
+        return nib__regex_make(d->hf->mem, "tokenizer.json: decoder: Replace regex", regex,
+                               &d->ops[d->n - 1].regex, d->err);
+    }
     uint32_t code;
     if (d->fused && nib__utf8_next(next.from.data, next.from.len, &code) != next.from.len)
         return unsupported(d, "Replace of a text behind Fuse");
@@ -150,6 +160,17 @@ static bool replace(nib__str in, nib__str from, nib__str to, nib__buffer *out)
     return true;
 }
 
+static bool replace_regex(const op *o, nib__str in, nib__buffer *out)
+{
+    nib__regex_walk walk = nib__regex_start(o->regex, in.data, in.len);
+    size_t done = 0, begin, stop;
+    for (; nib__regex_next(&walk, &begin, &stop); done = stop)
+        if (!nib__buffer_add(out, in.data + done, begin - done) ||
+            !nib__buffer_add(out, o->to.data, o->to.len))
+            return false;
+    return nib__buffer_add(out, in.data + done, in.len - done);
+}
+
 static bool starts(nib__str text, nib__str with)
 {
     return with.len != 0 && text.len >= with.len && memcmp(text.data, with.data, with.len) == 0;
@@ -199,7 +220,8 @@ static bool apply(const op *o, nib__str in, bool first, nib__buffer *out, nib__b
     out->len = 0;
     switch (o->kind) {
     case OP_BYTE_LEVEL: return byte_level(in, out);
-    case OP_REPLACE: return replace(in, o->from, o->to, out);
+    case OP_REPLACE:
+        return o->regex != NULL ? replace_regex(o, in, out) : replace(in, o->from, o->to, out);
     case OP_METASPACE: return replace(in, MARK, SPACE, out);
     case OP_METASPACE_DROP: return replace(in, MARK, first ? NOTHING : SPACE, out);
     case OP_STRIP: return strip(in, o, out);
@@ -229,20 +251,22 @@ static bool is_plain(const decoder *d, uint32_t id, const op *o)
 }
 
 /* All tokens, to `texts`. */
-static bool decode_all(const decoder *d, bool first, nib__texts *texts)
+static nib_status decode_all(const decoder *d, bool first, nib__texts *texts)
 {
+    nib_status status = NIB_OK;
     nib__vocab *v = &d->t->vocab;
     nib__buffer all = {.mem = &d->t->mem}, work[5];
     for (int i = 0; i < 5; i++) work[i] = (nib__buffer){.mem = d->hf->mem};
     bool ok = true;
     texts->at = nib__alloc_raw(&d->t->mem, (size_t)v->n + 1, sizeof *texts->at);
-    if (texts->at == NULL) return false;
-    for (uint32_t id = 0; id < v->n && ok; id++) {
+    ok = texts->at != NULL;
+    for (uint32_t id = 0; id < v->n && ok && status == NIB_OK; id++) {
         nib__str text = nib__vocab_text(v, id);
         texts->at[id] = (uint32_t)all.len;
         bool moved;
         if (d->t->pipe->added[id] & NIB__ADDED_NORMALIZED)
-            ok = nib__normalize(d->t, text.data, text.len, NIB__AT_START, work + 3, &text, &moved);
+            status = nib__normalize(d->t, text.data, text.len, NIB__AT_START, work + 3, &text,
+                                    &moved, d->err);
         bool empty = v->type[id] == NIB__TYPE_UNUSED && text.len == 0;
         for (uint32_t i = 0, turn = 0; i < d->n && ok && !empty; i++) {
             if (is_plain(d, id, &d->ops[i])) continue;
@@ -253,11 +277,12 @@ static bool decode_all(const decoder *d, bool first, nib__texts *texts)
         ok = ok && all.len <= UINT32_MAX - text.len && nib__buffer_add(&all, text.data, text.len);
         if (text.len > v->max_bytes) v->max_bytes = text.len;
     }
-    texts->at[v->n] = (uint32_t)all.len;
+    if (ok) texts->at[v->n] = (uint32_t)all.len;
     ok = ok && nib__buffer_add(&all, "", 1);
     texts->data = all.data;
     for (int i = 0; i < 5; i++) nib__free(work[i].mem, work[i].data);
-    return ok;
+    if (ok || status != NIB_OK) return status;
+    return nib__fail(d->err, NIB_ERR_MEMORY, "out of memory for the vocabulary");
 }
 
 static void find_bytes(nib__tokenizer *t)
@@ -277,16 +302,14 @@ nib_status nib__hf_spm_bytes(nib__hf *hf, nib_error *err)
     d.ops[0].kind = OP_METASPACE;
     d.ops[1].kind = OP_BYTE_PIECE;
     find_bytes(hf->t);
-    if (decode_all(&d, false, &hf->t->vocab.bytes)) return NIB_OK;
-    return nib__fail(err, NIB_ERR_MEMORY, "out of memory for the vocabulary");
+    return decode_all(&d, false, &hf->t->vocab.bytes);
 }
 
 nib_status nib__hf_plain_bytes(nib__hf *hf, nib_error *err)
 {
     decoder d = {.hf = hf, .t = hf->t, .err = err};
     find_bytes(hf->t);
-    if (decode_all(&d, false, &hf->t->vocab.bytes)) return NIB_OK;
-    return nib__fail(err, NIB_ERR_MEMORY, "out of memory for the vocabulary");
+    return decode_all(&d, false, &hf->t->vocab.bytes);
 }
 
 nib_status nib__hf_decoder(nib__hf *hf, const nib__json *j, nib__json_value v, nib_error *err)
@@ -305,10 +328,9 @@ nib_status nib__hf_decoder(nib__hf *hf, const nib__json *j, nib__json_value v, n
             if (status == NIB_OK) status = nib__hf_walk_next(&walk, &v, err);
         }
     }
-    if (status != NIB_OK) return status;
     find_bytes(hf->t);
-    if (!decode_all(&d, false, &hf->t->vocab.bytes) ||
-        (d.by_place && !decode_all(&d, true, &hf->t->pipe->first)))
-        return nib__fail(err, NIB_ERR_MEMORY, "out of memory for the vocabulary");
-    return NIB_OK;
+    if (status == NIB_OK) status = decode_all(&d, false, &hf->t->vocab.bytes);
+    if (status == NIB_OK && d.by_place) status = decode_all(&d, true, &hf->t->pipe->first);
+    for (uint32_t i = 0; i < d.n; i++) nib__regex_free(hf->mem, d.ops[i].regex);
+    return status;
 }

@@ -42,9 +42,13 @@ static nib_status read_replace(reader *r, nib__json_value v)
     if (to.data == NULL) return missing(r, "content of Replace");
     if (from.data != NULL && from.len != 0)
         return nib__step_add(r->t, NIB__STEP_REPLACE, from, to, r->err);
-    if (nib__json_equals(r->j, regex, " {2,}"))
-        return nib__step_add(r->t, NIB__STEP_SQUEEZE, NONE, to, r->err);
-    return nib__hf_unknown(r->err, "tokenizer.json: normalizer: Replace regex", r->j, regex);
+    static const char WHAT[] = "tokenizer.json: normalizer: Replace regex";
+    from = string(r, pattern, "Regex");
+    if (from.data == NULL) return nib__hf_unknown(r->err, WHAT, r->j, regex);
+    nib_status status = nib__step_add(r->t, NIB__STEP_REPLACE, NONE, to, r->err);
+    if (status != NIB_OK) return status;
+    nib__step *step = &r->t->pipe->steps[r->t->pipe->n_steps - 1];
+    return nib__regex_make(&r->t->mem, WHAT, from, &step->regex, r->err);
 }
 
 static nib_status read_strip(reader *r, nib__json_value v)

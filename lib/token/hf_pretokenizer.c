@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * "pre_tokenizer" of a tokenizer.json as rules of pretok.h. Regular expressions are known by their
- * exact text; any other is refused. Byte-level encoding is not done: our vocabulary is looked up by
- * bytes, so only what is known to commute with it may follow. */
+ * "pre_tokenizer" of a tokenizer.json as rules of pretok.h. The usual regular expressions are known
+ * by their exact text and have scanners; regex.h runs any other. Byte-level encoding is not done:
+ * our vocabulary is looked up by bytes, so only what is known to commute with it may follow. */
 #include "token/pipeline.h"
 #include "token/unicode.h"
 
@@ -99,98 +99,25 @@ static nib_status split_by_text(reader *r, nib__rule rule, nib__str text)
     return nib__fail(r->err, NIB_ERR_MEMORY, "out of memory for the pre-tokenizer");
 }
 
-/* One character of a class; false: it means something else there. */
-static bool class_char(nib__str *text, uint32_t *code)
+static nib_status split_by_regex(reader *r, nib__rule rule, nib__json_value regex)
 {
-    if (text->len == 0 || memchr("[]\\^&-", text->data[0], 6) != NULL) return false;
-    size_t n = nib__utf8_next(text->data, text->len, code);
-    text->data += n;
-    text->len -= n;
-    return true;
-}
-
-/* Adds [low, high] to ascending ranges that do not touch. */
-static uint32_t add_range(nib__range *ranges, uint32_t n, nib__range add)
-{
-    uint32_t first = 0, behind;
-    while (first < n && ranges[first].high + 1 < add.low) first++;
-    for (behind = first; behind < n && ranges[behind].low <= add.high + 1; behind++) {
-        if (ranges[behind].low < add.low) add.low = ranges[behind].low;
-        if (ranges[behind].high > add.high) add.high = ranges[behind].high;
-    }
-    memmove(ranges + first + 1, ranges + behind, (n - behind) * sizeof *ranges);
-    ranges[first] = add;
-    return n + 1 - (behind - first);
-}
-
-/* "a-z0" of [a-z0]; 0: not of that kind. */
-static uint32_t read_ranges(nib__str text, nib__range *ranges, uint32_t most)
-{
-    uint32_t n = 0;
-    while (text.len != 0) {
-        nib__range range;
-        if (n == most || !class_char(&text, &range.low)) return 0;
-        range.high = range.low;
-        if (text.len != 0 && text.data[0] == '-') {
-            text.data++;
-            text.len--;
-            if (!class_char(&text, &range.high) || range.high < range.low) return 0;
-        }
-        n = add_range(ranges, n, range);
-    }
-    return n;
-}
-
-/* [...], [...]+ and \s?[...]+ with nothing but characters and ranges between the brackets. */
-static nib_status split_by_class(reader *r, nib__rule rule, nib__str text, nib__json_value regex)
-{
-    enum { MOST = 512 };
+    static const char WHAT[] = "tokenizer.json: pre_tokenizer: Split regex";
     nib__pipeline *p = r->t->pipe;
-    nib__run_set *set = &p->sets[p->n_rules < NIB__MAX_RULES ? p->n_rules : 0];
-    bool space = text.len > 3 && memcmp(text.data, "\\s?", 3) == 0;
-    bool many = text.len > 0 && text.data[text.len - 1] == '+';
-    size_t skip = space ? 3 : 0, tail = many ? 2 : 1;
-    bool class = text.len > skip + tail + 1 && text.data[skip] == '[' &&
-                 text.data[text.len - tail] == ']' && (many || !space);
-    uint32_t n = 0;
-    nib__range *ranges = NULL;
-    if (class) {
-        ranges = nib__alloc_raw(&r->t->mem, MOST + 1, sizeof *ranges);
-        if (ranges == NULL)
-            return nib__fail(r->err, NIB_ERR_MEMORY, "out of memory for the pre-tokenizer");
-        n = read_ranges((nib__str){text.data + skip + 1, text.len - skip - 1 - tail}, ranges, MOST);
+    nib__str text;
+    text.data = nib__json_string(r->j, regex, &text.len);
+    if (text.data == NULL) return nib__hf_unknown(r->err, WHAT, r->j, regex);
+    const nib__rule *known = nib__pattern_find(text.data, text.len);
+    if (known != NULL) {
+        rule.find = known->find;
+        rule.param = known->param;
+        rule.max = known->max;
+        return add(r, rule);
     }
-    rule.find = nib__find_run;
-    rule.param = set;
-    rule.max = many ? 0 : 1;
-    nib_status status =
-        n == 0 ? nib__hf_unknown(r->err, "tokenizer.json: pre_tokenizer: Split regex", r->j, regex)
-               : add(r, rule);
-    if (status != NIB_OK) {
-        nib__free(&r->t->mem, ranges);
-        return status;
-    }
-    *set = (nib__run_set){.ranges = ranges, .n_ranges = n, .space = space};
-    return NIB_OK;
-}
-
-/* A regular expression without operators is a text; \n, \r and \t are known. */
-static bool plain_regex(nib__str regex, char *text, size_t cap, size_t *len)
-{
-    *len = 0;
-    if (regex.len == 0 || regex.len > cap) return false;
-    for (size_t i = 0; i < regex.len; i++) {
-        char c = regex.data[i];
-        if (c == '\\' && i + 1 < regex.len) {
-            c = regex.data[++i];
-            c = c == 'n' ? '\n' : c == 'r' ? '\r' : c == 't' ? '\t' : '\0';
-            if (c == '\0') return false;
-        } else if (c == '\0' || strchr("\\^$.|?*+()[]{}", c) != NULL) {
-            return false;
-        }
-        text[(*len)++] = c;
-    }
-    return true;
+    uint32_t i = p->n_rules;
+    nib_status status = add(r, rule);
+    if (status == NIB_OK) status = nib__regex_make(&r->t->mem, WHAT, text, &p->regexes[i], r->err);
+    if (status == NIB_OK) p->rules[i].regex = p->regexes[i];
+    return status;
 }
 
 static nib_status read_split(reader *r, nib__json_value v)
@@ -205,17 +132,7 @@ static nib_status read_split(reader *r, nib__json_value v)
     nib__str text;
     text.data = nib__json_string(r->j, literal, &text.len);
     if (text.data != NULL) return split_by_text(r, rule, text);
-    text.data = nib__json_string(r->j, regex, &text.len);
-    const nib__rule *known = text.data != NULL ? nib__pattern_find(text.data, text.len) : NULL;
-    char plain[64];
-    size_t n;
-    if (known == NULL && plain_regex(text, plain, sizeof plain, &n))
-        return split_by_text(r, rule, (nib__str){plain, n});
-    if (known == NULL) return split_by_class(r, rule, text, regex);
-    rule.find = known->find;
-    rule.param = known->param;
-    rule.max = known->max;
-    return add(r, rule);
+    return split_by_regex(r, rule, regex);
 }
 
 static nib_status read_digits(reader *r, nib__json_value v)

@@ -8,8 +8,9 @@ typedef struct run {
     const nib__tokenizer *t;
     nib__str in;
     nib__buffer *out;
-    bool moved; /* something in front of the text was dropped */
-    bool failed;
+    bool moved;  /* something in front of the text was dropped */
+    bool failed; /* out of memory */
+    bool slow;   /* a regular expression gave up */
 } run;
 
 static void put(run *r, const char *text, size_t len)
@@ -44,18 +45,18 @@ static void replace(run *r, const nib__step *step)
     }
 }
 
-static void squeeze(run *r, const nib__step *step)
+static void replace_regex(run *r, const nib__step *step)
 {
-    for (size_t at = 0, end; at < r->in.len; at = end) {
-        end = at;
-        while (end < r->in.len && r->in.data[end] == ' ') end++;
-        if (end - at >= 2) {
-            put(r, step->to, step->n_to);
-            continue;
-        }
-        while (end < r->in.len && (r->in.data[end] != ' ' || end == at)) end++;
-        put(r, r->in.data + at, end - at);
+    nib__regex_walk walk = nib__regex_start(step->regex, r->in.data, r->in.len);
+    size_t done = 0, begin, stop;
+    while (nib__regex_next(&walk, &begin, &stop)) {
+        put(r, r->in.data + done, begin - done);
+        if (step->n_to == 0 && begin < stop) drop(r);
+        put(r, step->to, step->n_to);
+        done = stop;
     }
+    put(r, r->in.data + done, r->in.len - done);
+    if (walk.work == 0) r->slow = true;
 }
 
 static bool is_space(const char *text, size_t left, size_t *len)
@@ -237,8 +238,7 @@ static void run_step(run *r, const nib__step *step, nib__place place)
         if (lead && r->in.len != 0) put(r, step->to, step->n_to);
         put(r, r->in.data, r->in.len);
         break;
-    case NIB__STEP_REPLACE: replace(r, step); break;
-    case NIB__STEP_SQUEEZE: squeeze(r, step); break;
+    case NIB__STEP_REPLACE: step->regex != NULL ? replace_regex(r, step) : replace(r, step); break;
     case NIB__STEP_NFC:
     case NIB__STEP_NFD:
     case NIB__STEP_NFKC:
@@ -257,11 +257,17 @@ static void run_step(run *r, const nib__step *step, nib__place place)
     }
 }
 
-bool nib__normalize(const nib__tokenizer *t, const char *text, size_t len, nib__place place,
-                    nib__buffer scratch[2], nib__str *out, bool *moved)
+nib_status nib__too_slow(nib_error *err)
+{
+    return nib__fail(err, NIB_ERR_LIMIT,
+                     "tokenizer.json: a regular expression looks too far ahead of its matches");
+}
+
+nib_status nib__normalize(const nib__tokenizer *t, const char *text, size_t len, nib__place place,
+                          nib__buffer scratch[2], nib__str *out, bool *moved, nib_error *err)
 {
     run r = {.t = t, .in = {text, len}};
-    for (uint32_t i = 0; i < t->pipe->n_steps && !r.failed; i++) {
+    for (uint32_t i = 0; i < t->pipe->n_steps && !r.failed && !r.slow; i++) {
         r.out = &scratch[i % 2];
         r.out->len = 0;
         run_step(&r, &t->pipe->steps[i], place);
@@ -269,5 +275,6 @@ bool nib__normalize(const nib__tokenizer *t, const char *text, size_t len, nib__
     }
     *out = r.in;
     *moved = r.moved;
-    return !r.failed;
+    if (r.slow) return nib__too_slow(err);
+    return r.failed ? nib__fail(err, NIB_ERR_MEMORY, "out of memory while tokenizing") : NIB_OK;
 }

@@ -20,10 +20,11 @@ void nib__pipeline_free(const nib_allocator *mem, nib__pipeline *p)
     for (uint32_t i = 0; i < p->n_steps; i++) {
         nib__free(mem, p->steps[i].from);
         nib__free(mem, p->steps[i].to);
+        nib__regex_free(mem, p->steps[i].regex);
     }
     for (uint32_t i = 0; i < p->n_rules; i++) {
         nib__free(mem, (void *)(uintptr_t)p->literals[i].text);
-        nib__free(mem, (void *)(uintptr_t)p->sets[i].ranges);
+        nib__regex_free(mem, p->regexes[i]);
     }
     for (uint32_t i = 0; i < 4; i++) nib__trie_free(mem, &p->cut[i / 2][i % 2]);
     nib__free(mem, p->added);
@@ -66,24 +67,12 @@ static bool is_word(uint32_t code)
     return nib__is_word(code, nib__class_of(code));
 }
 
-/* The character that ends at text[at]. */
-static uint32_t code_before(const char *text, size_t at, size_t *begin)
-{
-    uint32_t code;
-    for (size_t n = 1; n <= 4 && n <= at; n++)
-        if (nib__utf8_valid(text + at - n, n, &code) == n) {
-            *begin = at - n;
-            return code;
-        }
-    *begin = at - 1;
-    return NIB__INVALID;
-}
-
 static size_t spaces_begin(const char *text, size_t at, size_t low)
 {
     while (at > low) {
         size_t begin;
-        if (!(nib__class_of(code_before(text, at, &begin)) & NIB__S_SPACE) || begin < low) break;
+        if (!(nib__class_of(nib__utf8_before(text, at, &begin)) & NIB__S_SPACE) || begin < low)
+            break;
         at = begin;
     }
     return at;
@@ -104,7 +93,7 @@ static bool in_word(const char *text, size_t begin, size_t end, size_t len)
 {
     size_t unused;
     uint32_t code;
-    if (begin > 0 && is_word(code_before(text, begin, &unused))) return true;
+    if (begin > 0 && is_word(nib__utf8_before(text, begin, &unused))) return true;
     return end < len && nib__utf8_next(text + end, len - end, &code) != 0 && is_word(code);
 }
 
@@ -169,22 +158,24 @@ nib_status nib__pipeline_finish(nib__tokenizer *t, nib_error *err)
 {
     nib__buffer scratch[2] = {{.mem = &t->mem}, {.mem = &t->mem}};
     nib__pipeline *p = t->pipe;
-    bool ok = true;
-    for (uint32_t id = 0; id < t->vocab.n && ok; id++) {
+    nib_status status = NIB_OK;
+    for (uint32_t id = 0; id < t->vocab.n && status == NIB_OK; id++) {
         if (!(p->added[id] & NIB__ADDED)) continue;
         bool normalized = (p->added[id] & NIB__ADDED_NORMALIZED) != 0, moved;
         nib__str text = nib__vocab_text(&t->vocab, id);
         if (normalized && text.len <= NIB__MAX_MATCH)
-            ok = nib__normalize(t, text.data, text.len, NIB__AT_START, scratch, &text, &moved);
-        if (!ok || text.len > NIB__MAX_MATCH) continue;
-        bool special = t->vocab.type[id] == NIB__TYPE_CONTROL;
+            status =
+                nib__normalize(t, text.data, text.len, NIB__AT_START, scratch, &text, &moved, err);
+        if (status != NIB_OK || text.len > NIB__MAX_MATCH) continue;
+        bool special = t->vocab.type[id] == NIB__TYPE_CONTROL, ok = true;
         if (!special)
             ok = nib__trie_add(&t->mem, &p->cut[normalized][0], text.data, text.len, (int32_t)id);
         ok = ok && nib__trie_add(&t->mem, &p->cut[normalized][1], text.data, text.len, (int32_t)id);
+        if (!ok) status = nib__fail(err, NIB_ERR_MEMORY, "out of memory for added tokens");
     }
     nib__free(&t->mem, scratch[0].data);
     nib__free(&t->mem, scratch[1].data);
-    return ok ? NIB_OK : nib__fail(err, NIB_ERR_MEMORY, "out of memory for added tokens");
+    return status;
 }
 
 /* ---- encoding ---- */
@@ -236,6 +227,7 @@ static nib_status encode_text(encoder *e, const char *text, size_t len, nib__pla
         status = encode_piece(e, piece, n);
     if (splitter.failed)
         status = nib__fail(e->err, NIB_ERR_MEMORY, "out of memory while tokenizing");
+    if (splitter.slow) status = nib__too_slow(e->err);
     nib__split_end(&splitter);
     return status;
 }
@@ -245,12 +237,11 @@ static nib_status encode_section(encoder *e, const char *text, size_t len, nib__
 {
     nib__str normal;
     bool moved;
-    if (!nib__normalize(e->t, text, len, place, e->normal, &normal, &moved))
-        return nib__fail(e->err, NIB_ERR_MEMORY, "out of memory while tokenizing");
+    nib_status status = nib__normalize(e->t, text, len, place, e->normal, &normal, &moved, e->err);
+    if (status != NIB_OK) return status;
     if (moved && place == NIB__AT_START) place = NIB__INSIDE;
     cutter c = start_cut(e->t, true, e->flags, normal);
     cut part;
-    nib_status status = NIB_OK;
     while (status == NIB_OK && next_cut(&c, &part)) {
         if (part.id >= 0)
             status = push(e, part.id);

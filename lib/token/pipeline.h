@@ -17,8 +17,7 @@ enum {
 
 typedef enum nib__step_kind {
     NIB__STEP_PREPEND, /* `to` in front, unless the text is empty */
-    NIB__STEP_REPLACE, /* every `from` by `to` */
-    NIB__STEP_SQUEEZE, /* two or more spaces by `to` */
+    NIB__STEP_REPLACE, /* every `from`, or match of `regex`, by `to` */
     NIB__STEP_NFC,
     NIB__STEP_NFD,
     NIB__STEP_NFKC,
@@ -36,7 +35,8 @@ typedef enum nib__step_kind {
 
 typedef struct nib__step {
     nib__step_kind kind;
-    char *from, *to; /* owned */
+    char *from, *to;   /* owned */
+    nib__regex *regex; /* owned; or NULL */
     size_t n_from, n_to;
     bool left, right;
 } nib__step;
@@ -60,7 +60,7 @@ struct nib__pipeline {
     nib__pretok pretok; /* of `rules` */
     nib__rule rules[NIB__MAX_RULES];
     nib__literal literals[NIB__MAX_RULES]; /* owned texts of nib__find_text */
-    nib__run_set sets[NIB__MAX_RULES];     /* of character classes; ranges are owned */
+    nib__regex *regexes[NIB__MAX_RULES];   /* owned */
     uint32_t n_rules;
     uint8_t *added;  /* [n] NIB__ADDED_* */
     nib__trie cut[2][2]; /* [normalized or not][special tokens too] */
@@ -93,9 +93,10 @@ nib_status nib__pipeline_encode(const nib__tokenizer *t, const char *text, size_
                                 uint32_t flags, bool lead, nib__ids *ids, nib_error *err);
 
 /* normal.c. text[len] through all steps: *out points to text or into one of the buffers. *moved:
- * something in front of the text was dropped. false: out of memory. */
-bool nib__normalize(const nib__tokenizer *t, const char *text, size_t len, nib__place place,
-                    nib__buffer scratch[2], nib__str *out, bool *moved);
+ * something in front of the text was dropped. */
+nib_status nib__normalize(const nib__tokenizer *t, const char *text, size_t len, nib__place place,
+                          nib__buffer scratch[2], nib__str *out, bool *moved, nib_error *err);
+nib_status nib__too_slow(nib_error *err); /* a regular expression gave up */
 /* compose.c: Unicode normalization forms; false: out of memory. */
 bool nib__unicode_normalize(nib__step_kind form, const char *text, size_t len, nib__buffer *out);
 

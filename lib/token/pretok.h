@@ -6,6 +6,7 @@
 #define NIB_TOKEN_PRETOK_H
 
 #include "base/mem.h"
+#include "token/regex.h"
 
 enum { NIB__MAX_RULES = 12 };
 
@@ -36,6 +37,7 @@ typedef enum nib__prefix {
 
 struct nib__rule {
     nib__find_fn *find; /* NULL: the piece stays whole */
+    const nib__regex *regex; /* in place of `find` */
     const void *param;
     uint32_t max; /* longest match in characters, where the rule has one */
     nib__behavior behavior;
@@ -44,7 +46,7 @@ struct nib__rule {
 };
 
 typedef struct nib__pretok {
-    const char *name;                       /* tokenizer.ggml.pre */
+    const char *name; /* tokenizer.ggml.pre */
     const nib__rule *rules[NIB__MAX_RULES]; /* each cuts the pieces of the one before */
     uint32_t flags;
 } nib__pretok;
@@ -55,8 +57,8 @@ enum {
     NIB__PRE_SPACES = 4         /* spaces are written as U+2581, text is not byte-encoded */
 };
 
-/* NULL: unknown. */
-const nib__pretok *nib__pretok_find(const char *name, size_t len);
+/* false: unknown. */
+bool nib__pretok_find(const char *name, size_t len, nib__pretok *found);
 
 /* Where a text or a piece stands in what the caller tokenizes. */
 typedef enum nib__place {
@@ -71,10 +73,13 @@ typedef struct nib__splitter {
     const nib_allocator *mem;
     uint32_t n_rules, depth;
     bool failed; /* out of memory */
+    bool slow;   /* a regular expression gave up */
     struct nib__split_level {
         const char *text;
         size_t at, end;     /* of the piece of the level above that is still to cut */
-        size_t begin, stop; /* match found but not yet handed out; stop = 0: none */
+        size_t begin, stop; /* a match, which may be empty, not yet handed out if `found` */
+        bool found;
+        nib__regex_walk walk;
         nib__place place;
         char *owned;        /* text with a prefix, or NULL */
         size_t cap;
@@ -83,7 +88,7 @@ typedef struct nib__splitter {
 
 void nib__split_start(nib__splitter *s, const nib__pretok *pretok, const nib_allocator *mem,
                       const char *text, size_t len, nib__place place);
-/* false: no piece is left, or s->failed. Pieces are not empty; *piece is valid until the next call. */
+/* false: no piece is left, s->failed or s->slow. Pieces are not empty; *piece is valid until the next call. */
 bool nib__split_next(nib__splitter *s, const char **piece, size_t *len);
 void nib__split_end(nib__splitter *s);
 

@@ -31,8 +31,9 @@ static nib_status choose_pretok(nib__tokenizer *t, const nib__source *source, ni
                 "tokenizer.ggml.pre is missing: the file is older than May 2024 and does "
                 "not say how its text is split");
     }
-    t->pretok = nib__pretok_find(pre.data, pre.len);
-    if (t->pretok == NULL) return unknown(err, "tokenizer.ggml.pre", pre);
+    if (!nib__pretok_find(pre.data, pre.len, &t->named))
+        return unknown(err, "tokenizer.ggml.pre", pre);
+    t->pretok = &t->named;
     nib__text(t->name, sizeof t->name, "bpe/%s", t->pretok->name);
     t->byte_level = (t->pretok->flags & NIB__PRE_SPACES) == 0;
     t->add_bos = (t->pretok->flags & NIB__PRE_ADD_BOS) != 0;

@@ -203,6 +203,19 @@ static inline size_t nib__utf8_next(const char *text, size_t left, uint32_t *cod
     return 1;
 }
 
+/* The character that ends at text[at], at >= 1, and where it begins. */
+static inline uint32_t nib__utf8_before(const char *text, size_t at, size_t *begin)
+{
+    uint32_t code;
+    for (size_t n = 1; n <= 4 && n <= at; n++)
+        if (nib__utf8_valid(text + at - n, n, &code) == n) {
+            *begin = at - n;
+            return code;
+        }
+    *begin = at - 1;
+    return NIB__INVALID;
+}
+
 /* Bytes of the well-formed sequence that a lead byte announces; 1 for any other byte. */
 static inline size_t nib__utf8_length(uint8_t lead)
 {

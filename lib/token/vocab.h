@@ -84,7 +84,8 @@ struct nib__tokenizer {
     char name[64];
     nib__vocab vocab;
     nib__merges merges;        /* BPE */
-    const nib__pretok *pretok; /* BPE */
+    const nib__pretok *pretok; /* BPE: `named`, or the pipeline's */
+    nib__pretok named;         /* of a GGUF file */
     nib__charsmap charsmap;    /* unigram */
     nib__trie trie;            /* unigram, WordPiece: every token that text may become */
     nib__trie user, special;   /* tokens cut out of the text first: user-defined; control too */

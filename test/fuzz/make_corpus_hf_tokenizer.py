@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: MIT
-"""Writes test/fuzz/corpus/tokenizer_json/ and test/fuzz/corpus/sentencepiece/: tiny files that between
+"""Writes test/fuzz/corpus/tokenizer_json/, regex/ and sentencepiece/: tiny files that between
 them hold every component that is read. (score_underflow was found by the fuzzer.)
 
     python3 test/fuzz/make_corpus_hf_tokenizer.py
@@ -85,6 +85,9 @@ FILES = {
     "split": dict(model=unigram(), pre_tokenizer=sequence("pretokenizers", {"type": "WhitespaceSplit"},
                                                           {"type": "Punctuation", "behavior": "Contiguous"},
                                                           regex("\\p{N}{1,3}", "Removed", True), SPACES)),
+    "regex": dict(model=bpe(), normalizer={"type": "Replace", "pattern": {"Regex": "\\s+$|(?i:x)"}, "content": ""},
+                  pre_tokenizer=sequence("pretokenizers", regex("(?=[A-Z])"), regex("[^\\W\\d]+|\\d{1,2}", "MergedWithNext")),
+                  decoder={"type": "Replace", "pattern": {"Regex": "a+?b"}, "content": " "}),
     "wordpiece": dict(model=words("WordPiece"), normalizer={"type": "BertNormalizer", "clean_text": True,
                                                             "handle_chinese_chars": True, "strip_accents": None,
                                                             "lowercase": True},
@@ -94,6 +97,12 @@ FILES = {
         "type": "Split", "pattern": {"String": "a"}, "behavior": "MergedWithNext", "invert": False}, regex(
             "\\s+", "MergedWithPrevious"))),
 }
+
+
+REGEXES = [(r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s+(?!\S)|\s+", "It's 12345  ok.\n"),
+           (r"(?<=[a-z])(?=[A-Z])|\b\w{2,}?\b|^x*$", "fooBar ab\n"), (r"\d{1,3}(?=(?:\d{3})*(?!\d))", "1234567"),
+           (r"(?:a|aa)+?b|\x{e9}\u4e2d\h\W|\p{^Han}\P{M}\p{M}*.\Z", "aab\u00e9\u4e2da!e\u0301\n"),
+           (r"(?i)[a-ks-]|[^+--]{,2}\S\A", "Kx+,\u212a"), ("((((((((((((a{9}){9})))))))))))", "a" * 90)]
 
 
 def varint(n):
@@ -124,6 +133,8 @@ def main():
         data = {"version": "1.0", "added_tokens": ADDED}
         data.update(parts)
         put("tokenizer_json", name, json.dumps(data, ensure_ascii=False).encode())
+    for i, (pattern, text) in enumerate(REGEXES):
+        put("regex", f"pattern_{i}", pattern.encode() + b"\0" + text.encode())
     vocab = json.dumps({"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4, "b": 5, "ab": 6, "\u0120": 7}).encode()
     config = json.dumps({"tokenizer_class": "RobertaTokenizer", "add_prefix_space": True, "added_tokens_decoder": {
         "9": {"content": "<mask>", "lstrip": True, "special": True}}}).encode()

@@ -25,6 +25,7 @@ from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normaliz
                         processors, trainers)
 
 import compare_hf_tokenizer as base
+import compare_regexes
 import hf_tokenizers
 import make_token_golden
 import tokenizer_oracle as published
@@ -75,7 +76,8 @@ def normalizer(r):
            lambda: normalizers.Strip(left=r.random() < 0.5, right=r.random() < 0.5),
            lambda: normalizers.Prepend(r.choice([MARK, " ", "x", "\u00e9"])),
            lambda: normalizers.Replace(*r.choice([(" ", MARK), ("a", "bb"), ("  ", " "), ("\n", ""), ("\u00e9", "e"),
-                                                  ("''", '"'), (Regex(" {2,}"), " "), (Regex(" {2,}"), MARK)])),
+                                                  ("''", '"'), (Regex(" {2,}"), " "), (Regex(" {2,}"), MARK),
+                                                  (regex(r), r.choice(["", " ", "x", MARK]))])),
            lambda: charsmap(r.choice(["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf"])),
            lambda: normalizers.BertNormalizer(clean_text=r.random() < 0.7, handle_chinese_chars=r.random() < 0.7,
                                               strip_accents=r.choice([None, True, False]),
@@ -94,8 +96,19 @@ def normalizer(r):
     return parts[0] if len(parts) == 1 and r.random() < 0.7 else normalizers.Sequence(parts)
 
 
+def regex(r):
+    """A published pattern, or any that Oniguruma reads."""
+    while True:
+        text = r.choice(compare_regexes.PUBLISHED) if r.random() < 0.3 else compare_regexes.pattern(r)
+        try:
+            return Regex(text)
+        except Exception:
+            continue
+
+
 def split(r):
-    pattern = r.choice([" ", "e", "\n", MARK, "ab", "->"]) if r.random() < 0.25 else Regex(r.choice(REGEXES))
+    pattern = r.choice([" ", "e", "\n", MARK, "ab", "->"]) if r.random() < 0.25 else \
+        Regex(r.choice(REGEXES)) if r.random() < 0.5 else regex(r)
     behavior = r.choice(BEHAVIORS + ["isolated"] * 4)
     return pre_tokenizers.Split(pattern, behavior, invert=r.random() < 0.15)
 
@@ -130,6 +143,8 @@ def decoder(r, kind):
     if r.random() < 0.4:
         return decoders.Metaspace(prepend_scheme=r.choice(["always", "first", "never"]))
     steps = [decoders.Replace(MARK, " "), decoders.ByteFallback(), decoders.Fuse()]
+    if r.random() < 0.2:
+        steps.insert(r.choice([0, 1]), decoders.Replace(regex(r), r.choice(["", " ", "x"])))
     if r.random() < 0.5:
         steps.append(decoders.Strip(" ", 1, 0))
     return decoders.Sequence(steps)
@@ -175,7 +190,7 @@ def added_tokens(r, kind, tokenizer):
     for text in r.sample(texts, r.choice([0, 0, 1, 3, 7])):
         # Ordinary text is no marker: nibble keeps the two apart on purpose.
         special = text[0] in "<[" and r.random() < 0.5
-        empty = text.isspace() and tokenizer.normalizer is not None
+        empty = tokenizer.normalizer is not None and not tokenizer.normalizer.normalize_str(text).strip()
         if text == "\u00c9" and kind == "bytes":
             continue
         token = AddedToken(text, single_word=r.random() < 0.2, lstrip=r.random() < 0.2, rstrip=r.random() < 0.2,

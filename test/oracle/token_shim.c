@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "token/regex.h"
 #include "token_folder.h"
 
 #define EXPORT __attribute__((visibility("default")))
@@ -79,4 +80,27 @@ EXPORT long shim_stream(const void *t, const int *ids, size_t n, char *out, size
         total += len;
     }
     return (long)total;
+}
+
+/* Matches of a regular expression as pairs of begin and end, up to cap numbers of them; how many
+ * numbers, -1: refused, with a message, -2: given up. */
+EXPORT long shim_matches(const char *pattern, size_t n, const char *text, size_t len, long *out,
+                         size_t cap, char *message, size_t message_cap)
+{
+    const nib_allocator mem = nib__allocator(NULL);
+    nib__regex *regex;
+    nib_error err = {0};
+    if (nib__regex_make(&mem, "regex", (nib__str){pattern, n}, &regex, &err) != NIB_OK) {
+        snprintf(message, message_cap, "%s", err.text);
+        return -1;
+    }
+    nib__regex_walk walk = nib__regex_start(regex, text, len);
+    size_t count = 0, begin, stop;
+    for (; nib__regex_next(&walk, &begin, &stop); count += 2)
+        if (count + 2 <= cap) {
+            out[count] = (long)begin;
+            out[count + 1] = (long)stop;
+        }
+    nib__regex_free(&mem, regex);
+    return walk.work == 0 ? -2 : (long)count;
 }

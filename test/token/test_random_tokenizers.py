@@ -26,6 +26,10 @@ class RandomTokenizers(unittest.TestCase):
         last = self.run_oracle("compare_random_tokenizers.py", "--count", "30", "--seed", "200")
         self.assertIn(" 0 differ", last)
 
+    def test_regular_expressions(self):
+        last = self.run_oracle("compare_regexes.py", "--count", "150", "--seed", "3")
+        self.assertIn(" 0 differ", last)
+
     def test_sentencepiece_models(self):
         last = self.run_oracle("compare_sentencepiece.py", "random:6:5", SIZE="1300", BYTES="20000")
         self.assertRegex(last, "^all agree|^transformers is not installed")

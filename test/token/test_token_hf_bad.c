@@ -55,17 +55,17 @@ static const bad_case CASES[] = {
     {WITH("\"added_tokens\":[{\"id\":1,\"content\":\"x\"}]"), NIB_ERR_FORMAT, "both 'b' and 'x'"},
     {WITH("\"added_tokens\":[{\"id\":9,\"content\":\"a\"}]"), NIB_ERR_FORMAT, "'a' has the ids"},
     {WITH("\"normalizer\":{\"type\":\"Poetry\"}"), NIB_ERR_UNSUPPORTED, "Poetry"},
-    {WITH("\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(a+)+\"},\"content\":"
+    {WITH("\"normalizer\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"(a+)++\"},\"content\":"
           "\"\"}"),
-     NIB_ERR_UNSUPPORTED, "(a+)+"},
+     NIB_ERR_UNSUPPORTED, "Replace regex: '(a+)++': a possessive"},
     {WITH("\"normalizer\":{\"type\":\"Sequence\"}"), NIB_ERR_FORMAT, "normalizers"},
     {WITH("\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"A===\"}"),
      NIB_ERR_FORMAT, "base64"},
     {WITH("\"normalizer\":{\"type\":\"Precompiled\",\"precompiled_charsmap\":\"AAAA\"}"),
      NIB_ERR_FORMAT, "charsmap"},
-    {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(x|y)*\"},"
+    {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(x|y)\\\\1\"},"
           "\"behavior\":\"Isolated\",\"invert\":false}"),
-     NIB_ERR_UNSUPPORTED, "(x|y)*"},
+     NIB_ERR_UNSUPPORTED, "Split regex: '(x|y)\\1': such an escape"},
     {WITH("\"pre_tokenizer\":{\"type\":\"Split\",\"pattern\":{\"String\":\"x\"},"
           "\"behavior\":\"Sideways\",\"invert\":false}"),
      NIB_ERR_UNSUPPORTED, "Sideways"},
@@ -81,8 +81,12 @@ static const bad_case CASES[] = {
     {WITH("\"post_processor\":{\"type\":\"TemplateProcessing\",\"single\":[]}"), NIB_ERR_FORMAT,
      "single"},
     {WITH("\"decoder\":{\"type\":\"CTC\"}"), NIB_ERR_UNSUPPORTED, "CTC"},
-    {WITH("\"decoder\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"a\"},\"content\":\"\"}"),
-     NIB_ERR_UNSUPPORTED, "Replace"},
+    {WITH("\"decoder\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":\"\\\\1\"},\"content\":"
+          "\"\"}"),
+     NIB_ERR_UNSUPPORTED, "decoder: Replace regex"},
+    {WITH("\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":"
+          "\"Replace\",\"pattern\":{\"Regex\":\"a\"},\"content\":\"\"}]}"),
+     NIB_ERR_UNSUPPORTED, "behind Fuse"},
 };
 
 static void hostile_json(void **state)
