@@ -66,6 +66,7 @@ def main():
         plan.short = chosen.short
         plan.runs = chosen.runs or (1 if plan.short else 5 if plan.peers else 3)
         started = time.monotonic()
+        before = started
         for name in chosen.only or (parts.WITH_PEERS if chosen.what == "peers" else parts.ALL):
             say(f"== {name}: {parts.ALL[name].__doc__.splitlines()[0]}")
             try:
@@ -74,7 +75,9 @@ def main():
                 say(f"  {name} is not complete: {error}")
             finally:
                 results.save(name)
-            say(f"   ({time.monotonic() - started:.0f} s so far)")
+            now = time.monotonic()
+            say(f"   ({name} took {now - before:.0f} s; {now - started:.0f} s so far)")
+            before = now
     if chosen.what in ("results", "report"):
         if chosen.out:
             plots.draw_all(results, results.folder / "plots")

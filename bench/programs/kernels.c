@@ -7,16 +7,18 @@
  *     kernel  ISA  STRATEGY  FORMAT  N  K  ROWS  THREADS  SECONDS  BYTES  OPERATIONS  PEAK-NAME
  * BYTES are the packed weights, OPERATIONS 2 N K ROWS. With few rows the weights come from memory,
  * not from a cache: several copies, WORKING_SET bytes in all, take turns. */
+#define _GNU_SOURCE
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "matrices.h"
 #include "measure.h"
 #include "nn/nn.h"
 #include "peaks.h"
 
-enum { MAX_LIST = 16, LINE = 64 };
+enum { MAX_LIST = 16, LINE = 64, HUGE_PAGE = 2 << 20 };
 
 static const size_t WORKING_SET = (size_t)512 << 20;
 
@@ -40,13 +42,17 @@ typedef struct request {
     bool only_peaks;
 } request;
 
+/* What is large lies in huge pages, as the library's weights do. */
 static void *allocate(size_t size)
 {
-    void *ptr = aligned_alloc(LINE, (size + LINE - 1) / LINE * LINE);
+    size_t align = size < HUGE_PAGE ? LINE : HUGE_PAGE;
+    size_t room = (size + align - 1) / align * align;
+    void *ptr = aligned_alloc(align, room);
     if (ptr == NULL) {
         fprintf(stderr, "kernels: out of memory (%zu bytes)\n", size);
         exit(1);
     }
+    if (align == HUGE_PAGE) (void)madvise(ptr, room, MADV_HUGEPAGE);
     memset(ptr, 0, size); /* pages are there before anything is timed */
     return ptr;
 }

@@ -38,13 +38,26 @@ def shell(log, *command):
         raise Failed(f"{command[0]} failed, see {log}:\n  " + "\n  ".join(tail))
 
 
+def imports(python, packages):
+    """Whether the packages are there to be imported, without importing them."""
+    names = [package.partition("==")[0].replace("-", "_") for package in packages]
+    code = f"import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, {names})))"
+    try:
+        return subprocess.run([python, "-c", code], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
 def python_with(packages, name):
     """Python of a virtual environment that has the packages; Debian's own packages are seen too."""
     folder = FOLDER / f"venv-{name}"
     python = folder / "bin" / "python"
     stamp = folder / "packages"
     if stamp.exists() and stamp.read_text(encoding="utf-8") == " ".join(packages):
-        return python
+        if imports(python, packages):
+            return python
+        say(f"{folder.relative_to(machine.ROOT)} is damaged: it is made again")
+        shutil.rmtree(folder)
     FOLDER.mkdir(exist_ok=True)
     say(f"installing {' '.join(packages)}")
     base = "/usr/bin/python3" if Path("/usr/bin/python3").exists() else "python3"

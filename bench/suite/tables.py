@@ -281,7 +281,7 @@ def reach_prompt(results, body):
             if ratio is None:
                 continue
             peak_name, shown = PROMPT_PEAK.get(isa, ("", ""))
-            peak = results.value("speed", engine="machine", measure=peak_name)
+            peak = results.value("speed", engine="machine", isa="", measure=peak_name)
             share = f"; {ours * work / peak:.0%} of the {shown} peak" if peak and work else ""
             floor = FLOORS[model].get(isa)
             body.append([f"prefill 512, {plain(model)}, over llama.cpp", isa,
@@ -296,14 +296,16 @@ def reach_prompt(results, body):
 
 
 def reach_decode(results, body):
-    memory = results.value("speed", engine="machine", measure="read_memory")
     for model, floor, share_floor, goal in ((LARGE, 1.25, 0.85, "95 % of read bandwidth"),
                                             (SMALL, 1.4, None, "90 % of bandwidth or L3")):
-        weights = results.value("speed", model=model, measure="weights")
+        weights = results.value("speed", engine="machine", model=model, measure="weights")
         for isa in machine.LEVELS:
             ours, ratio = ratio_to_llama(results, model, isa, "generate")
             if ratio is None:
                 continue
+            memory = (results.value("speed", engine="machine", isa=isa, model=model,
+                                    measure="read_memory")
+                      or results.value("speed", engine="machine", isa="", measure="read_memory"))
             share = ours * weights / memory if memory and weights else 0
             body.append([f"decode 128, {plain(model)}, over llama.cpp", isa,
                          f"{floor}x" + (", 85 % of read bandwidth" if share_floor else ""), goal,

@@ -90,7 +90,7 @@ static void bad(const metadata *m, nib_status code, const char *part)
     nib__tokenizer *t;
     assert_fails(make(m, &t, &err), code, err, part);
     assert_non_null(strstr(err.text, "(memory): ")); /* the file */
-    assert_int_equal(make(m, &t, NULL), code); /* the message is optional */
+    assert_int_equal(make(m, &t, NULL), code);       /* the message is optional */
 }
 
 static nib__tokenizer *good(const metadata *m)
