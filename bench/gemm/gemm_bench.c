@@ -75,8 +75,9 @@ static void run_piece(void *arg, uint32_t i)
                o->y + (size_t)row * o->w.n, o->w.n, o->scratch + i * o->slot);
 }
 
-static void ours_run(ours *o)
+static void ours_run(void *arg)
 {
+    ours *o = arg;
     uint32_t runs = (o->w.n_panels + o->step - 1) / o->step;
     nib__pool_run(o->pool, runs * o->blocks, run_piece, o);
 }
@@ -161,13 +162,23 @@ static const nib__matmul *strategy(const bench *b, nib__format *format)
     return b->exact ? &b->table.prefill_int8 : &b->fast.prefill_int8;
 }
 
-/* Seconds of one product: repeated until it takes a few milliseconds. */
-#define TIME(call, inner)                                                                          \
-    do {                                                                                           \
-        double start_ = now();                                                                     \
-        for (int i_ = 0; i_ < (inner); i_++) call;                                                 \
-        took = (now() - start_) / (inner);                                                         \
-    } while (0)
+/* The peers' threads wait actively for 15 to 30 ms after a product, on CPUs that the next one
+ * needs.
+ */
+static void settle(uint32_t threads)
+{
+    const struct timespec wait = {0, 50000000};
+    if (threads > 1) nanosleep(&wait, NULL);
+}
+
+/* Seconds of one product: the mean of `inner`, after as many that warm up caches and threads. */
+static double seconds_of(void (*run)(void *), void *arg, int inner)
+{
+    for (int i = 0; i < inner; i++) run(arg);
+    double start = now();
+    for (int i = 0; i < inner; i++) run(arg);
+    return (now() - start) / inner;
+}
 
 static void report(const bench *b, const char *who, double seconds, double other, double peak)
 {
@@ -182,12 +193,17 @@ static void report(const bench *b, const char *who, double seconds, double other
             peak * 1e-12);
 }
 
+static void run_peer(void *peer)
+{
+    gemm_peer_run(peer);
+}
+
 static void run_shape(bench *b)
 {
     nib__format format;
     const nib__matmul *op = strategy(b, &format);
     uint32_t threads = nib__pool_threads(b->pool);
-    double t_ours[REPEATS], t_dnn[REPEATS], t_blas[REPEATS], took, peak = 0;
+    double t_ours[REPEATS], t_dnn[REPEATS], t_blas[REPEATS], peak = 0;
     const peak_kind *kind = peak_of_strategy(op->name);
     ours o;
     ours_make(&o, op, format, &b->s, b->x, b->w, b->y, b->pool);
@@ -196,16 +212,14 @@ static void run_shape(bench *b)
     gemm_peer *blas =
         openblas_new(b->type, b->s.m, b->s.k, b->s.n, b->tx, b->tw, b->peer_y, threads);
     int inner = (double)b->s.k * b->s.n < 2e6 ? 8 : 1;
-    for (int r = -1; r < REPEATS; r++) { /* the first round only warms up */
-        int at = r < 0 ? 0 : r;
+    for (int at = 0; at < REPEATS; at++) {
         nib__pool_begin(b->pool);
-        TIME(ours_run(&o), inner);
+        t_ours[at] = seconds_of(ours_run, &o, inner);
         nib__pool_end(b->pool);
-        t_ours[at] = took;
-        if (dnn != NULL) TIME(gemm_peer_run(dnn), inner);
-        t_dnn[at] = took;
-        if (blas != NULL) TIME(gemm_peer_run(blas), inner);
-        t_blas[at] = took;
+        if (dnn != NULL) t_dnn[at] = seconds_of(run_peer, dnn, inner);
+        settle(threads);
+        if (blas != NULL) t_blas[at] = seconds_of(run_peer, blas, inner);
+        settle(threads);
         if (at % 4 == 0) peak = fmax(peak, peak_ops(kind, b->pool));
     }
     double mine = median(t_ours, REPEATS);

@@ -10,22 +10,49 @@ enum { INT8_TILES = 1 };
 
 #include "kernels/x86/tiles_amx.h"
 
-NIB_INLINE void finish_row(const tile_job *job, const tile_finish *f, uint32_t r)
+/* Sums of 16 outputs, rounded to float32 once; of two planes, the lower one is in the second tile.
+ * Where a sum of high bytes is less than 2^22 the whole sum fits 32 bits, as it does nearly always.
+ */
+NIB_INLINE __m512 sums_of(bool two, const int32_t *at)
 {
-    const bool two = job->rows_per_block == TILE_ROWS;
-    const uint32_t row = f->row + r;
-    const __m512 a = _mm512_set1_ps(row_scale(job->rows + row * job->row_stride - NIB_ALIGN));
+    const __m512i sum = _mm512_load_si512(at), limit = _mm512_set1_epi32(1 << 22);
+    if (!two) return _mm512_cvtepi32_ps(sum);
+    const __m512i low = _mm512_load_si512(at + BLOCK_SUMS / 2);
+    if (_mm512_cmpge_epu32_mask(_mm512_add_epi32(sum, limit), _mm512_add_epi32(limit, limit)) != 0)
+        return plane_sums(sum, low);
+    return _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32(sum, 8), low));
+}
+
+NIB_INLINE void finish_planes(bool two, const tile_job *job, tile_finish *f, uint32_t n)
+{
+    const uint32_t row = f->row + f->at, left = job->w->n - f->panel * NIB__PANEL;
+    const __mmask16 mask0 = nib__lanes(left);
+    const __mmask16 mask1 = nib__lanes(f->panels == 2 && left > NIB__PANEL ? left - NIB__PANEL : 0);
+    const __m512 scale0 = _mm512_load_ps(int8_head(job->w, f->panel)->scale);
+    const __m512 scale1 = _mm512_load_ps(int8_head(job->w, f->panel + f->panels - 1)->scale);
+    const int32_t *sums = f->sums + 32 * (size_t)f->at;
+    const uint8_t *head = job->rows + row * job->row_stride - NIB_ALIGN;
     float *y = job->y + row * job->ldy + (size_t)f->panel * NIB__PANEL;
-    for (uint32_t i = 0; i < f->panels; i++) {
-        const int32_t *at = f->sums + 32 * r + 16 * i;
-        const __m512i sum = _mm512_load_si512(at);
-        __m512 v = two ? plane_sums(sum, _mm512_load_si512(at + 512)) : _mm512_cvtepi32_ps(sum);
-        v = _mm512_mul_ps(_mm512_mul_ps(v, _mm512_load_ps(int8_head(job->w, f->panel + i)->scale)),
-                          a);
-        const __mmask16 mask = nib__lanes(job->w->n - (f->panel + i) * NIB__PANEL);
-        _mm_prefetch((const char *)(y + 16 * i + FETCH_ROWS * job->ldy), _MM_HINT_T0);
-        _mm512_mask_storeu_ps(y + 16 * i, mask, v);
+    f->at += n;
+    for (; n > 0; n--, sums += 32, head += job->row_stride, y += job->ldy) {
+        const __m512 a = _mm512_set1_ps(row_scale(head));
+        const __m512 v0 = _mm512_mul_ps(sums_of(two, sums), scale0);
+        const __m512 v1 = _mm512_mul_ps(sums_of(two, sums + 16), scale1);
+        _mm_prefetch((const char *)(y + FETCH_ROWS * job->ldy), _MM_HINT_T0);
+        _mm_prefetch((const char *)(y + 16 + FETCH_ROWS * job->ldy), _MM_HINT_T0);
+        _mm512_mask_storeu_ps(y, mask0, _mm512_mul_ps(v0, a));
+        _mm512_mask_storeu_ps(y + 16, mask1, _mm512_mul_ps(v1, a));
     }
+}
+
+static __attribute__((noinline)) void finish_rows(const tile_job *job, tile_finish *f,
+                                                  uint32_t most)
+{
+    const uint32_t n = f->n - f->at < most ? f->n - f->at : most;
+    if (job->rows_per_block == TILE_ROWS)
+        finish_planes(true, job, f, n);
+    else
+        finish_planes(false, job, f, n);
 }
 
 static void run_two(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,

@@ -10,8 +10,9 @@
  *
  * The file that includes this defines
  *     enum { INT8_TILES }       1: TDPBSSD on int8, 0: TDPBF16PS on bf16
- *     void finish_row(const tile_job *, const tile_finish *, r)
- * which turns row r of a block of sums into results. */
+ *     void finish_rows(const tile_job *, tile_finish *, n)
+ * which turns the next rows of a block of sums into results, n at most. It is a call on purpose: a
+ * loop of so few rounds between tile instructions is mispredicted every time. */
 #ifndef NIB_KERNELS_X86_TILES_AMX_H
 #define NIB_KERNELS_X86_TILES_AMX_H
 
@@ -26,10 +27,13 @@ enum {
     TILE_ROWS = 16,
     STEP_BYTES = 64,        /* K bytes per tile */
     BLOCK_SUMS = 32 * 32,   /* four tiles of sums */
-    K_BLOCK_BYTES = 2560,   /* most K bytes per block */
+    WHOLE_BYTES = 2560,     /* so many K bytes are one block; of more, ... */
+    K_BLOCK_BYTES = 1024,   /* ... so many are: a strip of weights stays in the L1 cache */
     SUM_BLOCKS = 128,       /* blocks of sums kept between blocks of K: 512 KB */
+    FINISH_ROWS = 4,        /* rows that become results in one step of K */
     FETCH_ROWS = 8,         /* rows of results fetched ahead of writing them */
-    M_BLOCK = 512           /* most rows of tiles between two passes over the weights */
+    M_BLOCK = 512,          /* most rows of tiles between two passes over the weights ... */
+    LONG_M_BLOCK = 256      /* ... if there are several blocks of K */
 };
 
 typedef struct tile_job {
@@ -51,7 +55,7 @@ typedef struct tile_finish {
     uint32_t panel, panels;
 } tile_finish;
 
-NIB_INLINE void finish_row(const tile_job *job, const tile_finish *f, uint32_t r);
+static void finish_rows(const tile_job *job, tile_finish *f, uint32_t most);
 
 #define MULTIPLY_TILES(sum, a, b) \
     do { \
@@ -82,7 +86,6 @@ NIB_INLINE void multiply_block(int row_tiles, int panels, const tile_job *job, c
                                const uint8_t *b, uint32_t steps, const int32_t *from, int32_t *to,
                                tile_fetch *fetch, tile_finish *last)
 {
-    const uint32_t rows_per_step = (last->n + steps - 1) / steps;
     const uint8_t *a1 = a + job->second, *b1 = b + job->w->panel_bytes;
     const size_t stride = job->row_stride, out = 32 * sizeof *to;
     memory_barrier();
@@ -111,10 +114,9 @@ NIB_INLINE void multiply_block(int row_tiles, int panels, const tile_job *job, c
             if (panels == 2) MULTIPLY_TILES(3, 5, 7);
         }
         fetch_step(fetch);
-        for (uint32_t r = 0; r < rows_per_step && last->at < last->n; r++) {
-            finish_row(job, last, last->at++);
-        }
+        if (last->at < last->n) finish_rows(job, last, FINISH_ROWS);
     }
+    if (last->at < last->n) finish_rows(job, last, last->n);
     _tile_stored(0, to, out);
     if (panels == 2) _tile_stored(1, to + 16, out);
     if (row_tiles == 2) _tile_stored(2, to + 512, out);
@@ -163,6 +165,7 @@ static void multiply_strip(const tile_job *job, const tile_part *k, uint32_t pan
 static uint32_t steps_per_block(uint32_t k_bytes)
 {
     uint32_t steps = k_bytes / STEP_BYTES, blocks = (k_bytes + K_BLOCK_BYTES - 1) / K_BLOCK_BYTES;
+    if (k_bytes <= WHOLE_BYTES) return steps;
     return (steps + blocks - 1) / blocks;
 }
 
@@ -178,7 +181,9 @@ static void run_tiles(const tile_job *job, uint32_t first, uint32_t count, uint3
     int32_t *sums = scratch, *edge = sums + SUM_BLOCKS * BLOCK_SUMS;
     const uint32_t steps = job->k_bytes / STEP_BYTES, per_block = steps_per_block(job->k_bytes);
     tile_finish last = {NULL, 0, 0, 0, 0, 0};
-    uint32_t configured = 0, most = job->rows_per_block == TILE_ROWS ? M_BLOCK / 2 : M_BLOCK;
+    const uint32_t tile_rows = per_block == steps ? M_BLOCK : LONG_M_BLOCK;
+    const uint32_t most = tile_rows * job->rows_per_block / (2 * TILE_ROWS);
+    uint32_t configured = 0;
     for (uint32_t row = 0; row < m; row += most) {
         uint32_t n = m - row < most ? m - row : most;
         uint32_t blocks = (n + job->rows_per_block - 1) / job->rows_per_block;
@@ -207,7 +212,7 @@ static void run_tiles(const tile_job *job, uint32_t first, uint32_t count, uint3
             }
         }
     }
-    for (; last.at < last.n; last.at++) finish_row(job, &last, last.at);
+    if (last.at < last.n) finish_rows(job, &last, last.n);
     _tile_release();
 }
 
