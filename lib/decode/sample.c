@@ -3,12 +3,11 @@
  *
  * All filters but the typical one keep the best tokens of those before, so only tokens near the
  * maximum are looked at: vector kernels find those above a limit, which is lowered until enough of
- * the law is there. Survivors are a binary heap ordered by (logit descending, id ascending). Every
- * filter takes from it, best first, only as many as it needs, so that a vocabulary of 152,000 is
- * never sorted as a whole. A sorted array is a heap too, which is what a filter leaves behind.
- *
- * exp and log are ours: those of C libraries differ in the last bit between versions and CPUs, and
- * a seed must give the same text everywhere. */
+ * the law is there. After top-k and typical, survivors are a binary heap ordered by (logit
+ * descending, id ascending). Every filter takes from it, best first, only as many as it needs. A
+ * sorted array is a heap too, which is what a filter leaves behind. Top-p and min-p alone may leave
+ * most of a vocabulary of 152,000: they and the draw look for places in the row of tokens
+ * (places.h) without sorting it. */
 #include "decode/sample.h"
 
 #include <math.h>
@@ -17,40 +16,6 @@
 #include "base/half.h"
 
 /* ---- arithmetic ------------------------------------------------------------------------------ */
-
-/* e^x for x <= 0, relative error below 1e-15: x = n ln 2 + r, |r| <= ln 2 / 2, Taylor in r. Below
- * -700, and for NaN, it is e^-700. Adding 1.5 * 2^52 rounds to an integer, which then lies in the
- * low bits: no branch and no conversion, so that compilers can compute several at once. */
-static inline double exp_of(double x)
-{
-    x = x > -700.0 ? x : -700.0;
-    double shifted = x * 1.4426950408889634 + 0x1.8p52, n = shifted - 0x1.8p52;
-    double r = (x - n * 0x1.62e42feep-1) - n * 0x1.a39ef35793c76p-33;
-    double r2 = r * r, r4 = r2 * r2;
-    double p0 = (1.0 + r) + r2 * (1.0 / 2 + r * (1.0 / 6));
-    double p1 = (1.0 / 24 + r * (1.0 / 120)) + r2 * (1.0 / 720 + r * (1.0 / 5040));
-    double p2 = (1.0 / 40320 + r * (1.0 / 362880)) + r2 * (1.0 / 3628800 + r * (1.0 / 39916800));
-    double value = p0 + r4 * (p1 + r4 * p2), power;
-    uint64_t bits;
-    memcpy(&bits, &shifted, sizeof bits);
-    bits = (bits + 1023) << 52;
-    memcpy(&power, &bits, sizeof power);
-    return value * power;
-}
-
-/* ln x for finite x > 0: x = m 2^e with m near 1, ln m = 2 artanh((m - 1) / (m + 1)). */
-static double log_of(double x)
-{
-    int e;
-    double m = frexp(x, &e);
-    if (m < 0.70710678118654752) {
-        m *= 2;
-        e--;
-    }
-    double z = (m - 1) / (m + 1), z2 = z * z, sum = 0;
-    for (int k = 23; k >= 1; k -= 2) sum = sum * z2 + 1.0 / k;
-    return (double)e * 0x1.62e42fefa39efp-1 + 2 * z * sum;
-}
 
 static uint64_t mix(uint64_t z)
 {
@@ -73,10 +38,10 @@ static inline double below(float value, float max)
 
 double nib__log_sum_exp(const nib__kernels *kernels, const float *x, uint32_t n, float max)
 {
-    if (max < INFINITY) return log_of(kernels->sum_exp(x, n, max, 1.0f));
+    if (max < INFINITY) return nib__log_of(kernels->sum_exp(x, n, max, 1.0f));
     double infinite = 0; /* all the mass there is, shared by them */
     for (uint32_t i = 0; i < n; i++) infinite += x[i] == max;
-    return log_of(infinite);
+    return nib__log_of(infinite);
 }
 
 float nib__logprob(float logit, float max, double log_sum)
@@ -145,19 +110,14 @@ nib_status nib__sampler_check(const nib_complete_options *o, uint32_t n_vocab, n
 
 /* ---- the heap of survivors ------------------------------------------------------------------- */
 
-static int better(nib__candidate a, nib__candidate b)
-{
-    return a.logit > b.logit || (a.logit == b.logit && a.id < b.id);
-}
-
 static void sift_down(nib__candidate *heap, uint32_t n, uint32_t at)
 {
     nib__candidate moving = heap[at];
     for (;;) {
         size_t child = 2 * (size_t)at + 1;
         if (child >= n) break;
-        if (child + 1 < n && better(heap[child + 1], heap[child])) child++;
-        if (!better(heap[child], moving)) break;
+        if (child + 1 < n && nib__better(heap[child + 1], heap[child])) child++;
+        if (!nib__better(heap[child], moving)) break;
         heap[at] = heap[child];
         at = (uint32_t)child;
     }
@@ -195,7 +155,7 @@ static uint32_t keep_taken(nib__candidate *heap, uint32_t n, uint32_t taken)
 static double mass(const nib__candidate *heap, uint32_t n, float top)
 {
     double sum = 0;
-    for (uint32_t i = 0; i < n; i++) sum += exp_of((double)heap[i].logit - (double)top);
+    for (uint32_t i = 0; i < n; i++) sum += nib__exp_of((double)heap[i].logit - (double)top);
     return sum;
 }
 
@@ -215,10 +175,10 @@ static uint32_t keep_typical(nib__candidate *heap, uint32_t n, float p, float *s
     if (p >= 1.0f) return n;
     for (uint32_t i = 0; i < n; i++) scores[heap[i].id] = heap[i].logit;
     float top = heap[0].logit;
-    double sum = mass(heap, n, top), log_sum = log_of(sum), entropy = 0;
+    double sum = mass(heap, n, top), log_sum = nib__log_of(sum), entropy = 0;
     for (uint32_t i = 0; i < n; i++) {
         double log_p = (double)heap[i].logit - (double)top - log_sum;
-        entropy -= exp_of(log_p) * log_p;
+        entropy -= nib__exp_of(log_p) * log_p;
     }
     for (uint32_t i = 0; i < n; i++) {
         double log_p = (double)heap[i].logit - (double)top - log_sum;
@@ -228,7 +188,7 @@ static uint32_t keep_typical(nib__candidate *heap, uint32_t n, float p, float *s
     uint32_t taken = 0;
     for (double reached = 0; taken < n && reached <= (double)p * sum;) {
         nib__candidate next = take_best(heap, n - taken++);
-        reached += exp_of((double)scores[next.id] - (double)top);
+        reached += nib__exp_of((double)scores[next.id] - (double)top);
     }
     n = keep_taken(heap, n, taken);
     for (uint32_t i = 0; i < n; i++) heap[i].logit = scores[heap[i].id];
@@ -245,7 +205,7 @@ static uint32_t keep_top_p(nib__candidate *heap, uint32_t n, float p, double tot
     uint32_t taken = 0;
     do {
         nib__candidate next = take_best(heap, n - taken++);
-        reached += exp_of((double)next.logit - (double)top);
+        reached += nib__exp_of((double)next.logit - (double)top);
     } while (taken < n && reached < wanted);
     return keep_taken(heap, n, taken);
 }
@@ -253,7 +213,7 @@ static uint32_t keep_top_p(nib__candidate *heap, uint32_t n, float p, double tot
 static uint32_t keep_min_p(nib__candidate *heap, uint32_t n, float p)
 {
     if (p <= 0.0f) return n;
-    double least = (double)heap[0].logit + log_of((double)p);
+    double least = (double)heap[0].logit + nib__log_of((double)p);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < n; i++) {
         if ((double)heap[i].logit >= least) heap[kept++] = heap[i];
@@ -270,7 +230,7 @@ static int32_t draw(nib__candidate *heap, uint32_t n, double u, double total)
     nib__candidate next = heap[0];
     for (uint32_t taken = 0; taken < n; taken++) {
         next = take_best(heap, n - taken);
-        reached += exp_of((double)next.logit - (double)top);
+        reached += nib__exp_of((double)next.logit - (double)top);
         if (reached > wanted) break;
     }
     return next.id;
@@ -318,9 +278,9 @@ static float scaled(const law *l, float logit)
     return (float)(below(logit, l->max) * l->scale);
 }
 
-/* Makes a heap of all tokens whose scaled logit is above `limit` (at most 0) among those whose
+/* All tokens, ids ascending, whose scaled logit is above `limit` (at most 0) among those whose
  * logit is at least `least`. */
-static uint32_t collect(const law *l, double limit, float least)
+static uint32_t gather(const law *l, double limit, float least)
 {
     nib__sampler *s = l->s;
     /* A little lower, because the limit and scaled() are rounded; the exact test follows. */
@@ -333,7 +293,14 @@ static uint32_t collect(const law *l, double limit, float least)
         float value = scaled(l, l->logits[id]);
         if ((double)value > limit) s->candidates[n++] = (nib__candidate){value, id};
     }
-    build_heap(s->candidates, n);
+    return n;
+}
+
+/* The same as a heap. */
+static uint32_t collect(const law *l, double limit, float least)
+{
+    const uint32_t n = gather(l, limit, least);
+    build_heap(l->s->candidates, n);
     return n;
 }
 
@@ -377,21 +344,62 @@ static uint32_t collect_top_k(const law *l, uint32_t k)
     return keep_top_k(s->candidates, collect(l, FLOOR, least), k);
 }
 
+/* A limit below which no more than `allowed` of the law's mass should lie, from a sample of the
+ * tokens. Far below the maximum nobody decides: -6 at most. */
+static double guess_limit(const law *l, double allowed)
+{
+    enum { SAMPLES = 1024, BINS = 128 }; /* of 1/4 each, but the last has all that is lower */
+    const uint32_t stride = l->s->n_vocab / SAMPLES;
+    double bins[BINS] = {0}, tail = 0;
+    if (stride < 4) return -6;
+    for (uint32_t i = 0; i < l->s->n_vocab; i += stride) {
+        const double value = (double)scaled(l, l->logits[i]);
+        bins[value > -0.25 * BINS ? (int)(value * -4) : BINS - 1] += nib__exp_of(value);
+    }
+    int bin = BINS;
+    while (bin > 24 && tail + bins[bin - 1] * stride <= 0.9 * allowed) {
+        tail += bins[--bin] * stride;
+    }
+    return -0.25 * bin;
+}
+
 /* The best tokens that together have the share `p` of the whole law, and usually some more; but
  * none with a scaled logit of `floor` or less. *total is the mass of the law. */
-static uint32_t collect_share(const law *l, double p, double floor, double *total)
+static uint32_t collect_share(const law *l, double p, double floor, nib__places *places,
+                              double *total)
 {
     nib__sampler *s = l->s;
     bool finite = l->max < INFINITY;
     float scale = l->scale < 3e38 ? (float)l->scale : 3e38f;
     double all = finite ? s->kernels->sum_exp(l->logits, s->n_vocab, l->max, scale) : 0;
-    for (double limit = -6;; limit *= 2) {
-        bool last = !(limit > floor) || !finite;
-        uint32_t n = collect(l, last ? floor : limit, -INFINITY);
-        double have = mass(s->candidates, n, 0.0f);
-        *total = last && (floor == FLOOR || !finite) ? have : all;
-        if (last || have > p * all * (1 + 1e-5)) return n;
+    for (double limit = finite ? guess_limit(l, (1 - p) * all) : floor;; limit *= 1.25) {
+        bool last = !(limit > floor);
+        if (last) limit = floor;
+        uint32_t n = gather(l, limit, -INFINITY);
+        nib__places_fill(places, s->candidates, n, (float)limit, s->ids);
+        *total = last && (floor == FLOOR || !finite) ? places->mass : all;
+        if (last || places->mass > p * all * (1 + 1e-5)) return n;
     }
+}
+
+/* One of tokens[n] with a scaled logit of `least` or more, `total` being the mass of the law, if
+ * top-p and min-p are all the filters. Both cut the row of tokens at some place; the draw then is a
+ * place before it. */
+static int32_t choose_place(const law *l, uint32_t n, double least, double total, double u,
+                            nib__places *places)
+{
+    const nib_complete_options *o = l->s->options;
+    nib__candidate *tokens = l->s->candidates;
+    if (o->min_p > 0) {
+        uint32_t kept = 0;
+        for (uint32_t i = 0; i < n; i++) {
+            if ((double)tokens[i].logit >= least) tokens[kept++] = tokens[i];
+        }
+        nib__places_fill(places, tokens, kept, places->low, l->s->ids);
+        total = o->top_p < 1.0f ? total : places->mass;
+    }
+    if (o->top_p < 1.0f) total = nib__places_find(places, (double)o->top_p * total, 0).end;
+    return nib__places_find(places, u * total, 1).id;
 }
 
 static int32_t choose(nib__sampler *s, const float *logits, float max, uint32_t position)
@@ -407,16 +415,14 @@ static int32_t choose(nib__sampler *s, const float *logits, float max, uint32_t 
         n = collect(&l, FLOOR, -INFINITY);
     } else {
         /* Everything that can survive is above floor, or within the best p of the law. */
-        double floor = o->min_p > 0 ? log_of((double)o->min_p) - 1e-5 : FLOOR;
-        if (floor < FLOOR) floor = FLOOR;
+        const double least = o->min_p > 0 ? nib__log_of((double)o->min_p) : FLOOR;
+        const double floor = least - 1e-5 > FLOOR ? least - 1e-5 : FLOOR;
+        nib__places places = {.low = (float)floor};
         if (o->top_p >= 1.0f && o->min_p > 0)
-            n = collect(&l, floor, -INFINITY);
+            n = gather(&l, floor, -INFINITY);
         else
-            n = collect_share(&l, o->top_p < 1.0f ? (double)o->top_p : u, floor, &total);
-        n = keep_top_p(heap, n, o->top_p, total);
-        n = keep_min_p(heap, n, o->min_p);
-        if (o->top_p < 1.0f || o->min_p > 0) total = mass(heap, n, heap[0].logit);
-        return draw(heap, n, u, total);
+            n = collect_share(&l, o->top_p < 1.0f ? (double)o->top_p : u, floor, &places, &total);
+        return choose_place(&l, n, least, total, u, &places);
     }
     n = keep_typical(heap, n, o->typical_p, s->scores);
     n = keep_top_p(heap, n, o->top_p, mass(heap, n, heap[0].logit));
@@ -427,9 +433,9 @@ static int32_t choose(nib__sampler *s, const float *logits, float max, uint32_t 
 /* A short list, best first, with room for `cap`. */
 static uint32_t insert(nib__candidate *list, uint32_t n, uint32_t cap, nib__candidate next)
 {
-    if (n == cap && !better(next, list[n - 1])) return n;
+    if (n == cap && !nib__better(next, list[n - 1])) return n;
     uint32_t at = n < cap ? n++ : n - 1;
-    for (; at > 0 && better(next, list[at - 1]); at--) list[at] = list[at - 1];
+    for (; at > 0 && nib__better(next, list[at - 1]); at--) list[at] = list[at - 1];
     list[at] = next;
     return n;
 }

@@ -3,14 +3,10 @@
 #ifndef NIB_DECODE_SAMPLE_H
 #define NIB_DECODE_SAMPLE_H
 
+#include "decode/places.h"
 #include "kernels/kernels.h"
 
 enum { NIB__MAX_LOGPROBS = 32 };
-
-typedef struct nib__candidate {
-    float logit;
-    int32_t id;
-} nib__candidate;
 
 /* Working memory for a vocabulary. A greedy sampler without bias and penalties needs none of it. */
 typedef struct nib__sampler {

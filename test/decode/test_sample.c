@@ -453,6 +453,8 @@ static const struct {
     {"greedy", 0, 1, 0, 0},
     {"temperature 0.8, top-k 40, top-p 0.95", 0.8f, 0.95f, 0, 40},
     {"temperature 0.8, top-p 0.95", 0.8f, 0.95f, 0, 0},
+    {"temperature 2.5, top-p 0.95", 2.5f, 0.95f, 0, 0},
+    {"temperature 2.5, top-p 0.95, min-p 0.01", 2.5f, 0.95f, 0.01f, 0},
     {"temperature 0.8, min-p 0.05", 0.8f, 1, 0.05f, 0},
     {"temperature 0.8, top-k 40, min-p 0.05", 0.8f, 1, 0.05f, 40},
     {"temperature 0.8", 0.8f, 1, 0, 0},
@@ -475,10 +477,11 @@ static void test_large_vocabulary(void **state)
     large_make(&l);
     ref_token *t = malloc(LARGE * sizeof *t);
     rng r = {77};
-    for (uint32_t trial = 0; trial < 14; trial++) {
-        size_t i = trial % 7;
+    const uint32_t n_settings = sizeof settings / sizeof settings[0];
+    for (uint32_t trial = 0; trial < 3 * n_settings; trial++) {
+        size_t i = trial % n_settings;
         model_logits(&r, l.logits, LARGE);
-        if (trial == 9) memset(l.logits, 0, LARGE * sizeof(float)); /* all tie */
+        if (trial / n_settings == 2) memset(l.logits, 0, LARGE * sizeof(float)); /* all tie */
         use_setting(&l, i);
         l.o.seed = trial;
         float temperature = l.o.temperature == 0 ? 1.0f : l.o.temperature;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Prefill of coded weights with AVX-512 that lacks VNNI. Every variant takes five kilobytes: 3 bits are
- * treated as if they were 6, and the rarest formats stay with 256 bits. */
+ * Prefill of coded weights with AVX-512 that lacks VNNI. Every variant takes five kilobytes: 3 bits
+ * are treated as if they were 6, and the rarest formats stay with 256 bits. */
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/matmul_prefill_512.h"
 #include "kernels/x86/matmul_prefill_maddubs.h"
