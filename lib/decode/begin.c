@@ -78,7 +78,7 @@ static nib_status begin_pair(nib_session *s, const nib_fim *fim, const nib_compl
                           .target = nib__ids_make(&s->mem),
                           .echo = nib__ids_make(&s->mem)};
     nib__buffer echo = {.mem = &s->mem};
-    nib__around around = {.suffix = fim->suffix};
+    nib__around around = {.suffix = fim->suffix, .inside = true};
     size_t held = 0;
     if (budget > s->source.capacity) budget = s->source.capacity;
     nib_status status = nib__prompt_start(model, &pair.target, err);
@@ -115,7 +115,7 @@ nib_status nib__begin_fim(nib_session *s, const nib_fim *fim, const nib_complete
     size_t held = 0;
     nib_status status =
         nib__fim_build(model->tokenizer, model->fim_family, fim, budget, &held, &ids, err);
-    nib__around around = {.suffix = fim->suffix};
+    nib__around around = {.suffix = fim->suffix, .inside = true};
     if (held != 0) around.healed = end_of(fim->prefix, held);
     if (status == NIB_OK) status = begin(s, &ids, o, &around, err);
     nib__ids_free(&ids);

@@ -91,6 +91,7 @@ nib_status nib__completion_new(const nib_session *s, const nib_complete_options 
     c->options.bias = c->bias;
     c->n_bias = o->n_bias;
     c->sentinels = around->sentinels;
+    c->detok.n_seen = around->inside;
     c->options.stops = NULL; /* the caller's; copied by nib__stop_init */
     c->options.n_stops = 0;
     c->sampler.options = &c->options;
@@ -124,13 +125,17 @@ void nib__complete_attach(nib_session *s, nib__completion *c)
     nib__complete_end(s);
     s->completion = c;
     c->n_prompt = s->n_tokens;
-    c->detok = nib__complete_detok(s);
+    if (c->detok.n_seen == 0) c->detok = nib__complete_detok(s);
 }
 
 nib_detok nib__complete_detok(const nib_session *s)
 {
-    /* The text continues other text: a SentencePiece tokenizer must not drop its leading space. */
-    return (nib_detok){.n_seen = s->n_tokens != 0};
+    /* Where the text continues other text, a SentencePiece tokenizer must not drop its leading
+     * space; behind nothing but markers, as of an encoder-decoder's target, it starts a text. */
+    for (uint32_t i = s->n_tokens; i-- > 0;)
+        if (!nib__tokenizer_is_control(s->model->tokenizer, s->tokens[i]))
+            return (nib_detok){.n_seen = 1};
+    return (nib_detok){0};
 }
 
 void nib__complete_end(nib_session *s)

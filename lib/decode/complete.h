@@ -11,6 +11,7 @@ typedef struct nib__around {
     nib_text healed;       /* left out of the prompt: the completion must begin with it (heal.h) */
     nib_text echo;         /* the model goes on with it behind the completion (stop.h) */
     const char *sentinels; /* static: a token whose text begins so is an end token; NULL: none */
+    bool inside;           /* the completion stands within a text, whatever the prompt holds */
 } nib__around;
 
 /* Checks the options and makes a completion that continues whatever the session will hold when it is

@@ -209,9 +209,14 @@ static size_t apply_rule(const nib__tokenizer *t, const char *text, size_t left,
 static void sentencepiece(run *r, nib__place place)
 {
     const nib__pipeline *p = r->t->pipe;
-    bool merge = p->extra_spaces, after_space = merge && place != NIB__CONTINUED;
     bool prefix =
         p->dummy_prefix && place != NIB__CONTINUED && (place == NIB__AT_START || !p->first_only);
+    bool merge = p->extra_spaces;
+    /* With first_only transformers puts another text in front of one that starts so. */
+    bool kept =
+        p->first_only && !prefix && r->in.len != 0 &&
+        (r->in.data[0] == ' ' || (r->in.len >= 3 && memcmp(r->in.data, NIB__SPM_SPACE, 3) == 0));
+    bool after_space = merge && place != NIB__CONTINUED && !kept;
     if (prefix && r->in.len != 0) put(r, NIB__SPM_SPACE, 3);
     for (size_t at = 0; at < r->in.len && !r->failed;) {
         nib__str to;

@@ -276,7 +276,7 @@ static nib_status encode_spaced(encoder *e, const char *text, size_t len)
     bool space = false;
     if (len != 0 && e->t->pipe->unless_space && nib__utf8_next(text, len, &code) != 0)
         space = (nib__class_of(code) & NIB__S_SPACE) != 0 || (code >= 0x1C && code <= 0x1F);
-    if (len == 0 || space) return encode_all(e, text, len, true);
+    if (space || (len == 0 && e->t->pipe->unless_space)) return encode_all(e, text, len, true);
     nib_status status = NIB_OK;
     if (nib__buffer_add(&whole, " ", 1) && nib__buffer_add(&whole, text, len))
         status = encode_all(e, whole.data, whole.len, true);

@@ -159,6 +159,31 @@ nib_status nib__hf_vocab(const nib__hf *hf, nib__hf_tokens *tokens, nib_error *e
 nib_status nib__hf_merge(nib__tokenizer *t, const char *file, uint32_t rank, nib__str left,
                          nib__str right, char *joined, nib_error *err);
 
+/* hf_added.c: added tokens of a folder without tokenizer.json. */
+typedef struct nib__hf_added_token {
+    nib__str text;
+    int64_t id; /* -1: the next free one */
+    uint8_t flags;
+    bool special, exact; /* exact: no other flags than these */
+} nib__hf_added_token;
+
+typedef struct nib__hf_added {
+    nib__hf_added_token *items; /* [n] */
+    uint32_t n;
+    nib__json *file; /* added_tokens.json, which has the texts; or NULL */
+} nib__hf_added;
+
+/* `defaults`: bos, eos, unk, sep, pad, cls, mask where no file says them; NULL: none. To be freed in
+ * any case. */
+nib_status nib__hf_added_read(const nib__hf *hf, const char *const defaults[7],
+                              nib__hf_added *list, nib_error *err);
+void nib__hf_added_free(const nib__hf *hf, nib__hf_added *list);
+/* The vocabulary has this text; an error if as another id than the files say. */
+nib_status nib__hf_added_found(nib__hf_added *list, nib__str text, int64_t id, nib_error *err);
+/* Ids for tokens without; returns the highest id. */
+int64_t nib__hf_added_number(nib__hf_added *list, int64_t highest);
+nib_status nib__hf_added_put(const nib__hf_added *list, nib__hf_tokens *tokens, nib_error *err);
+
 nib_status nib__hf_json_read(nib__hf *hf, nib__str bytes, nib_error *err);
 nib_status nib__hf_normalizer(nib__hf *hf, const nib__json *j, nib__json_value v, nib_error *err);
 nib_status nib__hf_pretokenizer(nib__hf *hf, const nib__json *j, nib__json_value v, nib_error *err);

@@ -221,12 +221,15 @@ static uint32_t id_of(layout which, uint32_t i)
     return i < 3 ? FIRST[i] : i + 1;
 }
 
+enum { EXTRA_NAME = 32 };
+
 typedef struct builder {
     nib__hf *hf;
     const model *m;
     layout layout;
     nib__hf_tokens tokens;
-    char *names; /* of sentinels; 32 bytes each */
+    nib__hf_added added;
+    char *names; /* of what stands behind the pieces; EXTRA_NAME bytes each */
     uint32_t n_extra;
 } builder;
 
@@ -280,31 +283,56 @@ static uint32_t count_extra(const builder *b)
     }
 }
 
-static nib_status put_extra(builder *b)
+static const char *extra_name(const builder *b, uint32_t i)
+{
+    return b->names + (size_t)i * EXTRA_NAME;
+}
+
+static nib_status name_extra(builder *b)
 {
     static const char *const LANGUAGES[] = {"__java__", "__python__", "__en_XX__", "__javascript__",
                                             "__php__",  "__ruby__",   "__go__"};
-    enum { BOTH = NIB__ADDED_LSTRIP | NIB__ADDED_RSTRIP, NAME = 32 };
-    uint32_t first = (uint32_t)b->m->n + (is_fairseq(b->layout) ? 1 : 0);
-    uint32_t languages = count_languages(b->hf);
+    b->n_extra = count_extra(b);
+    b->names = nib__alloc(b->hf->mem, (size_t)b->n_extra + 1, EXTRA_NAME);
+    if (b->names == NULL)
+        return nib__fail(b->m->err, NIB_ERR_MEMORY, "out of memory for sentinels");
+    for (uint32_t i = 0; i < b->n_extra; i++) {
+        char *name = b->names + (size_t)i * EXTRA_NAME;
+        if (b->layout == LAYOUT_T5) /* the first sentinel is the last id */
+            nib__text(name, EXTRA_NAME, "<extra_id_%u>", b->n_extra - 1 - i);
+        else if (b->layout == LAYOUT_XGLM)
+            nib__text(name, EXTRA_NAME, "<madeupword%u>", i);
+        else
+            nib__text(name, EXTRA_NAME, "%s", i + 1 < b->n_extra ? LANGUAGES[i] : "<mask>");
+    }
+    return NIB_OK;
+}
+
+static nib_status put_extra(builder *b, uint32_t first)
+{
+    enum { BOTH = NIB__ADDED_LSTRIP | NIB__ADDED_RSTRIP };
     nib_status status = NIB_OK;
     if (is_fairseq(b->layout)) status = put_special(b, 1, "<pad>", 0);
     for (uint32_t i = 0; i < b->n_extra && status == NIB_OK; i++) {
-        char *name = b->names + (size_t)i * NAME;
-        uint8_t flags = 0;
-        uint32_t id = first + i;
-        if (b->layout == LAYOUT_T5) { /* the first sentinel is the last id */
-            nib__text(name, NAME, "<extra_id_%u>", b->n_extra - 1 - i);
-            flags = BOTH;
-        } else if (b->layout == LAYOUT_XGLM) {
-            nib__text(name, NAME, "<madeupword%u>", i);
-        } else if (b->layout == LAYOUT_PLBART && i < languages) {
-            nib__text(name, NAME, "%s", LANGUAGES[i]);
-        } else {
-            nib__text(name, NAME, "<mask>");
-            flags = NIB__ADDED_LSTRIP;
-        }
-        status = put_special(b, id, name, flags);
+        bool mask = b->layout != LAYOUT_XGLM && i + 1 == b->n_extra;
+        uint8_t flags = b->layout == LAYOUT_T5 ? BOTH : mask ? NIB__ADDED_LSTRIP : 0;
+        status = put_special(b, first + i, extra_name(b, i), flags);
+    }
+    return status;
+}
+
+/* The ids of added tokens that the pieces, or what stands behind them, have already. */
+static nib_status find_added(builder *b, uint32_t first)
+{
+    nib_status status = nib__hf_added_read(b->hf, NULL, &b->added, b->m->err);
+    for (uint32_t i = 0; i < b->m->n && status == NIB_OK; i++)
+        status =
+            nib__hf_added_found(&b->added, b->m->pieces[i].text, id_of(b->layout, i), b->m->err);
+    if (status == NIB_OK && is_fairseq(b->layout))
+        status = nib__hf_added_found(&b->added, (nib__str){"<pad>", 5}, 1, b->m->err);
+    for (uint32_t i = 0; i < b->n_extra && status == NIB_OK; i++) {
+        nib__str name = {extra_name(b, i), strlen(extra_name(b, i))};
+        status = nib__hf_added_found(&b->added, name, first + i, b->m->err);
     }
     return status;
 }
@@ -335,14 +363,16 @@ static nib_status make_vocab(builder *b)
         if (i >= m->n || m->pieces[i].type != WANTED[i])
             return nib__fail(m->err, NIB_ERR_FORMAT,
                              "%s: the first pieces are not <unk>, <s> and </s>", m->file);
-    b->n_extra = count_extra(b);
-    uint64_t count = (uint64_t)m->n + fairseq + b->n_extra;
-    nib_status status = nib__hf_tokens_make(b->hf, m->file, count - 1, count, &b->tokens, m->err);
+    uint32_t first = (uint32_t)m->n + fairseq;
+    nib_status status = name_extra(b);
+    if (status == NIB_OK) status = find_added(b, first);
     if (status != NIB_OK) return status;
-    b->names = nib__alloc(b->hf->mem, (size_t)b->n_extra + 1, 32);
-    if (b->names == NULL) return nib__fail(m->err, NIB_ERR_MEMORY, "out of memory for sentinels");
-    status = put_pieces(b);
-    if (status == NIB_OK) status = put_extra(b);
+    int64_t highest = nib__hf_added_number(&b->added, (int64_t)first + b->n_extra - 1);
+    status = nib__hf_tokens_make(b->hf, m->file, (uint64_t)highest,
+                                 (uint64_t)first + b->n_extra + b->added.n, &b->tokens, m->err);
+    if (status == NIB_OK) status = put_pieces(b);
+    if (status == NIB_OK) status = put_extra(b, first);
+    if (status == NIB_OK) status = nib__hf_added_put(&b->added, &b->tokens, m->err);
     if (status == NIB_OK) status = nib__hf_vocab(b->hf, &b->tokens, m->err);
     return status == NIB_OK ? put_scores(b) : status;
 }
@@ -442,6 +472,7 @@ nib_status nib__hf_spm_read(nib__hf *hf, const char *file, nib__str bytes, nib_e
     nib_status status = read_model(hf->mem, &m, bytes);
     if (status == NIB_OK) status = build(&b);
     nib__hf_tokens_free(hf, &b.tokens);
+    nib__hf_added_free(hf, &b.added);
     nib__free(hf->mem, b.names);
     nib__free(hf->mem, m.pieces);
     return status;

@@ -212,6 +212,35 @@ static void test_holes_are_filled(void **state)
     }
 }
 
+/* What an encoder-decoder writes by itself starts a text: SentencePiece's first space is no part of
+ * it, as in transformers' decode. The drawn token is made to be one with a space. */
+static void test_first_space(void **state)
+{
+    (void)state;
+    static const char *const pieces[] = {"t5", "plbart"};
+    for (int i = 0; i < 2; i++) {
+        nib_model *model = open_model(pieces[i]);
+        nib_session *session = open_session(model);
+        nib_error err = {0};
+        int32_t ids[8];
+        size_t n, len;
+        char text[TEXT];
+        assert_ok(nib_tokenize(model, "delta", 5, 0, ids, 8, &n, &err), err);
+        nib_logit_bias bias = {ids[0], 1e6f};
+        nib_complete_options options;
+        nib_complete_options_init(&options, sizeof options);
+        options.max_tokens = 2;
+        options.bias = &bias;
+        options.n_bias = 1;
+        assert_ok(nib_complete(session, "delta", 5, &options, text, TEXT - 1, &len, &err), err);
+        text[len] = '\0';
+        assert_int_equal(n, 1);
+        assert_string_equal(text, "delta delta");
+        nib_session_free(session);
+        nib_model_free(model);
+    }
+}
+
 /* Markers in the user's text stay text: the source has the one that we put there. */
 static void test_markers_in_text(void **state)
 {
@@ -363,9 +392,13 @@ static void test_no_markers(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_holes_are_filled), cmocka_unit_test(test_markers_in_text),
-        cmocka_unit_test(test_language),         cmocka_unit_test(test_byt5),
-        cmocka_unit_test(test_long_texts),       cmocka_unit_test(test_every_allocation_can_fail),
+        cmocka_unit_test(test_holes_are_filled),
+        cmocka_unit_test(test_markers_in_text),
+        cmocka_unit_test(test_first_space),
+        cmocka_unit_test(test_language),
+        cmocka_unit_test(test_byt5),
+        cmocka_unit_test(test_long_texts),
+        cmocka_unit_test(test_every_allocation_can_fail),
         cmocka_unit_test(test_no_markers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-"""A seeded part of test/oracle/compare_random_tokenizers.py, compare_hf_tokenizer.py and
-compare_sentencepiece.py: tokenizers put together at random and trained on the spot, beside Hugging
+"""A seeded part of test/oracle/compare_random_tokenizers.py, compare_hf_tokenizer.py,
+compare_regexes.py, compare_random_folders.py and compare_sentencepiece.py: tokenizers put together at random and trained on the spot, beside Hugging
 Face `tokenizers` and `sentencepiece`. Skipped where these are not installed."""
 import importlib.util
 import os
@@ -33,6 +33,11 @@ class RandomTokenizers(unittest.TestCase):
     def test_sentencepiece_models(self):
         last = self.run_oracle("compare_sentencepiece.py", "random:6:5", SIZE="1300", BYTES="20000")
         self.assertRegex(last, "^all agree|^transformers is not installed")
+
+    @unittest.skipIf(importlib.util.find_spec("transformers") is None, "not installed: transformers")
+    def test_folders_without_tokenizer_json(self):
+        last = self.run_oracle("compare_random_folders.py", "--count", "40", "--seed", "60")
+        self.assertIn(" 0 differ", last)
 
     def test_families(self):
         last = self.run_oracle("compare_hf_tokenizer.py", "codegen", "starcoder", "llama3", "codellama", "t5",

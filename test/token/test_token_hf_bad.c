@@ -148,8 +148,8 @@ static void slow_files(void **state)
         nib_status status;
         const char *part;
     } BAD[] = {
-        {"{\"a\":0}", "a", "{}", NIB_ERR_FORMAT, "merges.txt: merge 0"},
-        {"{\"a\":0}", "a b\n", "{}", NIB_ERR_FORMAT, "'a' and 'b'"},
+        {"{\"a\":0}", "#\na\n", "{}", NIB_ERR_FORMAT, "merges.txt: merge 0"},
+        {"{\"a\":0}", "#\na b\n", "{}", NIB_ERR_FORMAT, "'a' and 'b'"},
         {"{}", "", "{}", NIB_ERR_FORMAT, "vocab.json"},
         {"{\"a\":[]}", "", "{}", NIB_ERR_FORMAT, "'a' has no id"},
         {"{\"a\":0,\"b\":0}", "", "{}", NIB_ERR_FORMAT, "both"},
@@ -160,6 +160,8 @@ static void slow_files(void **state)
          "both"},
         {"{\"a\":0}", "", "{\"added_tokens_decoder\":{\"99999999\":{\"content\":\"y\"}}}",
          NIB_ERR_LIMIT, "in a vocabulary"},
+        {"{\"a\":0}", "", "{\"added_tokens_decoder\":{\"7\":{\"content\":\"a\"}}}",
+         NIB_ERR_UNSUPPORTED, "'a' has the id 7, and 0 in the vocabulary"},
         {"{\"a\":0}", "", "{", NIB_ERR_FORMAT, "tokenizer_config.json"},
         {"{\"a\":0}", "", "[]", NIB_ERR_FORMAT, "tokenizer_config.json: expected an object"},
     };
