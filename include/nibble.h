@@ -464,6 +464,14 @@ enum { /* nib_beam_options.early_stopping: when to stop once n_beams texts have 
     NIB_BEAM_STOP_NEVER = 2    /* when no unfinished one could become better ("never") */
 };
 
+enum { /* nib_beam_options.rules */
+    NIB_BEAM_RULES_MODEL = 0,  /* those of the checkpoint (generation_config.json), but for what stands
+                                  in the options: forced_bos_token_id, forced_eos_token_id,
+                                  min_length, min_new_tokens, no_repeat_ngram_size and
+                                  repetition_penalty; others that change a text are UNSUPPORTED */
+    NIB_BEAM_RULES_OPTIONS = 1 /* those of the options alone */
+};
+
 /* The settings of `generate` in transformers, with their meaning there. */
 typedef struct nib_beam_options {
     uint32_t struct_size;
@@ -476,6 +484,15 @@ typedef struct nib_beam_options {
     uint32_t early_stopping;   /* NIB_BEAM_STOP_* */
     uint32_t n_end_ids;        /* at most 32; 0: the end tokens of the model */
     const int32_t *end_ids;    /* copied */
+    uint32_t rules;            /* NIB_BEAM_RULES_* */
+    uint32_t min_tokens;       /* no text ends before so many: "min_new_tokens"; 0: no rule */
+    uint32_t no_repeat_ngram;  /* no run of so many tokens comes twice, the prompt's (of an
+                                  encoder-decoder: not the source's) included; 0: no rule */
+    int32_t first_id;          /* what a text begins with if the prompt is one token; default -1: any */
+    int32_t last_id;           /* what a text of max_tokens ends with; default -1: any */
+    uint32_t reserved;
+    double repetition_penalty; /* 0: no rule; else 0.001 .. 1000: log probabilities of tokens that are
+                                  there already are multiplied by it */
 } nib_beam_options;
 
 NIB_API void nib_beam_options_init(nib_beam_options *options, size_t size);
@@ -493,6 +510,11 @@ NIB_API nib_status nib_beam_begin(nib_session *session, const char *prompt, size
 /* The same from the tokens the session already holds. */
 NIB_API nib_status nib_beam_begin_tokens(nib_session *session, const nib_beam_options *options,
                                          nib_error *err);
+
+/* Bytes that a search from the session's stream takes while it lasts, on top of nib_session_memory and
+ * without its texts: mostly n_beams - 1 KV caches of stream and max_tokens. Errors: ARGUMENT, LIMIT. */
+NIB_API nib_status nib_beam_memory(const nib_session *session, const nib_beam_options *options,
+                                   uint64_t *bytes, nib_error *err);
 
 /* Pointers are valid until the search ends: with the next edit, begin or load, or the session. */
 typedef struct nib_beam_result {

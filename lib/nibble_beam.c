@@ -10,6 +10,8 @@ static const nib_beam_options default_options = {
     .max_tokens = 128,
     .n_results = 1,
     .length_penalty = 1,
+    .first_id = -1,
+    .last_id = -1,
 };
 
 void nib_beam_options_init(nib_beam_options *options, size_t size)
@@ -51,6 +53,16 @@ nib_status nib_beam_begin_tokens(nib_session *session, const nib_beam_options *o
         return nib__fail(err, NIB_ERR_ARGUMENT, "nib_beam_begin_tokens: an argument is NULL");
     nib_status status = read_options(session, options, &o, err);
     return status == NIB_OK ? nib__search_begin(session, &o, err) : status;
+}
+
+nib_status nib_beam_memory(const nib_session *session, const nib_beam_options *options,
+                           uint64_t *bytes, nib_error *err)
+{
+    nib_beam_options o;
+    if (session == NULL || bytes == NULL)
+        return nib__fail(err, NIB_ERR_ARGUMENT, "nib_beam_memory: an argument is NULL");
+    nib_status status = read_options(session, options, &o, err);
+    return status == NIB_OK ? nib__search_size(session, &o, bytes, err) : status;
 }
 
 nib_status nib_beam_get_result(const nib_session *session, uint32_t index, nib_beam_result *result,

@@ -30,7 +30,9 @@ static const char help[] =
     "      --max-time MS     after that end with the line\n"
     "      --n-suggestions N N different completions (with --temp), as lines {\"text\":...}\n"
     "      --beams N         beam search with N beams; with --length-penalty X (default 1),\n"
-    "                        --early-stopping, --n-best K (lines {\"text\":...,\"score\":...})\n"
+    "                        --early-stopping, --n-best K (lines {\"text\":...,\"score\":...}),\n"
+    "                        --min-tokens N, --no-repeat-ngram N; --no-model-rules leaves out\n"
+    "                        those of generation_config.json\n"
     "      --stats           timings and memory to standard error\n";
 
 enum {
@@ -55,7 +57,10 @@ enum {
     OPT_BEAMS,
     OPT_LENGTH_PENALTY,
     OPT_EARLY_STOPPING,
-    OPT_N_BEST
+    OPT_N_BEST,
+    OPT_MIN_TOKENS,
+    OPT_NO_REPEAT,
+    OPT_NO_RULES
 };
 
 static const struct option long_options[] = {
@@ -84,6 +89,9 @@ static const struct option long_options[] = {
     {"length-penalty", required_argument, NULL, OPT_LENGTH_PENALTY},
     {"early-stopping", no_argument, NULL, OPT_EARLY_STOPPING},
     {"n-best", required_argument, NULL, OPT_N_BEST},
+    {"min-tokens", required_argument, NULL, OPT_MIN_TOKENS},
+    {"no-repeat-ngram", required_argument, NULL, OPT_NO_REPEAT},
+    {"no-model-rules", no_argument, NULL, OPT_NO_RULES},
     {NULL, 0, NULL, 0},
 };
 
@@ -153,6 +161,10 @@ static int set_option(request *r, int option, char **argv)
         return cli_double("--length-penalty", optarg, -10, 10, &r->beams.length_penalty);
     case OPT_EARLY_STOPPING: r->beams.early_stopping = NIB_BEAM_STOP_EARLY; return CLI_OK;
     case OPT_N_BEST: return cli_u32("--n-best", optarg, 1, 16, &r->beams.n_results);
+    case OPT_MIN_TOKENS: return cli_u32("--min-tokens", optarg, 1, INT32_MAX, &r->beams.min_tokens);
+    case OPT_NO_REPEAT:
+        return cli_u32("--no-repeat-ngram", optarg, 1, INT32_MAX, &r->beams.no_repeat_ngram);
+    case OPT_NO_RULES: r->beams.rules = NIB_BEAM_RULES_OPTIONS; return CLI_OK;
     default: return cli_common_option(&r->common, option, argv, help);
     }
 }
@@ -198,7 +210,8 @@ static int check_beams(const request *r)
     nib_beam_options_init(&plain, sizeof plain);
     if (!r->search) {
         if (memcmp(&plain, &r->beams, sizeof plain) == 0) return CLI_OK;
-        return cli_usage("--length-penalty, --early-stopping and --n-best go with --beams");
+        return cli_usage("--length-penalty, --early-stopping, --n-best, --min-tokens, "
+                         "--no-repeat-ngram and --no-model-rules go with --beams");
     }
     if (r->beams.n_results > r->beams.n_beams)
         return cli_usage("--n-best: expected at most %u, the beams", r->beams.n_beams);

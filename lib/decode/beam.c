@@ -30,6 +30,7 @@ typedef struct beam {
 struct nib__search {
     nib_allocator mem;
     nib_beam_options options; /* max_tokens: what the context has room for, at most */
+    nib__rules rules;
     nib__ends ends;
     uint8_t *block; /* memory behind ids, logits and act */
     nib__activations act;
@@ -77,6 +78,21 @@ nib_status nib__beam_check(const nib_beam_options *o, uint32_t n_vocab, nib_erro
     if (o->n_end_ids > NIB__MAX_END_IDS || (o->n_end_ids != 0 && o->end_ids == NULL)) {
         return nib__fail(err, NIB_ERR_ARGUMENT, "end_ids: expected at most %d ids, got %u",
                          (int)NIB__MAX_END_IDS, o->n_end_ids);
+    }
+    double penalty = o->repetition_penalty;
+    if (penalty != 0 && !(penalty >= 1e-3 && penalty <= 1e3))
+        return nib__fail(err, NIB_ERR_ARGUMENT, "repetition_penalty: expected 0.001 to 1000, or 0");
+    if (o->rules > NIB_BEAM_RULES_OPTIONS || o->reserved != 0)
+        return nib__fail(err, NIB_ERR_ARGUMENT, "rules: expected 0 or 1, and reserved 0");
+    if (o->min_tokens > o->max_tokens) {
+        return nib__fail(err, NIB_ERR_ARGUMENT,
+                         "min_tokens: expected at most %u, max_tokens, got %u", o->max_tokens,
+                         o->min_tokens);
+    }
+    if (o->first_id >= (int64_t)n_vocab || o->last_id >= (int64_t)n_vocab) {
+        return nib__fail(err, NIB_ERR_ARGUMENT,
+                         "first_id, last_id: expected less than %u, got %d, %d", n_vocab,
+                         (int)o->first_id, (int)o->last_id);
     }
     for (uint32_t i = 0; i < o->n_end_ids; i++) {
         if (o->end_ids[i] >= 0 && (uint32_t)o->end_ids[i] < n_vocab) continue;
@@ -130,7 +146,8 @@ static nib_status allocate(nib__search *b, const nib_session *s, nib_error *err)
     return status;
 }
 
-nib_status nib__search_begin(nib_session *s, const nib_beam_options *o, nib_error *err)
+/* max_tokens, or what the context has room for. */
+static nib_status find_room(const nib_session *s, uint32_t *max_tokens, nib_error *err)
 {
     uint32_t room = s->options.n_ctx - s->n_tokens;
     if (s->n_tokens == 0)
@@ -139,19 +156,47 @@ nib_status nib__search_begin(nib_session *s, const nib_beam_options *o, nib_erro
         return nib__fail(err, NIB_ERR_LIMIT, "beam search: the stream fills the context of %u",
                          s->options.n_ctx);
     }
+    if (*max_tokens > room) *max_tokens = room;
+    return NIB_OK;
+}
+
+nib_status nib__search_size(const nib_session *s, const nib_beam_options *o, uint64_t *bytes,
+                            nib_error *err)
+{
+    nib__search b = {.options = *o};
+    nib__arena arena = {NULL, 0, false};
+    nib_status status = find_room(s, &b.options.max_tokens, err);
+    if (status != NIB_OK) return status;
+    carve(&b, s->model, &arena);
+    uint32_t n_ctx = s->n_tokens + b.options.max_tokens;
+    size_t kv = nib__kv_bytes(&s->model->config, n_ctx, s->kv.type), all;
+    if (arena.overflow || kv == SIZE_MAX || !nib__mul(kv, o->n_beams - 1, &all) ||
+        !nib__add(all, nib__align_up(arena.used, NIB_ALIGN), &all) ||
+        !nib__add(all, nib__align_up(sizeof b, NIB_ALIGN), &all))
+        return nib__fail(err, NIB_ERR_LIMIT, "beam search: larger than the address space");
+    *bytes = all;
+    return NIB_OK;
+}
+
+nib_status nib__search_begin(nib_session *s, const nib_beam_options *o, nib_error *err)
+{
+    uint32_t max_tokens = o->max_tokens;
+    nib_status status = find_room(s, &max_tokens, err);
+    if (status != NIB_OK) return status;
     nib__search *b = nib__alloc(&s->mem, 1, sizeof *b);
     if (b == NULL) return nib__fail(err, NIB_ERR_MEMORY, "out of memory for beam search");
     b->mem = s->mem;
     b->options = *o;
     b->options.end_ids = NULL; /* the caller's */
-    b->full = o->max_tokens > room;
-    if (b->full) b->options.max_tokens = room;
+    b->full = o->max_tokens > max_tokens;
+    b->options.max_tokens = max_tokens;
     b->ends = (nib__ends){.tokenizer = s->model->tokenizer, .n = o->n_end_ids};
     if (o->n_end_ids != 0) memcpy(b->ends.ids, o->end_ids, o->n_end_ids * sizeof *o->end_ids);
     b->found.options = &b->options;
     b->n_prompt = s->n_tokens;
     b->n_beams = 1;
-    nib_status status = allocate(b, s, err);
+    status = nib__rules_read(&b->rules, &b->options, s->model, b->n_prompt, err);
+    if (status == NIB_OK) status = allocate(b, s, err);
     if (status != NIB_OK) {
         free_search(b);
         return status;
@@ -230,14 +275,19 @@ static void add_branch(nib__search *b, const nib__branch *branch, bool ended)
     nib__hypotheses_add(&b->found, ids, b->length, branch->id, ended, branch->score);
 }
 
-/* Every beam is evaluated; logits[n_beams][n_vocab] are after the last token of each. */
-static void branch_out(nib__search *b, const nib_session *s, const float *logits)
+/* Every beam is evaluated; b->logits[n_beams][n_vocab] are after the last token of each. */
+static void branch_out(nib__search *b, const nib_session *s)
 {
-    uint32_t n_vocab = s->model->config.n_vocab;
+    size_t n_vocab = s->model->config.n_vocab;
     nib__ranking r = {.n_beams = b->options.n_beams};
     for (uint32_t i = 0; i < b->n_beams; i++) {
-        nib__ranking_add(&r, s->exec.kernels, &b->ends, logits + (size_t)i * n_vocab, n_vocab, i,
-                         b->beams[i].score);
+        const nib__stem stem = {
+            .text = {s->tokens, b->places[b->beams[i].place].ids, b->n_prompt, b->length},
+            .score = b->beams[i].score,
+            .logits = b->logits + i * n_vocab,
+            .n_vocab = (uint32_t)n_vocab,
+        };
+        nib__ranking_add(&r, s->exec.kernels, &b->ends, &b->rules, &stem, i);
     }
     for (uint32_t i = 0; i < r.n_all; i++) {
         if (nib__ends_text(&b->ends, r.all[i].id)) add_branch(b, &r.all[i], true);
@@ -340,7 +390,8 @@ static nib_status first_token(nib_session *s, uint64_t deadline_ns, nib_error *e
     if (status == NIB__PARTIAL) return NIB_OK;
     if (status == NIB_ERR_CANCELLED) (void)atomic_exchange(&s->cancel, 0);
     if (status != NIB_OK) return nib__fail(err, status, "the evaluation was cancelled");
-    branch_out(b, s, s->logits);
+    memcpy(b->logits, s->logits, s->model->config.n_vocab * sizeof *b->logits);
+    branch_out(b, s);
     return NIB_OK;
 }
 
@@ -351,7 +402,7 @@ static nib_status next_token(nib_session *s, uint64_t deadline_ns, nib_error *er
     nib_status status = nib__session_check_cancel(s, err);
     if (status != NIB_OK) b->active = 0;
     if (status == NIB_OK) status = run_pass(b, s, deadline_ns, err);
-    if (status == NIB_OK && !b->active) branch_out(b, s, b->logits);
+    if (status == NIB_OK && !b->active) branch_out(b, s);
     return status;
 }
 

@@ -12,6 +12,10 @@ nib_status nib__beam_check(const nib_beam_options *options, uint32_t n_vocab, ni
  * on. `options` are complete and checked. MEMORY, LIMIT (no room behind the stream). */
 nib_status nib__search_begin(nib_session *s, const nib_beam_options *options, nib_error *err);
 
+/* Bytes of memory of such a search, but for its texts. */
+nib_status nib__search_size(const nib_session *s, const nib_beam_options *options, uint64_t *bytes,
+                            nib_error *err);
+
 /* Ends the search in progress, or forgets its results, if there is one. */
 void nib__search_end(nib_session *s);
 

@@ -39,24 +39,37 @@ static float entry_limit(const nib__ranking *r, float score, float max, double l
     return (float)(limit - 1e-5 * (fabs(limit) + fabs((double)score) + fabs((double)max) + 1));
 }
 
+static void add_branch(nib__ranking *r, const nib__branch *branch, bool ends)
+{
+    r->n_all = insert(r->all, r->n_all, r->n_beams, *branch);
+    if (!ends) r->n_open = insert(r->open, r->n_open, r->n_beams, *branch);
+}
+
 void nib__ranking_add(nib__ranking *r, const nib__kernels *kernels, const nib__ends *ends,
-                      const float *logits, uint32_t n_vocab, uint32_t from, float score)
+                      const nib__rules *rules, const nib__stem *stem, uint32_t from)
 {
     enum { CHUNK = 512 };
-    int32_t ids[CHUNK];
-    float max = logits[kernels->argmax(logits, n_vocab)];
+    int32_t ids[CHUNK], forced = nib__rules_forced(rules, &stem->text);
+    nib__branch b = {stem->score, from, forced};
+    if (forced >= 0) {
+        add_branch(r, &b, nib__ends_text(ends, forced));
+        return;
+    }
+    float *logits = stem->logits, max = logits[kernels->argmax(logits, stem->n_vocab)];
     if (!(max > -INFINITY)) return;
-    double log_sum = nib__log_sum_exp(kernels, logits, n_vocab, max);
-    for (uint32_t at = 0; at < n_vocab; at += CHUNK) {
-        uint32_t count = n_vocab - at < CHUNK ? n_vocab - at : CHUNK;
-        float limit = entry_limit(r, score, max, log_sum);
+    double log_sum = nib__log_sum_exp(kernels, logits, stem->n_vocab, max);
+    bool may_end = nib__rules_end(rules, &stem->text);
+    nib__rules_apply(rules, &stem->text, (double)max + log_sum, logits);
+    for (uint32_t at = 0; at < stem->n_vocab; at += CHUNK) {
+        uint32_t count = stem->n_vocab - at < CHUNK ? stem->n_vocab - at : CHUNK;
+        float limit = entry_limit(r, stem->score, max, log_sum);
         uint32_t found = kernels->filter_above(logits + at, count, limit, ids);
         for (uint32_t i = 0; i < found; i++) {
-            int32_t id = ids[i] + (int32_t)at;
-            nib__branch b = {nib__logprob(logits[id], max, log_sum) + score, from, id};
+            b.id = ids[i] + (int32_t)at;
+            b.score = nib__logprob(logits[b.id], max, log_sum) + stem->score;
             if (r->n_open == r->n_beams && !(b.score > r->open[r->n_open - 1].score)) continue;
-            r->n_all = insert(r->all, r->n_all, r->n_beams, b);
-            if (!nib__ends_text(ends, id)) r->n_open = insert(r->open, r->n_open, r->n_beams, b);
+            bool end = nib__ends_text(ends, b.id);
+            if (!end || may_end) add_branch(r, &b, end);
         }
     }
 }

@@ -5,6 +5,7 @@
 #ifndef NIB_DECODE_BEAM_RANK_H
 #define NIB_DECODE_BEAM_RANK_H
 
+#include "decode/beam_rules.h"
 #include "kernels/kernels.h"
 #include "token/token.h"
 
@@ -33,10 +34,18 @@ typedef struct nib__ranking {
     nib__branch open[NIB__MAX_BEAMS];  /* of tokens that do not end: the next beams */
 } nib__ranking;
 
-/* Adds the branches of beam `from`, whose tokens have the sum `score`: one call a beam, in ascending
- * order. Logits that are NaN or -infinity are no branch. */
+/* A beam that is to branch out: its tokens, whose log probabilities have the sum `score`, and the
+ * logits[n_vocab] of the next, which the rules change. */
+typedef struct nib__stem {
+    nib__so_far text;
+    float score, *logits;
+    uint32_t n_vocab;
+} nib__stem;
+
+/* Adds the branches of beam `from`: one call a beam, in ascending order. Logits that are NaN or
+ * -infinity are no branch. */
 void nib__ranking_add(nib__ranking *r, const nib__kernels *kernels, const nib__ends *ends,
-                      const float *logits, uint32_t n_vocab, uint32_t from, float score);
+                      const nib__rules *rules, const nib__stem *stem, uint32_t from);
 
 /* A finished text. */
 typedef struct nib__hypothesis {

@@ -34,12 +34,32 @@ SETTINGS = [
     (4, -0.3, "never", 40, 4, 1),
 ]
 
+# Four models also have rules of a generation_config.json; True stands for an end token, or another.
+RULED = ["seq2seq/t5_plain", "seq2seq/bart_relu", "seq2seq/plbart_base", "hf/gpt2"]
+RULES = [
+    (4, 1.0, False, 20, 3, 1, {"no_repeat_ngram_size": 2}),
+    (3, 1.2, False, 18, 3, 2, {"min_new_tokens": 9}),
+    (4, 1.0, False, 11, 4, 1, {"forced_eos_token_id": True, "forced_bos_token_id": True}),
+    (4, 0.8, "never", 16, 2, 1, {"repetition_penalty": 1.7, "no_repeat_ngram_size": 3}),
+    (6, 1.0, True, 14, 4, 1, {"repetition_penalty": 0.6, "min_new_tokens": 5,
+                              "forced_eos_token_id": True, "no_repeat_ngram_size": 1}),
+]
+
+
+def rules_of(setting, ends):
+    """What is said of a rule, with ids."""
+    rules = dict(setting[6]) if len(setting) > 6 else {}
+    for name, value in (("forced_eos_token_id", ends[0]), ("forced_bos_token_id", 7)):
+        if name in rules:
+            rules[name] = value
+    return rules
+
 
 def search(model, prompt, source, setting, ends):
-    beams, penalty, early, tokens, results, _ = setting
-    given = dict(input_ids=prompt)
+    beams, penalty, early, tokens, results = setting[:5]
+    given = dict(rules_of(setting, ends), input_ids=prompt)
     if source is not None:
-        given = dict(decoder_input_ids=prompt, input_ids=source)
+        given.update(decoder_input_ids=prompt, input_ids=source)
     given["attention_mask"] = torch.ones_like(given["input_ids"])
     out = model.generate(**given, num_beams=beams, length_penalty=penalty, early_stopping=early,
                          max_new_tokens=tokens, num_return_sequences=results, do_sample=False,
@@ -104,29 +124,41 @@ def numbers(values):
 
 
 def write_case(name, setting, source, prompt, ends, found):
-    beams, penalty, early, tokens, results, _ = setting
+    beams, penalty, early, tokens, results = setting[:5]
+    rules = rules_of(setting, ends)
     print(f'    {{"{name}", {beams}, {penalty}, {EARLY[early]}, {tokens}, {results},')
     for values in (source[0].tolist() if source is not None else [], prompt[0].tolist(), ends):
         print(f"     {len(values)}, {{{numbers(values) or 0}}},")
+    names = ("min_new_tokens", "no_repeat_ngram_size", "forced_bos_token_id", "forced_eos_token_id",
+             "repetition_penalty")
+    told = (rules.get(name, -1 if name.startswith("forced") else 0) for name in names)
+    print(f"     {', '.join(map(str, told))},")
     print("     {")
     for score, ended, ids in found:
         print(f"         {{{score:.8g}, {ended}, {len(ids)}, {{{numbers(ids) or 0}}}}},")
     print("     }},")
 
 
-def main():
-    print("/* SPDX-License-Identifier: MIT\n"
-          " * Written by test/oracle/make_beam_golden.py: beam search in transformers 4.44.2. */\n"
-          "static const beam_case beam_cases[] = {\n/* clang-format off */")
-    for name in MODELS:
+def write_cases(names, settings):
+    settings = list(settings)
+    for name in names:
         kind = AutoModelForSeq2SeqLM if "seq2seq" in name else AutoModelForCausalLM
         model = kind.from_pretrained(os.path.join(FIXTURES, name), torch_dtype=torch.float32).eval()
         model.generation_config.forced_eos_token_id = None
         double = exact(model)
         double.generation_config = model.generation_config
-        for i, setting in enumerate(SETTINGS):
+        for i, setting in settings:
             write_case(name, setting, *case(model, double, setting, i))
+
+
+def main():
+    print("/* SPDX-License-Identifier: MIT\n"
+          " * Written by test/oracle/make_beam_golden.py: beam search in transformers 4.44.2. */\n"
+          "static const beam_case beam_cases[] = {\n/* clang-format off */")
+    write_cases(MODELS, enumerate(SETTINGS))
+    write_cases(RULED, enumerate(RULES, len(SETTINGS)))
     print("/* clang-format on */\n};")
 
 
-main()
+if __name__ == "__main__":
+    main()

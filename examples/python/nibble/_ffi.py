@@ -93,7 +93,9 @@ class BeamOptions(C.Structure):
     _fields_ = [(name, C.c_uint32) for name in (
         "struct_size", "n_beams", "max_tokens", "n_results")] + [
         ("length_penalty", C.c_double), ("early_stopping", C.c_uint32), ("n_end_ids", C.c_uint32),
-        ("end_ids", C.POINTER(C.c_int32))]
+        ("end_ids", C.POINTER(C.c_int32)), ("rules", C.c_uint32), ("min_tokens", C.c_uint32),
+        ("no_repeat_ngram", C.c_uint32), ("first_id", C.c_int32), ("last_id", C.c_int32),
+        ("reserved", C.c_uint32), ("repetition_penalty", C.c_double)]
 
 
 class BeamResult(C.Structure):

@@ -21,16 +21,21 @@ class BeamText(NamedTuple):
 
 
 def options_of(beams: int, max_tokens: int, results: int, length_penalty: float,
-               early_stopping: Union[bool, str], end_ids: Sequence[int]) -> _ffi.BeamOptions:
+               early_stopping: Union[bool, str], end_ids: Sequence[int], min_tokens: int,
+               no_repeat_ngram: int, repetition_penalty: float,
+               model_rules: bool) -> _ffi.BeamOptions:
     native = _ffi.BeamOptions()
     _ffi.lib.nib_beam_options_init(C.byref(native), C.sizeof(native))
-    for name, value in (("beams", beams), ("max_tokens", max_tokens), ("results", results)):
+    for name, value in (("beams", beams), ("max_tokens", max_tokens), ("results", results),
+                        ("min_tokens", min_tokens), ("no_repeat_ngram", no_repeat_ngram)):
         if value < 0:
             raise ValueError(f"{name}: {value} is negative")
     if early_stopping not in EARLY_STOPPING:
         raise ValueError(f"early_stopping {early_stopping!r}: expected False, True or 'never'")
     native.n_beams, native.max_tokens, native.n_results = beams, max_tokens, results
     native.length_penalty, native.early_stopping = length_penalty, EARLY_STOPPING[early_stopping]
+    native.min_tokens, native.no_repeat_ngram = min_tokens, no_repeat_ngram
+    native.repetition_penalty, native.rules = repetition_penalty, 0 if model_rules else 1
     native.end_ids, native.n_end_ids = int32_array(end_ids), len(end_ids)
     return native
 

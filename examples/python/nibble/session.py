@@ -247,12 +247,15 @@ class Session:
     def beam_search(self, prompt: Union[str, bytes, None] = None, *, beams: int = 4,
                     max_tokens: int = 128, results: int = 1, length_penalty: float = 1.0,
                     early_stopping: Union[bool, str] = False,
-                    end_ids: Sequence[int] = ()) -> List[BeamText]:
+                    end_ids: Sequence[int] = (), min_tokens: int = 0, no_repeat_ngram: int = 0,
+                    repetition_penalty: float = 0.0, model_rules: bool = True) -> List[BeamText]:
         """The likeliest texts after `prompt` (None: after the tokens the session holds), best first.
         Of an encoder-decoder the prompt is what it reads. length_penalty and early_stopping (False,
-        True or "never") as in transformers' generate(); end_ids: instead of the model's own."""
+        True or "never") as in transformers' generate(); end_ids: instead of the model's own. The rules
+        of generation_config.json apply, but for those given here, or unless model_rules is False."""
         native, err = options_of(beams, max_tokens, results, length_penalty, early_stopping,
-                                 end_ids), _ffi.Error()
+                                 end_ids, min_tokens, no_repeat_ngram, repetition_penalty,
+                                 model_rules), _ffi.Error()
         with self._busy() as session:
             if prompt is None:
                 status = _ffi.lib.nib_beam_begin_tokens(session, C.byref(native), C.byref(err))

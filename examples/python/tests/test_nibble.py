@@ -293,6 +293,11 @@ class SessionTest(unittest.TestCase):
         [short] = self.session.beam_search(PROMPT, max_tokens=12, length_penalty=0, end_ids=[end],
                                            early_stopping=True)
         self.assertNotIn(end, short.ids)
+        [other] = self.session.beam_search(PROMPT, max_tokens=12, no_repeat_ngram=1, min_tokens=12,
+                                           model_rules=False)
+        self.assertEqual(len(set(other.ids)), 12)
+        with self.assertRaises(nibble.ArgumentError):
+            self.session.beam_search(PROMPT, max_tokens=12, min_tokens=13)
         with self.assertRaises(nibble.ArgumentError):
             self.session.beam_search(PROMPT, beams=17)
         with self.assertRaises(ValueError):
