@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { HUGE_PAGE = 2 << 20 };
+
 static int64_t mtime_of(const struct stat *st)
 {
     return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
@@ -110,21 +112,47 @@ nib_status nib__map_check(const nib__map *map, nib_error *err)
     return NIB_OK;
 }
 
-void nib__map_drop(const nib__map *map, size_t offset, size_t size)
+/* For all blocks of `step` bytes (a power of two, whole pages) that the range touches. */
+static void advise(const nib__map *map, size_t offset, size_t size, size_t step, int advice)
 {
     if (map->fd < 0 || map->data == NULL) return;
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    size_t first = nib__align_up(offset, page);
-    size_t last = (offset + size) & ~(page - 1);
+    size_t first = offset & ~(step - 1), last = nib__align_up(offset + size, step);
+    if (last > map->size) last = map->size; /* the system rounds up to a page */
+    if (last > first) (void)madvise((void *)(uintptr_t)(map->data + first), last - first, advice);
+}
+
+static size_t page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+void nib__map_drop(const nib__map *map, size_t offset, size_t size)
+{
     /* The mapping is private and never written, so dropped pages are read again from the file. */
-    if (last > first)
-        (void)madvise((void *)(uintptr_t)(map->data + first), last - first, MADV_DONTNEED);
+    advise(map, offset, size, HUGE_PAGE, MADV_DONTNEED);
+}
+
+void nib__map_need(const nib__map *map, size_t offset, size_t size)
+{
+#ifdef MADV_POPULATE_READ
+    advise(map, offset, size, page_size(), MADV_POPULATE_READ);
+#else
+    (void)map, (void)offset, (void)size;
+#endif
+}
+
+void nib__map_rest(const nib__map *map)
+{
+    nib__map_drop(map, 0, map->size);
+#ifdef MADV_NOHUGEPAGE
+    advise(map, 0, map->size, page_size(), MADV_NOHUGEPAGE);
+#endif
 }
 
 void nib__map_stream(const nib__map *map)
 {
 #ifdef MADV_HUGEPAGE
-    if (map->fd >= 0) (void)madvise((void *)(uintptr_t)map->data, map->size, MADV_HUGEPAGE);
+    advise(map, 0, map->size, page_size(), MADV_HUGEPAGE);
 #else
     (void)map;
 #endif

@@ -30,8 +30,17 @@ nib__map nib__map_memory(const void *data, size_t size);
 nib_status nib__map_check(const nib__map *map, nib_error *err);
 
 /* Tells the system that [offset, offset+size) will not be read again soon, so that it does not
- * count as resident memory. Advice only. */
+ * count as resident memory. Its neighbours go with it, for the system maps whole blocks of pages when
+ * one of their bytes is read; what is read again comes back from the file. Advice only. */
 void nib__map_drop(const nib__map *map, size_t offset, size_t size);
+
+/* [offset, offset+size) is about to be read from one end to the other: its pages are entered into the
+ * page tables at once, which takes less time than a fault for every few of them. Advice only. */
+void nib__map_need(const nib__map *map, size_t offset, size_t size);
+
+/* From now on only a few bytes here and there are read: nothing stays resident, and no huge page
+ * becomes so for the sake of one of its bytes. Advice only. */
+void nib__map_rest(const nib__map *map);
 
 /* The mapping is going to be streamed through again and again: use huge pages where the file system
  * can. Advice only. */

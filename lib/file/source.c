@@ -191,10 +191,14 @@ const nib__tensor *nib__source_tensor(const nib__source *source, const char *nam
     return NULL;
 }
 
+static size_t count_files(const nib__source *source)
+{
+    return source->hf != NULL ? source->hf->n_shards : source->n_parts;
+}
+
 nib_status nib__source_check(const nib__source *source, nib_error *err)
 {
-    size_t n = source->hf != NULL ? source->hf->n_shards : source->n_parts;
-    for (size_t p = 0; p < n; p++) {
+    for (size_t p = 0; p < count_files(source); p++) {
         const char *name;
         const nib__map *map = map_of(source, (uint32_t)p, &name);
         if (nib__map_check(map, NULL) == NIB_OK) continue;
@@ -206,14 +210,36 @@ nib_status nib__source_check(const nib__source *source, nib_error *err)
     return NIB_OK;
 }
 
-void nib__source_stream(const nib__source *source)
+static void advise_files(const nib__source *source, void (*advise)(const nib__map *map))
 {
-    for (size_t p = 0; p < source->n_parts; p++) nib__map_stream(&source->parts[p].map);
+    const char *path;
+    for (size_t p = 0; p < count_files(source); p++) advise(map_of(source, (uint32_t)p, &path));
 }
 
-void nib__source_drop(const nib__source *source, const nib__tensor *tensor)
+void nib__source_stream(const nib__source *source)
+{
+    advise_files(source, nib__map_stream);
+}
+
+void nib__source_rest(const nib__source *source)
+{
+    advise_files(source, nib__map_rest);
+}
+
+static void advise_part(const nib__source *source, const nib__tensor *tensor, size_t at,
+                        size_t size, void (*advise)(const nib__map *map, size_t at, size_t size))
 {
     const char *path;
     const nib__map *map = map_of(source, tensor->part, &path);
-    nib__map_drop(map, (size_t)(tensor->data - map->data), tensor->size);
+    advise(map, (size_t)(tensor->data - map->data) + at, size);
+}
+
+void nib__source_need(const nib__source *source, const nib__tensor *tensor, size_t at, size_t size)
+{
+    advise_part(source, tensor, at, size, nib__map_need);
+}
+
+void nib__source_drop(const nib__source *source, const nib__tensor *tensor, size_t at, size_t size)
+{
+    advise_part(source, tensor, at, size, nib__map_drop);
 }

@@ -74,8 +74,11 @@ nib_status nib__source_verify(const nib__source *source, nib_error *err);
 nib_status nib__source_check(const nib__source *source, nib_error *err);
 /* All of the file will be read again and again. */
 void nib__source_stream(const nib__source *source);
-/* The tensor's pages will not be read again soon. */
-void nib__source_drop(const nib__source *source, const nib__tensor *tensor);
+/* Only a few rows here and there will be read from now on; nothing of it stays resident. */
+void nib__source_rest(const nib__source *source);
+/* These bytes of the tensor are about to be read; they will not be read again soon. */
+void nib__source_need(const nib__source *source, const nib__tensor *tensor, size_t at, size_t size);
+void nib__source_drop(const nib__source *source, const nib__tensor *tensor, size_t at, size_t size);
 
 /* ---- metadata: key/value pairs of GGUF, fields of config.json ---- */
 

@@ -139,6 +139,7 @@ static uint64_t identity_of(const nib_model *m)
             hash = mix_tensor(hash, t);
         else if (t->format->decode != NULL)
             sum += mix_tensor(start, t);
+        nib__source_drop(m->source, t, 0, t->size);
     }
     return ordered ? hash : mix_number(hash, sum);
 }
@@ -244,6 +245,14 @@ static bool vocabulary_only(nib_model *m, const nib_model_options *options)
     return true;
 }
 
+static nib_status identify(nib_model *m, nib_error *err)
+{
+    int32_t known = nib__source_identity(m->source, &m->identity, err);
+    if (known != NIB__ABSENT) return known;
+    m->identity = identity_of(m);
+    return NIB_OK;
+}
+
 static nib_status fill(nib_model *m, const nib_model_options *options, nib_error *err)
 {
     const nib__arch *arch = NULL;
@@ -256,6 +265,7 @@ static nib_status fill(nib_model *m, const nib_model_options *options, nib_error
     if (vocabulary_only(m, options)) return NIB_OK;
     uint32_t n_tokens = nib__tokenizer_size(m->tokenizer);
     status = nib__config_read(m->source, n_tokens, &m->config, &arch, err);
+    if (status == NIB_OK) status = identify(m, err);
     if (status == NIB_OK && arch->stack != NULL && arch->stack->encoder != NULL)
         status = open_encoder(m, arch->stack->encoder, options, err);
     if (status == NIB_OK) status = nib__weights_load(m, arch, options, err);
@@ -267,9 +277,8 @@ static nib_status fill(nib_model *m, const nib_model_options *options, nib_error
         if (m->encoder->embedding->data == m->embedding->data)
             m->encoder->embedding_panels = m->embedding_panels;
     }
-    int32_t known = nib__source_identity(m->source, &m->identity, err);
-    if (known == NIB__ABSENT) m->identity = identity_of(m);
-    return known < 0 ? known : NIB_OK;
+    if (!nib__source_repacked(m->source)) nib__source_rest(m->source);
+    return NIB_OK;
 }
 
 nib_status nib__model_open(nib__source *source, const nib_model_options *options, nib_model **model,

@@ -246,7 +246,7 @@ static nib_status put_item(repack *r, const item *it)
     } else { /* as it is in the file: rows, or the panels of a file that was repacked before */
         status = put_rows(r, t);
     }
-    nib__source_drop(r->model->source, t);
+    nib__source_drop(r->model->source, t, 0, t->size);
     return status;
 }
 

@@ -1,35 +1,11 @@
 /* SPDX-License-Identifier: MIT
- * File rows -> packed weights. All of them lie in one block, in the order in which a pass reads
- * them; the file's pages are dropped one tensor after the other, so that memory never holds both.
- * What a repacked file holds is used where it lies. */
-#include <string.h>
+ * Tensors -> the list of what is to be packed, and where to: all weights lie in one block, in the
+ * order in which a pass reads them. load.c does the packing. What a repacked file holds is used
+ * where it lies. */
+#include "model/load.h"
 
-#include "model/gather.h"
-
-enum { BATCH_BYTES = 16 << 20 }; /* packed between two calls of the progress callback */
-
-/* One tensor on its way into the block. */
-typedef struct load_job {
-    nib__gather from;
-    nib__linear *linear;  /* packed, or */
-    const float **vector; /* decoded to float32: */
-    size_t count;         /* so many numbers, */
-    float scale;          /* multiplied by this */
-    uint8_t *data;        /* where in the block */
-} load_job;
-
-typedef struct loader {
-    nib_model *model;
-    const nib__source *source;
-    const nib__arch *arch;
-    uint32_t load; /* NIB_LOAD_* */
-    nib_error *err;
-    load_job *jobs; /* [n_jobs] */
-    size_t n_jobs, cap;
-    uint64_t bytes;         /* of the tensors in jobs, in the file */
-    uint64_t in_place;      /* bytes of weights that need no job */
-    bool head_is_embedding; /* and packing it loses nothing */
-} loader;
+typedef nib__load loader;
+typedef nib__load_job load_job;
 
 /* "FILE: tensor NAME: " and what is wrong with it. */
 static nib_status refuse(loader *l, const nib__tensor *t, nib_status code, const char *what)
@@ -120,7 +96,7 @@ static nib_status add_panels(loader *l, const nib__tensor *t, const nib__row_map
                              nib__linear *linear)
 {
     nib__packed *w = &linear->w;
-    if (l->load != NIB_LOAD_AS_STORED) {
+    if (l->options->load != NIB_LOAD_AS_STORED) {
         return nib__fail(l->err, NIB_ERR_UNSUPPORTED,
                          "%s: option load: a repacked file is used as it is stored",
                          nib__source_path(l->source));
@@ -140,7 +116,7 @@ static nib_status add_panels(loader *l, const nib__tensor *t, const nib__row_map
 static nib__format packed_format(const loader *l, const nib__tensor *t)
 {
     static const nib__format formats[] = {NIB__F32, NIB__F32, NIB__F16, NIB__BF16, NIB__I8R};
-    return l->load == NIB_LOAD_AS_STORED ? t->format->format : formats[l->load];
+    return l->options->load == NIB_LOAD_AS_STORED ? t->format->format : formats[l->options->load];
 }
 
 static nib_status add_linear(loader *l, const nib__tensor *t, nib__role role,
@@ -301,125 +277,11 @@ static void carve(loader *l, nib__arena *arena)
     }
 }
 
-/* ---- packing, in parallel ---- */
-
-typedef struct pack_batch {
-    const load_job *job;
-    uint32_t first, last, step; /* panels, and panels per piece */
-    uint8_t *buffers;           /* one per piece, unless rows are packed where they lie */
-    size_t buffer_bytes;
-} pack_batch;
-
-static void pack_piece(void *arg, uint32_t i)
-{
-    const pack_batch *b = arg;
-    const nib__gather *from = &b->job->from;
-    const nib__packed *w = &b->job->linear->w;
-    uint32_t first = b->first + i * b->step;
-    uint32_t count = b->last - first < b->step ? b->last - first : b->step;
-    if (from->tensor->packed) { /* but not aligned */
-        const uint8_t *panels = from->tensor->data + from->map.base / NIB__PANEL * w->panel_bytes;
-        memcpy(b->job->data + first * w->panel_bytes, panels + first * w->panel_bytes,
-               count * w->panel_bytes);
-        return;
-    }
-    bool int8 = w->layout->format == NIB__I8R, direct = nib__gather_direct(from);
-    const uint8_t *rows = from->tensor->data;
-    if (direct && int8) nib__pack_int8(w, from->to, rows, first, count, b->job->data);
-    if (direct && !int8) nib__pack_panels(w, rows, first, count, b->job->data);
-    for (uint32_t p = first; !direct && p < first + count; p++) {
-        nib__packed one = *w; /* a matrix of one panel */
-        uint8_t *data = b->job->data + p * w->panel_bytes;
-        one.n = w->n - p * NIB__PANEL < NIB__PANEL ? w->n - p * NIB__PANEL : NIB__PANEL;
-        one.n_panels = 1;
-        rows = nib__gather_rows(from, p * NIB__PANEL, one.n, b->buffers + i * b->buffer_bytes);
-        if (int8)
-            nib__pack_int8(&one, from->to, rows, 0, 1, data);
-        else
-            nib__pack_panels(&one, rows, 0, 1, data);
-    }
-}
-
-static uint32_t at_least_1(size_t n)
-{
-    return n == 0 ? 1 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
-}
-
-static nib_status report(loader *l, const nib_model_options *options, uint64_t done)
-{
-    if (options->progress == NULL) return NIB_OK;
-    double fraction = l->bytes == 0 ? 1.0 : (double)done / (double)l->bytes;
-    if (options->progress(options->progress_user, fraction) == 0) return NIB_OK;
-    return nib__fail(l->err, NIB_ERR_CANCELLED, "%s: loading was cancelled",
-                     nib__source_path(l->source));
-}
-
-static nib_status pack_linear(loader *l, const load_job *job, nib__pool *pool,
-                              const nib_model_options *options, uint64_t done)
-{
-    const nib__packed *w = &job->linear->w;
-    uint32_t per_batch = at_least_1(BATCH_BYTES / w->panel_bytes);
-    uint32_t pieces = nib__pool_threads(pool) * 4;
-    pack_batch batch = {.job = job};
-    nib_status status = NIB_OK;
-    if (!job->from.tensor->packed && !nib__gather_direct(&job->from)) {
-        batch.buffer_bytes = nib__align_up(nib__gather_bytes(&job->from, NIB__PANEL), NIB_ALIGN);
-        batch.buffers = nib__alloc_raw(&l->model->mem, pieces, batch.buffer_bytes);
-        if (batch.buffers == NULL)
-            return refuse(l, job->from.tensor, NIB_ERR_MEMORY, "out of memory for its rows");
-    }
-    for (uint32_t first = 0; first < w->n_panels && status == NIB_OK;) {
-        uint32_t count = w->n_panels - first < per_batch ? w->n_panels - first : per_batch;
-        batch.first = first;
-        batch.last = first + count;
-        batch.step = (count + pieces - 1) / pieces;
-        nib__pool_run(pool, (count + batch.step - 1) / batch.step, pack_piece, &batch);
-        first += count;
-        status = report(l, options, done + job->from.tensor->size * (uint64_t)first / w->n_panels);
-    }
-    nib__free(&l->model->mem, batch.buffers);
-    job->linear->w.data = job->data;
-    return status;
-}
-
-static void fill_vector(const load_job *job)
-{
-    const nib__tensor *t = job->from.tensor;
-    const nib__row_map *map = &job->from.map;
-    float *numbers = (float *)(void *)job->data;
-    if (map->run == map->file_rows && !map->one_less)
-        t->format->decode(t->data, numbers, job->count);
-    else
-        for (size_t i = 0; i < job->count; i++) numbers[i] = nib__gather_number(t, map, i);
-    for (size_t i = 0; i < job->count && job->scale != 1; i++) numbers[i] *= job->scale;
-    *job->vector = numbers;
-}
-
-static nib_status pack_all(loader *l, nib__pool *pool, const nib_model_options *options)
-{
-    uint64_t done = 0;
-    for (size_t i = 0; i < l->n_jobs; i++) {
-        const load_job *job = &l->jobs[i];
-        const nib__tensor *t = job->from.tensor;
-        nib_status status = nib__source_check(l->source, l->err);
-        if (status == NIB_OK && job->linear != NULL) {
-            status = pack_linear(l, job, pool, options, done);
-        } else if (status == NIB_OK) {
-            fill_vector(job);
-        }
-        if (status != NIB_OK) return status;
-        done += t->size;
-        nib__source_drop(l->source, t);
-    }
-    return report(l, options, l->bytes);
-}
-
-static nib_status load(loader *l, const nib_model_options *options, size_t size)
+static nib_status load(loader *l, size_t size)
 {
     nib_model *m = l->model;
-    nib__pool *pool = NULL;
     if (l->in_place != 0) nib__source_stream(l->source);
-    if (size == 0) return report(l, options, l->bytes);
+    if (size == 0) return nib__load_report(l, l->bytes);
     m->weights = nib__alloc_raw(&m->mem, size, 1);
     if (m->weights == NULL) {
         return nib__fail(l->err, NIB_ERR_MEMORY, "%s: out of memory for %zu bytes of weights",
@@ -427,22 +289,15 @@ static nib_status load(loader *l, const nib_model_options *options, size_t size)
     }
     nib__arena arena = {.base = m->weights};
     carve(l, &arena);
-    nib_status status = report(l, options, 0);
-    if (status != NIB_OK) return status;
-    status = nib__pool_new(&m->mem, options->n_threads, NULL, &pool, l->err);
-    if (status != NIB_OK) return status;
-    nib__pool_begin(pool);
-    status = pack_all(l, pool, options);
-    nib__pool_end(pool);
-    nib__pool_free(pool);
-    return status;
+    nib_status status = nib__load_report(l, 0);
+    return status == NIB_OK ? nib__load_run(l) : status;
 }
 
 nib_status nib__weights_load(nib_model *model, const nib__arch *arch,
                              const nib_model_options *options, nib_error *err)
 {
     loader l = {
-        .model = model, .source = model->source, .arch = arch, .load = options->load, .err = err};
+        .model = model, .source = model->source, .arch = arch, .options = options, .err = err};
     nib__arena arena = {.base = NULL};
     model->layers = nib__alloc(&model->mem, model->config.n_layer, sizeof *model->layers);
     if (model->layers == NULL) {
@@ -460,7 +315,7 @@ nib_status nib__weights_load(nib_model *model, const nib__arch *arch,
     }
     model->weight_bytes = arena.used + l.in_place;
     if ((options->flags & NIB_OPEN_INSPECT) == 0) {
-        status = load(&l, options, arena.used);
+        status = load(&l, arena.used);
         /* One copy in memory is enough: its pages of the file are not needed again. */
         if (l.head_is_embedding) model->embedding_panels = model->head.w;
     } else {

@@ -133,7 +133,11 @@ static void dropped_pages_come_back(void **state)
     for (size_t i = 0; i < sizeof ranges / sizeof ranges[0]; i++) {
         nib__map_drop(&map, ranges[i].offset, ranges[i].size);
         assert_memory_equal(map.data, text, SIZE);
+        nib__map_need(&map, ranges[i].offset, ranges[i].size);
+        assert_memory_equal(map.data, text, SIZE);
     }
+    nib__map_rest(&map);
+    assert_memory_equal(map.data, text, SIZE);
     nib__map_close(&map);
 }
 
@@ -145,7 +149,10 @@ static void memory_of_the_caller_is_never_released(void **state)
     nib__map map = nib__map_memory(text, sizeof text);
     assert_ptr_equal(map.data, text);
     assert_ok(nib__map_check(&map, &err), err);
+    nib__map_need(&map, 0, sizeof text);
     nib__map_drop(&map, 0, sizeof text);
+    nib__map_rest(&map);
+    nib__map_stream(&map);
     nib__map_close(&map);
     assert_string_equal(text, "mine");
 }

@@ -103,7 +103,7 @@ static void test_tensors(void **state)
         for (size_t j = 0; j < t->size; j++) assert_int_equal(t->data[j], (uint8_t)(j + 1));
     }
     assert_int_equal(nib__source_check(s, NULL), NIB_OK);
-    nib__source_drop(s, c); /* memory of the caller: nothing to drop */
+    nib__source_drop(s, c, 0, c->size); /* memory of the caller: nothing to drop */
     assert_int_equal(c->data[419], (uint8_t)420);
     nib__source_close(s);
     nib__source_close(NULL);

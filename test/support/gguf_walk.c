@@ -115,7 +115,7 @@ static uint64_t walk_tensor(const nib__source *s, const nib__tensor *t)
     uint64_t sum = nib__bits_of_f32(block[0]);
     if (f->decode != NULL) f->decode(t->data + t->size - f->block_bytes, block, f->block);
     sum += nib__bits_of_f32(block[f->block - 1]);
-    nib__source_drop(s, t);
+    nib__source_drop(s, t, 0, t->size);
     return sum + sum_bytes(t->data, t->size) + strlen(t->name);
 }
 
