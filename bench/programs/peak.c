@@ -73,6 +73,7 @@ typedef struct job {
     uint64_t steps;
     const uint8_t *data;
     size_t bytes; /* per thread */
+    int reader;   /* 0 .. N_READERS - 1 */
     struct {
         _Alignas(LINE) double done;
     } threads[MAX_THREADS];
@@ -117,7 +118,7 @@ double peak_ops(const peak_kind *kind, nib__pool *pool)
  * is shared, on the moment: all of them are tried and the best counts. FAR and NEAR are the
  * distances at which the kernels fetch (lib/kernels/x86/fetch.h): into the L2 cache, then into L1.
  */
-enum { FAR = 4096, NEAR = 1536, MAX_STREAMS = 8 };
+enum { FAR = 4096, NEAR = 1536 };
 
 /* One word of every cache line, for memory moves by lines; `streams` places of the range at once,
  * so that each of them has its own run of pages. Both are constants where this is called. */
@@ -144,46 +145,22 @@ static inline double read_streams(const job *j, uint32_t i, int streams, int fet
     return (double)part * streams + (sum[0] + sum[1] + sum[2] + sum[3] == 1 ? 1 : 0);
 }
 
-static void read_1(void *arg, uint32_t i)
+enum { N_READERS = 6 };
+
+static void read_all(void *arg, uint32_t i)
 {
     job *j = arg;
-    j->threads[i].done = read_streams(j, i, 1, 0);
+    double done = 0;
+    switch (j->reader) {
+    case 0: done = read_streams(j, i, 1, 0); break;
+    case 1: done = read_streams(j, i, 1, 1); break;
+    case 2: done = read_streams(j, i, 2, 1); break;
+    case 3: done = read_streams(j, i, 4, 1); break;
+    case 4: done = read_streams(j, i, 4, 0); break;
+    default: done = read_streams(j, i, 8, 0); break;
+    }
+    j->threads[i].done = done;
 }
-
-static void read_1_fetch(void *arg, uint32_t i)
-{
-    job *j = arg;
-    j->threads[i].done = read_streams(j, i, 1, 1);
-}
-
-static void read_2_fetch(void *arg, uint32_t i)
-{
-    job *j = arg;
-    j->threads[i].done = read_streams(j, i, 2, 1);
-}
-
-static void read_4(void *arg, uint32_t i)
-{
-    job *j = arg;
-    j->threads[i].done = read_streams(j, i, 4, 0);
-}
-
-static void read_4_fetch(void *arg, uint32_t i)
-{
-    job *j = arg;
-    j->threads[i].done = read_streams(j, i, 4, 1);
-}
-
-static void read_8(void *arg, uint32_t i)
-{
-    job *j = arg;
-    j->threads[i].done = read_streams(j, i, MAX_STREAMS, 0);
-}
-
-static void (*const readers[])(void *, uint32_t) = {read_1,       read_1_fetch, read_2_fetch,
-                                                    read_4_fetch, read_4,       read_8};
-
-enum { N_READERS = (int)(sizeof readers / sizeof *readers) };
 
 double peak_read(const uint8_t *data, size_t bytes, nib__pool *pool)
 {
@@ -192,7 +169,8 @@ double peak_read(const uint8_t *data, size_t bytes, nib__pool *pool)
     j.data = data;
     j.bytes = bytes / nib__pool_threads(pool) / LINE * LINE;
     for (int i = 0; i < 200 * N_READERS && (i < 5 * N_READERS || spent < 0.2); i++) {
-        double total = run(&j, pool, readers[i % N_READERS], &seconds);
+        j.reader = i % N_READERS;
+        double total = run(&j, pool, read_all, &seconds);
         if (total / seconds > best) best = total / seconds;
         spent += seconds;
     }
