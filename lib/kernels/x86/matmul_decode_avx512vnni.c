@@ -3,173 +3,273 @@
  * Integer sums are exact and the float tail follows kernels.h step by step, so the bits equal the
  * scalar reference and do not depend on how many rows are multiplied at once.
  *
- * The kernel is bound by memory: a group of 512 weights takes about 20 cycles to multiply with one
- * row and 100 to arrive from memory, which is why two planes cost nothing. */
+ * One row is bound by memory: a group of 512 weights takes about 25 cycles to multiply and 100 to
+ * arrive, which is why two planes cost nothing. Several rows are bound by the two products that can
+ * start in a cycle. So can two loads, so that each product has one at most: four bytes of a row,
+ * for which the rows of a call are laid side by side first. */
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/fetch.h"
 #include "kernels/x86/unpack_avx512.h"
 
-enum { ROW_BLOCK = 8 }; /* rows that share one unpacking */
+enum { ROW_BLOCK = 8 }; /* most rows that share one unpacking */
 
-/* A rounded row and what all panels need of its sums. */
-typedef struct row {
-    const int8_t *hi, *lo;
-    const float *sum;     /* [scale groups] as float32 */
-    const int32_t *start; /* [scale groups] -zero * sum */
-    float scale;
-} row;
+/* Rounded rows side by side, and what all panels need of their sums: `step` of them (1, 2, 4 or 8),
+ * of which `rows` are there: others repeat the last. */
+typedef struct row_block {
+    const int8_t *hi, *lo; /* [k / 4] times 4 bytes of each row, line_step apart */
+    const float *sum;      /* [scale groups][step] as float32 */
+    const int32_t *start;  /* [scale groups][step] -zero * sum */
+    float scale[ROW_BLOCK];
+    uint32_t step, rows;
+} row_block;
 
-/* One panel times `rows` rows (a constant 1..ROW_BLOCK). */
-NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint32_t panel,
-                             const row *x, float *y, size_t ldy)
+/* A row alone lies as it was rounded. Of several, the high bytes of all and then the low bytes. */
+NIB_INLINE size_t line_step(int rows)
 {
+    return rows == 1 ? 4 : 8 * (size_t)rows;
+}
+
+/* sum + products of 4 codes and the same 4 bytes in all lanes. As an intrinsic, compilers load the
+ * bytes into a register first and copy sums about. */
+NIB_INLINE __m512i add_products(__m512i sum, __m512i codes, const int8_t *four)
+{
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0"
+            : "+v"(sum)
+            : "v"(codes), "m"(*(const int8_t(*)[4])(const void *)four));
+    return sum;
+}
+
+/* Adds four lines to the sums of high and low bytes. hi and lo: of the first line. */
+NIB_INLINE void dot_lines(int rows, const __m512i line[4], const int8_t *hi, const int8_t *lo,
+                          __m512i sum_hi[ROW_BLOCK], __m512i sum_lo[ROW_BLOCK])
+{
+    NIB_UNROLL
+    for (int j = 0; j < 4; j++, hi += line_step(rows), lo += line_step(rows)) {
+        NIB_UNROLL
+        for (int r = 0; r < rows; r++) {
+            sum_hi[r] = add_products(sum_hi[r], line[j], hi + 4 * r);
+            sum_lo[r] = add_products(sum_lo[r], line[j], lo + 4 * r);
+        }
+    }
+}
+
+/* One panel times a block of `rows` rows (a constant). */
+NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint32_t panel,
+                             const row_block *x, float *y, size_t ldy)
+{
+    const int parts = group_scales(f);
+    const size_t half = 4 * line_step(rows);
+    const uint32_t n_blocks = w->k / (block_groups(f) * NIB__GROUP);
+    const __m512i book = load_book(f, w->layout);
     const uint8_t *entry = w->data + (size_t)panel * w->panel_bytes;
     const uint8_t *codes = entry + w->code_offset;
-    __m512i book = load_book(f, w->layout);
+    const int8_t *hi = x->hi, *lo = x->lo;
+    const int32_t *start = x->start;
+    const float *sums = x->sum;
     __m512 acc[ROW_BLOCK], acc_min[ROW_BLOCK];
     NIB_UNROLL
     for (int r = 0; r < rows; r++) acc[r] = acc_min[r] = _mm512_setzero_ps();
-
-    uint32_t n_blocks = w->k / (block_groups(f) * NIB__GROUP);
-    uint32_t k = 0, group = 0;
     for (uint32_t b = 0; b < n_blocks; b++, entry += scale_bytes(f)) {
         block_scale scales = load_block_scale(f, w->layout->unit, entry);
         fetch_scales(entry, scale_bytes(f));
-        for (uint32_t g = 0; g < block_groups(f); g++, codes += group_bytes(f)) {
-            __m512i line[8];
-            fetch_codes(codes, group_bytes(f));
-            unpack_group(f, codes, book, line);
+        for (uint32_t i = 0; i < block_groups(f) * (uint32_t)parts; i++) {
+            const int part = parts == 2 ? (int)(i % 2) : 0;
+            __m512i line[8], sum_hi[ROW_BLOCK], sum_lo[ROW_BLOCK];
+            __m512 s, m = _mm512_setzero_ps();
+            if (part == 0) fetch_codes(codes, group_bytes(f));
             NIB_UNROLL
-            for (int part = 0; part < group_scales(f); part++) {
-                const int n_lines = 8 / group_scales(f);
-                __m512 s, m = _mm512_setzero_ps();
-                group_scale(f, &scales, g * (uint32_t)group_scales(f) + (uint32_t)part, &s, &m);
-                NIB_UNROLL
-                for (int r = 0; r < rows; r++) {
-                    __m512i hi = _mm512_setzero_si512(), lo = hi;
-                    if (code_zero(f) != 0) lo = _mm512_set1_epi32(x[r].start[group]);
-                    NIB_UNROLL
-                    for (int j = 0; j < n_lines; j++) {
-                        __m512i c = line[part * n_lines + j];
-                        hi = _mm512_dpbusd_epi32(hi, c, broadcast4(x[r].hi + k + 4 * j));
-                        lo = _mm512_dpbusd_epi32(lo, c, broadcast4(x[r].lo + k + 4 * j));
-                    }
-                    __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(hi, 8), lo);
-                    acc[r] = _mm512_fmadd_ps(s, _mm512_cvtepi32_ps(sum), acc[r]);
-                    if (has_min(f)) {
-                        acc_min[r] =
-                            _mm512_fmadd_ps(m, _mm512_set1_ps(x[r].sum[group]), acc_min[r]);
-                    }
-                }
-                k += 4 * (uint32_t)n_lines;
-                group++;
+            for (int r = 0; r < rows; r++) {
+                sum_hi[r] = sum_lo[r] = _mm512_setzero_si512();
+                if (code_zero(f) != 0) sum_lo[r] = _mm512_set1_epi32(start[r]);
             }
+            if (rows == 1 && parts == 1) { /* bound by memory: what is read comes first */
+                unpack_group(f, codes, book, line);
+                group_scale(f, &scales, i, &s, &m);
+                dot_lines(rows, line, hi, lo, sum_hi, sum_lo);
+                dot_lines(rows, line + 4, hi + half, lo + half, sum_hi, sum_lo);
+                hi += 2 * half;
+                lo += 2 * half;
+            } else {
+                for (int h = part; h < part + 2 / parts; h++, hi += half, lo += half) {
+                    unpack_half(f, codes, h, book, line);
+                    dot_lines(rows, line, hi, lo, sum_hi, sum_lo);
+                }
+                group_scale(f, &scales, i, &s, &m);
+            }
+            NIB_UNROLL
+            for (int r = 0; r < rows; r++) {
+                __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(sum_hi[r], 8), sum_lo[r]);
+                acc[r] = _mm512_fmadd_ps(s, _mm512_cvtepi32_ps(sum), acc[r]);
+                if (has_min(f))
+                    acc_min[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(sums[r]), acc_min[r]);
+            }
+            if (parts == 1 || part == 1) codes += group_bytes(f);
+            start += rows;
+            sums += rows;
         }
     }
-    __mmask16 mask = panel_mask(w, panel);
+    const __mmask16 mask = panel_mask(w, panel);
+    y += (size_t)panel * NIB__PANEL;
     NIB_UNROLL
     for (int r = 0; r < rows; r++) {
         __m512 sum = _mm512_add_ps(acc[r], acc_min[r]);
-        sum = _mm512_mul_ps(sum, _mm512_set1_ps(x[r].scale));
-        _mm512_mask_storeu_ps(y + (size_t)r * ldy + (size_t)panel * NIB__PANEL, mask, sum);
+        sum = _mm512_mul_ps(sum, _mm512_set1_ps(x->scale[r]));
+        if ((uint32_t)r < x->rows) _mm512_mask_storeu_ps(y + (size_t)r * ldy, mask, sum);
     }
 }
 
 /* Formats that are met most are compiled for 1, 2, 4 and 8 rows at a time, the others for 1 and 4:
- * a kernel takes two kilobytes. */
+ * a kernel takes a kilobyte or two. */
 NIB_INLINE bool often_met(nib__format f)
 {
     return f == NIB__Q4_0 || f == NIB__Q4_1 || f == NIB__Q8_0 || f == NIB__Q4_K || f == NIB__Q5_K ||
            f == NIB__Q6_K;
 }
 
-NIB_INLINE uint32_t rows_at_once(nib__format f, uint32_t left)
+static uint32_t rows_at_once(nib__format f, uint32_t left)
 {
-    if (left >= 8 && often_met(f)) return 8;
-    if (left >= 4) return 4;
-    return left >= 2 && often_met(f) ? 2 : 1;
+    if (!often_met(f)) return left > 2 ? 4 : 1;
+    return left > 4 ? 8 : left > 2 ? 4 : left;
 }
 
 /* All panels times all rows; the first block of rows brings a panel into the cache. */
 NIB_INLINE void decode_run(nib__format f, const nib__packed *w, uint32_t first, uint32_t count,
-                           const row *x, uint32_t m, float *y, size_t ldy)
+                           const row_block *x, uint32_t n, float *y, size_t ldy)
 {
     for (uint32_t p = first; p < first + count; p++) {
-        for (uint32_t r = 0, step; r < m; r += step) {
-            float *out = y + r * ldy;
-            step = rows_at_once(f, m - r);
-            if (step == 1)
-                decode_panel(f, 1, w, p, x + r, out, ldy);
-            else if (step == 4)
-                decode_panel(f, 4, w, p, x + r, out, ldy);
-            else if (often_met(f) && step == 2)
-                decode_panel(f, 2, w, p, x + r, out, ldy);
+        float *out = y;
+        for (uint32_t i = 0; i < n; out += x[i].rows * ldy, i++) {
+            if (x[i].step == 1)
+                decode_panel(f, 1, w, p, &x[i], out, ldy);
+            else if (x[i].step == 4)
+                decode_panel(f, 4, w, p, &x[i], out, ldy);
+            else if (often_met(f) && x[i].step == 2)
+                decode_panel(f, 2, w, p, &x[i], out, ldy);
             else if (often_met(f))
-                decode_panel(f, 8, w, p, x + r, out, ldy);
+                decode_panel(f, 8, w, p, &x[i], out, ldy);
         }
     }
 }
 
-static void decode_rows(const nib__packed *w, uint32_t first, uint32_t count, const row *x,
-                        uint32_t m, float *y, size_t ldy)
+static void decode_rows(const nib__packed *w, uint32_t first, uint32_t count, const row_block *x,
+                        uint32_t n, float *y, size_t ldy)
 {
     switch (panel_twin(w->layout->format)) {
-    case NIB__Q4_0: decode_run(NIB__Q4_0, w, first, count, x, m, y, ldy); break;
-    case NIB__Q4_1: decode_run(NIB__Q4_1, w, first, count, x, m, y, ldy); break;
-    case NIB__Q5_0: decode_run(NIB__Q5_0, w, first, count, x, m, y, ldy); break;
-    case NIB__Q5_1: decode_run(NIB__Q5_1, w, first, count, x, m, y, ldy); break;
-    case NIB__Q8_0: decode_run(NIB__Q8_0, w, first, count, x, m, y, ldy); break;
-    case NIB__Q2_K: decode_run(NIB__Q2_K, w, first, count, x, m, y, ldy); break;
-    case NIB__Q3_K: decode_run(NIB__Q3_K, w, first, count, x, m, y, ldy); break;
-    case NIB__Q4_K: decode_run(NIB__Q4_K, w, first, count, x, m, y, ldy); break;
-    case NIB__Q5_K: decode_run(NIB__Q5_K, w, first, count, x, m, y, ldy); break;
-    case NIB__Q6_K: decode_run(NIB__Q6_K, w, first, count, x, m, y, ldy); break;
-    case NIB__IQ4_NL: decode_run(NIB__IQ4_NL, w, first, count, x, m, y, ldy); break;
-    case NIB__IQ2_XS: decode_run(NIB__IQ2_XS, w, first, count, x, m, y, ldy); break;
-    case NIB__TQ2_0: decode_run(NIB__TQ2_0, w, first, count, x, m, y, ldy); break;
-    case NIB__IQ4_XS: decode_run(NIB__IQ4_XS, w, first, count, x, m, y, ldy); break;
-    case NIB__MXFP4: decode_run(NIB__MXFP4, w, first, count, x, m, y, ldy); break;
+    case NIB__Q4_0: decode_run(NIB__Q4_0, w, first, count, x, n, y, ldy); break;
+    case NIB__Q4_1: decode_run(NIB__Q4_1, w, first, count, x, n, y, ldy); break;
+    case NIB__Q5_0: decode_run(NIB__Q5_0, w, first, count, x, n, y, ldy); break;
+    case NIB__Q5_1: decode_run(NIB__Q5_1, w, first, count, x, n, y, ldy); break;
+    case NIB__Q8_0: decode_run(NIB__Q8_0, w, first, count, x, n, y, ldy); break;
+    case NIB__Q2_K: decode_run(NIB__Q2_K, w, first, count, x, n, y, ldy); break;
+    case NIB__Q3_K: decode_run(NIB__Q3_K, w, first, count, x, n, y, ldy); break;
+    case NIB__Q4_K: decode_run(NIB__Q4_K, w, first, count, x, n, y, ldy); break;
+    case NIB__Q5_K: decode_run(NIB__Q5_K, w, first, count, x, n, y, ldy); break;
+    case NIB__Q6_K: decode_run(NIB__Q6_K, w, first, count, x, n, y, ldy); break;
+    case NIB__IQ4_NL: decode_run(NIB__IQ4_NL, w, first, count, x, n, y, ldy); break;
+    case NIB__IQ2_XS: decode_run(NIB__IQ2_XS, w, first, count, x, n, y, ldy); break;
+    case NIB__TQ2_0: decode_run(NIB__TQ2_0, w, first, count, x, n, y, ldy); break;
+    case NIB__IQ4_XS: decode_run(NIB__IQ4_XS, w, first, count, x, n, y, ldy); break;
+    case NIB__MXFP4: decode_run(NIB__MXFP4, w, first, count, x, n, y, ldy); break;
     default: break; /* float formats go to decode_float */
     }
 }
 
-/* Sums of one row per scale group, into sum and start [k / 16]. */
-static row view_row(const nib__layout *layout, const void *rounded, uint32_t k, void *scratch)
+/* Four bytes of each of four rows, side by side. Four lines a step; `to` is `step` bytes further
+ * for the next line. */
+static void interleave(const int8_t *const from[4], uint32_t k, int8_t *to, size_t step)
 {
-    const nib__row16 x = nib__row16_view(rounded, k);
-    float *sum = scratch;
-    int32_t *start = (int32_t *)(void *)(sum + k / 16);
-    uint32_t step = layout->scale_group / 16u;
-    int32_t zero = layout->table != NULL ? 128 : layout->zero; /* as code_zero */
-    for (uint32_t i = 0, from = 0; from < k / 16; i++, from += step) {
-        int32_t total = step == 2 ? x.sum[from] + x.sum[from + 1] : x.sum[from];
-        sum[i] = (float)total;
-        start[i] = -zero * total;
+    for (uint32_t i = 0; i < k; i += 16, to += 4 * step) {
+        __m128i v[4], pair[4];
+        for (int r = 0; r < 4; r++) v[r] = _mm_loadu_si128((const void *)(from[r] + i));
+        for (int r = 0; r < 2; r++) {
+            pair[r] = _mm_unpacklo_epi32(v[2 * r], v[2 * r + 1]);
+            pair[2 + r] = _mm_unpackhi_epi32(v[2 * r], v[2 * r + 1]);
+        }
+        for (int r = 0; r < 2; r++) {
+            int8_t *line = to + (size_t)(2 * r) * step;
+            _mm_storeu_si128((void *)line, _mm_unpacklo_epi64(pair[2 * r], pair[2 * r + 1]));
+            _mm_storeu_si128((void *)(line + step),
+                             _mm_unpackhi_epi64(pair[2 * r], pair[2 * r + 1]));
+        }
     }
-    return (row){x.hi, x.lo, sum, start, x.scale};
+}
+
+/* High and low bytes of `step` rows, 2 or more, as line_step has them. */
+static void lay_planes(const nib__row16 *x, uint32_t step, uint32_t k, int8_t *to)
+{
+    const size_t line = 8 * (size_t)step;
+    if (step == 2) {
+        interleave((const int8_t *const[]){x[0].hi, x[1].hi, x[0].lo, x[1].lo}, k, to, line);
+        return;
+    }
+    for (uint32_t r = 0; r < step; r += 4, x += 4) {
+        int8_t *at = to + 4 * r;
+        interleave((const int8_t *const[]){x[0].hi, x[1].hi, x[2].hi, x[3].hi}, k, at, line);
+        at += 4 * step;
+        interleave((const int8_t *const[]){x[0].lo, x[1].lo, x[2].lo, x[3].lo}, k, at, line);
+    }
 }
 
 static size_t sums_bytes(uint32_t k)
 {
-    return nib__align_up(k / 16 * (sizeof(float) + sizeof(int32_t)), NIB_ALIGN);
+    return k / 16 * (sizeof(float) + sizeof(int32_t));
+}
+
+/* A block of `step` rows, `rows` of them from `from` on; rows that are not there repeat the last.
+ */
+static row_block lay_rows(const nib__layout *layout, const uint8_t *from, uint32_t step,
+                          uint32_t rows, uint32_t k, uint8_t *to)
+{
+    const uint32_t per = layout->scale_group / 16u, groups = k / layout->scale_group;
+    const int32_t zero = layout->table != NULL ? 128 : layout->zero; /* as code_zero */
+    float *sum = (float *)(void *)to;
+    int32_t *start = (int32_t *)(void *)(sum + groups * step);
+    int8_t *planes = (int8_t *)to + step * sums_bytes(k);
+    row_block block = {planes, planes + 4 * step, sum, start, {0}, step, rows};
+    nib__row16 x[ROW_BLOCK];
+    for (uint32_t r = 0; r < step; r++) {
+        x[r] = nib__row16_view(from + (r < rows ? r : rows - 1) * nib__row16_bytes(k), k);
+        block.scale[r] = x[r].scale;
+        for (uint32_t g = 0; g < groups; g++) {
+            int32_t total = per == 2 ? x[r].sum[2 * g] + x[r].sum[2 * g + 1] : x[r].sum[g];
+            sum[g * step + r] = (float)total;
+            start[g * step + r] = -zero * total;
+        }
+    }
+    if (step == 1) {
+        block.hi = x[0].hi;
+        block.lo = x[0].lo;
+    } else {
+        lay_planes(x, step, k, planes);
+    }
+    return block;
+}
+
+static size_t laid_bytes(uint32_t k)
+{
+    return nib__align_up(2 * (size_t)k + sums_bytes(k), NIB_ALIGN);
 }
 
 size_t nib__decode_coded_scratch_avx512vnni(uint32_t k)
 {
-    return NIB__DECODE_ROWS * sums_bytes(k);
+    return NIB__DECODE_ROWS * laid_bytes(k);
 }
 
 void nib__decode_coded_avx512vnni(const nib__packed *w, uint32_t first, uint32_t count,
                                   const void *rows, uint32_t m, float *y, size_t ldy, void *scratch)
 {
-    size_t row_bytes = nib__row16_bytes(w->k);
-    for (uint32_t at = 0; at < m; at += NIB__DECODE_ROWS) {
-        row x[NIB__DECODE_ROWS];
-        uint32_t n = m - at < NIB__DECODE_ROWS ? m - at : NIB__DECODE_ROWS;
-        for (uint32_t r = 0; r < n; r++) {
-            x[r] = view_row(w->layout, (const uint8_t *)rows + (at + r) * row_bytes, w->k,
-                            (uint8_t *)scratch + r * sums_bytes(w->k));
+    const uint8_t *from = rows;
+    for (uint32_t end = 0, at = 0; at < m; at = end) {
+        row_block x[NIB__DECODE_ROWS];
+        uint32_t n = 0, begin = at;
+        uint8_t *to = scratch;
+        end = m - at < NIB__DECODE_ROWS ? m : at + NIB__DECODE_ROWS;
+        for (uint32_t step; at < end; at += step) {
+            step = rows_at_once(panel_twin(w->layout->format), end - at);
+            uint32_t there = step < end - at ? step : end - at;
+            x[n++] = lay_rows(w->layout, from + at * nib__row16_bytes(w->k), step, there, w->k, to);
+            to += step * laid_bytes(w->k);
         }
-        decode_rows(w, first, count, x, n, y + at * ldy, ldy);
+        decode_rows(w, first, count, x, n, y + begin * ldy, ldy);
     }
 }

@@ -123,45 +123,53 @@ NIB_INLINE __m512i or_masked(__m512i a, __m512i b, int mask)
     return _mm512_ternarylogic_epi32(a, b, _mm512_set1_epi8((char)mask), 0xf8);
 }
 
-/* codes: group_bytes() bytes, 64-byte aligned; line[8] of [16 rows][4 k]. */
-NIB_INLINE void unpack_group(nib__format f, const uint8_t *codes, __m512i book, __m512i line[8])
+/* Half a group: lines 4 half .. 4 half + 3 of [16 rows][4 k]. codes: group_bytes() bytes, 64-byte
+ * aligned. */
+NIB_INLINE void unpack_half(nib__format f, const uint8_t *codes, int half, __m512i book,
+                            __m512i line[4])
 {
     const __m512i *src = (const __m512i *)(const void *)codes;
-    int bits = code_bits(f);
+    const int bits = code_bits(f);
     if (bits == 8) {
         NIB_UNROLL
-        for (int j = 0; j < 8; j++) line[j] = src[j];
+        for (int j = 0; j < 4; j++) line[j] = src[4 * half + j];
     } else if (bits >= 4) {
         const __m512i low = _mm512_set1_epi8(15);
         NIB_UNROLL
-        for (int t = 0; t < 4; t++) {
-            __m512i v = src[t];
+        for (int t = 0; t < 2; t++) {
+            __m512i v = src[2 * half + t];
             line[2 * t] = _mm512_and_si512(v, low);
             line[2 * t + 1] = _mm512_and_si512(_mm512_srli_epi16(v, 4), low);
         }
     } else {
         NIB_UNROLL
-        for (int j = 0; j < 8; j++) {
-            line[j] = _mm512_and_si512(_mm512_srli_epi16(src[j / 4], (unsigned)(2 * (j % 4))),
+        for (int j = 0; j < 4; j++) {
+            line[j] = _mm512_and_si512(_mm512_srli_epi16(src[half], (unsigned)(2 * j)),
                                        _mm512_set1_epi8(3));
         }
     }
-    if (bits == 5) { /* one high bit a code: bit j of a byte belongs to line j */
+    if (bits == 5 || bits == 3) { /* one high bit a code: bit j of a byte belongs to line j */
+        const int at = bits == 5 ? 4 : 2;
+        const __m512i high = half != 0 ? _mm512_srli_epi16(src[at], 4) : src[at];
         NIB_UNROLL
-        for (int j = 0; j < 8; j++) line[j] = or_masked(line[j], move_bits(src[4], j, 4), 0x10);
+        for (int j = 0; j < 4; j++) line[j] = or_masked(line[j], move_bits(high, j, at), 1 << at);
     } else if (bits == 6) {
         NIB_UNROLL
-        for (int j = 0; j < 8; j++) {
-            line[j] = or_masked(line[j], move_bits(src[4 + j / 4], 2 * (j % 4), 4), 0x30);
+        for (int j = 0; j < 4; j++) {
+            line[j] = or_masked(line[j], move_bits(src[4 + half], 2 * j, 4), 0x30);
         }
-    } else if (bits == 3) {
-        NIB_UNROLL
-        for (int j = 0; j < 8; j++) line[j] = or_masked(line[j], move_bits(src[2], j, 2), 0x04);
     }
     if (has_book(f)) {
         NIB_UNROLL
-        for (int j = 0; j < 8; j++) line[j] = _mm512_shuffle_epi8(book, line[j]);
+        for (int j = 0; j < 4; j++) line[j] = _mm512_shuffle_epi8(book, line[j]);
     }
+}
+
+/* All 8 lines of a group. */
+NIB_INLINE void unpack_group(nib__format f, const uint8_t *codes, __m512i book, __m512i line[8])
+{
+    unpack_half(f, codes, 0, book, line);
+    unpack_half(f, codes, 1, book, line + 4);
 }
 
 NIB_INLINE __m512 load_f16(const uint8_t *p)
