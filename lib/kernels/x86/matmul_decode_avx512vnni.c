@@ -29,13 +29,17 @@ NIB_INLINE size_t line_step(int rows)
     return rows == 1 ? 4 : 8 * (size_t)rows;
 }
 
+typedef struct four_bytes {
+    int8_t at[4];
+} four_bytes;
+
 /* sum + products of 4 codes and the same 4 bytes in all lanes. As an intrinsic, compilers load the
  * bytes into a register first and copy sums about. */
 NIB_INLINE __m512i add_products(__m512i sum, __m512i codes, const int8_t *four)
 {
     __asm__("vpdpbusd %2%{1to16%}, %1, %0"
             : "+v"(sum)
-            : "v"(codes), "m"(*(const int8_t(*)[4])(const void *)four));
+            : "v"(codes), "m"(*(const four_bytes *)(const void *)four));
     return sum;
 }
 
