@@ -7,6 +7,7 @@
 #include "fixture.h"
 #include "gguf_writer.h"
 #include "test.h"
+#include "token_use.h"
 #include "tokenizer_files.h"
 
 typedef struct metadata { /* NULL or 0: the key is left out */
@@ -255,17 +256,7 @@ static void merges_in_any_order(void **state)
     m.n_merges = 6;
     m.eos = -2;
     nib__tokenizer *t = good(&m);
-    nib_error err = {0};
-    for (size_t len = 1; len < 700; len += 23) {
-        char text[700];
-        size_t n = 0;
-        memset(text, 'a', sizeof text);
-        nib__ids ids = nib__ids_make(NULL);
-        assert_ok(nib__tokenize(t, text, len, 0, &ids, &err), err);
-        for (size_t i = 0; i < ids.count; i++) n += (size_t)ids.items[i] + 1;
-        assert_int_equal(n, len);
-        nib__ids_free(&ids);
-    }
+    token_use_letters(t);
     nib__tokenizer_free(t);
 }
 

@@ -5,6 +5,7 @@
 #include "fixture.h"
 #include "test.h"
 #include "token_folder.h"
+#include "token_use.h"
 
 static nib_status open_text(const char *name, const char *text, nib__tokenizer **t, nib_error *err)
 {
@@ -124,19 +125,10 @@ static void merges_in_any_order(void **state)
     (void)state;
     static const char TEXT[] = BPE("\"a\":0,\"aa\":1,\"aaa\":2,\"aaaa\":3",
                                    "\"aa aa\",\"aaa a\",\"a aaa\",\"aa a\",\"a a\"", "") "}";
-    char text[300];
-    memset(text, 'a', sizeof text);
     nib__tokenizer *t = NULL;
     nib_error err = {0};
     assert_ok(open_text("tokenizer.json", TEXT, &t, &err), err);
-    for (size_t len = 1; len <= sizeof text; len++) {
-        nib__ids ids = nib__ids_make(NULL);
-        size_t total = 0;
-        assert_ok(nib__tokenize(t, text, len, 0, &ids, &err), err);
-        for (size_t i = 0; i < ids.count; i++) total += (size_t)ids.items[i] + 1;
-        assert_int_equal(total, len);
-        nib__ids_free(&ids);
-    }
+    token_use_letters(t);
     nib__tokenizer_free(t);
 }
 
