@@ -2,13 +2,13 @@
  * Packing: rows of a file become panels of 16 rows (layout: kernels.h). Each format has a function
  * that takes one block of one row apart into codes in ascending k and its entries of the scale
  * area; block layouts are those of the GGUF format. The rest is common. Formats that are met most
- * have functions that move eight codes at a time straight to their places. */
+ * have functions that take apart all rows of a panel together (pack_words.c). */
 #include "kernels/panel.h"
 
 #include <string.h>
 
-#include "base/bytes.h"
 #include "base/half.h"
+#include "kernels/pack.h"
 #include "quant/grid.h"
 
 /* src: one block. codes: [block] as stored. entry: this block's part of the scale area. */
@@ -106,14 +106,10 @@ static void split_q3_k(const uint8_t *src, uint8_t *codes, uint8_t *entry, uint3
     add_high_bits(src, 2, codes);
 }
 
-/* Eight factors of d and of dmin, 6 bits each, packed into 12 bytes (nib__k4_scale_min), four at a
- * time as the bytes of a word. */
 static void put_k4_scales(const uint8_t *src, uint8_t *entry, uint32_t row)
 {
-    const uint32_t six = 0x3f3f3f3fu, low = 0x0f0f0f0fu, high = 0x30303030u;
-    uint32_t a = nib__le32(src + 4), b = nib__le32(src + 8), c = nib__le32(src + 12);
-    uint32_t scales[2] = {a & six, (c & low) | (a >> 2 & high)};
-    uint32_t mins[2] = {b & six, (c >> 4 & low) | (b >> 2 & high)};
+    uint32_t scales[2], mins[2];
+    nib__k4_scales(src + 4, scales, mins);
     put16(entry, 0, row, src);
     put16(entry, 1, row, src + 2);
     for (int j = 0; j < 8; j++) {
@@ -122,7 +118,7 @@ static void put_k4_scales(const uint8_t *src, uint8_t *entry, uint32_t row)
     }
 }
 
-/* Q4_K and Q5_K: 32 bytes hold 32 low nibbles, then 32 high ones. */
+/* Q5_K: 32 bytes hold 32 low nibbles, then 32 high ones. */
 static void split_k4_nibbles(const uint8_t *restrict qs, uint8_t *restrict codes)
 {
     for (int j = 0; j < 4; j++) {
@@ -282,139 +278,26 @@ static void put_codes(uint32_t bits, const uint8_t *codes, uint8_t *group, uint3
     }
 }
 
-/* ---- blocks of the formats that are met most, as words instead of codes ---------------------- */
-
-/* One row's block: scales to `entry`, codes to `groups`, which both begin at row 0 of the panel. */
-typedef void pack_fn(const uint8_t *src, uint8_t *entry, uint8_t *groups, uint32_t row);
-
-/* Two lines, whose codes are the low nibbles of 8 bytes, as one line of both. */
-static void put_nibbles(uint64_t lines, uint8_t *dst)
-{
-    lines &= 0x0f0f0f0f0f0f0f0fu;
-    store_line(dst, (uint32_t)(lines | lines >> 28));
-}
-
-/* 32 codes of 16 bytes: low nibbles, then high ones. */
-static void put_16_bytes(const uint8_t *qs, uint8_t *groups, uint32_t row)
-{
-    uint8_t *dst = groups + 4 * row;
-    for (int t = 0; t < 2; t++) {
-        uint64_t v = nib__le64(qs + 8 * t);
-        put_nibbles(v, dst + 64 * t);
-        put_nibbles(v >> 4, dst + 64 * (t + 2));
-    }
-}
-
-static void pack_q4_0(const uint8_t *src, uint8_t *entry, uint8_t *groups, uint32_t row)
-{
-    put16(entry, 0, row, src);
-    put_16_bytes(src + 2, groups, row);
-}
-
-static void pack_q4_1(const uint8_t *src, uint8_t *entry, uint8_t *groups, uint32_t row)
-{
-    put16(entry, 0, row, src);
-    put16(entry, 1, row, src + 2);
-    put_16_bytes(src + 4, groups, row);
-}
-
-static void pack_q8_0(const uint8_t *src, uint8_t *entry, uint8_t *groups, uint32_t row)
-{
-    put16(entry, 0, row, src);
-    for (int j = 0; j < 8; j++) {
-        store_line(groups + 64 * j + 4 * row, nib__le32(src + 2 + 4 * j) ^ 0x80808080u); /* + 128 */
-    }
-}
-
-/* 32 bytes hold 32 low nibbles, then 32 high ones. */
-static void pack_q4_k(const uint8_t *src, uint8_t *entry, uint8_t *groups, uint32_t row)
-{
-    put_k4_scales(src, entry, row);
-    for (int i = 0; i < 16; i++) {
-        uint64_t v = nib__le64(src + 16 + 8 * i);
-        uint8_t *dst = groups + i / 4 * 512 + i % 4 * 64 + 4 * row;
-        put_nibbles(v, dst);
-        put_nibbles(v >> 4, dst + 256);
-    }
-}
-
-/* Field f (2 bits) of word w becomes field w of word f, in every byte. */
-static void transpose_fields(uint32_t w[4])
-{
-    for (int i = 0; i < 4; i += 2) {
-        uint32_t swap = (w[i] >> 2 ^ w[i + 1]) & 0x33333333u;
-        w[i + 1] ^= swap;
-        w[i] ^= swap << 2;
-    }
-    for (int i = 0; i < 2; i++) {
-        uint32_t swap = (w[i] >> 4 ^ w[i + 2]) & 0x0f0f0f0fu;
-        w[i + 2] ^= swap;
-        w[i] ^= swap << 4;
-    }
-}
-
-/* Per half of 128: groups 0 and 1 are low nibbles of 64 bytes, 2 and 3 the high ones; the upper two
- * bits of group g are field g of 32 bytes. */
-static void pack_q6_k(const uint8_t *src, uint8_t *entry, uint8_t *groups, uint32_t row)
-{
-    enum { GROUP = 384, HIGH = 256 };
-    put16(entry, 0, row, src + 208);
-    for (int j = 0; j < 16; j++) entry[32 + j * 16 + row] = src[192 + j];
-    for (int half = 0; half < 2; half++) {
-        const uint8_t *low = src + 64 * half, *high = src + 128 + 32 * half;
-        uint8_t *dst = groups + 4 * GROUP * half + 4 * row;
-        for (int i = 0; i < 8; i++) {
-            uint64_t v = nib__le64(low + 8 * i);
-            uint8_t *to = dst + i / 4 * GROUP + i % 4 * 64;
-            put_nibbles(v, to);
-            put_nibbles(v >> 4, to + 2 * GROUP);
-        }
-        for (int part = 0; part < 2; part++) {
-            uint32_t w[4];
-            for (int j = 0; j < 4; j++) w[j] = nib__le32(high + 16 * part + 4 * j);
-            transpose_fields(w);
-            for (int g = 0; g < 4; g++) store_line(dst + g * GROUP + HIGH + 64 * part, w[g]);
-        }
-    }
-}
-
-static pack_fn *packer_of(nib__format format)
-{
-    switch (format) {
-    case NIB__Q4_0:
-    case NIB__IQ4_NL: return pack_q4_0;
-    case NIB__Q4_1: return pack_q4_1;
-    case NIB__Q8_0: return pack_q8_0;
-    case NIB__Q4_K: return pack_q4_k;
-    case NIB__Q6_K: return pack_q6_k;
-    default: return NULL;
-    }
-}
-
 static void pack_coded(const nib__packed *w, const uint8_t *src, uint32_t rows, uint8_t *panel)
 {
     const nib__layout *layout = w->layout;
     const nib__format_info *info = nib__format_find((uint32_t)layout->format);
-    pack_fn *pack = packer_of(layout->format);
+    nib__pack_blocks *pack = nib__pack_blocks_of(layout->format);
     split_fn *split = split_of(layout->format);
     uint32_t n_blocks = w->k / layout->block, groups = layout->block / NIB__GROUP;
-    size_t row_bytes = (size_t)n_blocks * info->block_bytes;
+    nib__blocks at = {.src = src, .stride = (size_t)n_blocks * info->block_bytes, .rows = rows};
     uint8_t codes[256];
-    for (uint32_t b = 0; b < n_blocks; b++) {
-        uint8_t *entry = panel + (size_t)b * layout->scale_bytes;
-        uint8_t *group = panel + w->code_offset + (size_t)b * groups * layout->group_bytes;
-        for (uint32_t row = 0; row < rows; row++) {
-            const uint8_t *from = src + row * row_bytes + (size_t)b * info->block_bytes;
-            if (pack != NULL) {
-                pack(from, entry, group, row);
-                continue;
-            }
-            split(from, codes, entry, row);
+    for (uint32_t b = 0; b < n_blocks; b++, at.src += info->block_bytes) {
+        at.entry = panel + (size_t)b * layout->scale_bytes;
+        at.groups = panel + w->code_offset + (size_t)b * groups * layout->group_bytes;
+        for (uint32_t row = 0; row < rows && pack == NULL; row++) {
+            split(at.src + row * at.stride, codes, at.entry, row);
             for (uint32_t g = 0; g < groups; g++) {
                 put_codes(layout->code_bits, codes + g * NIB__GROUP,
-                          group + (size_t)g * layout->group_bytes, row);
+                          at.groups + (size_t)g * layout->group_bytes, row);
             }
         }
+        if (pack != NULL) pack(&at);
     }
 }
 
