@@ -9,19 +9,31 @@
 #include "kernels/panel.h"
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/fetch.h"
+#include "kernels/x86/row_block.h"
 
-typedef struct row {
-    const int8_t *hi, *lo;
-    const int16_t *pairs; /* 256 * hi + lo, per 4 k the pairs (k0, k2), (k1, k3); see needs_pairs */
-    const int32_t *sum;   /* per 16 k */
-    float scale;
-} row;
+/* Rows of a call that are multiplied together. */
+typedef struct rows_256 {
+    row_block laid;
+    const int16_t *pairs; /* [step][k] 256 * hi + lo, per 4 k (k0, k2), (k1, k3); see needs_pairs */
+    uint32_t k;
+} rows_256;
+
+/* Four bytes of row r for line j of the group at k; step is a constant. */
+NIB_INLINE __m256i high_bytes(const rows_256 *x, int step, int r, uint32_t k, int j)
+{
+    return broadcast4(x->laid.hi + k / 4 * line_step(step) + (size_t)j * line_step(step) + 4 * r);
+}
+
+NIB_INLINE __m256i low_bytes(const rows_256 *x, int step, int r, uint32_t k, int j)
+{
+    return broadcast4(x->laid.lo + k / 4 * line_step(step) + (size_t)j * line_step(step) + 4 * r);
+}
 
 /* sum[rows][halves] = exact sums of (unsigned code) * q over lines [from, from + lines) of a group
  * that begins at input k: halves [first, first + halves) of the panel. All but the pointers, the book
  * and k are constants. */
 NIB_INLINE void dot_lines(code_class c, int rows, int first, int halves, const uint8_t *group,
-                          int from, int lines, __m256i book, const row *x, uint32_t k,
+                          int from, int lines, __m256i book, const rows_256 *x, uint32_t k,
                           __m256i sum[4][2]);
 
 /* Whether dot_lines reads `pairs`. */
@@ -53,10 +65,10 @@ NIB_INLINE void forget_loads(void)
 /* y[rows][16] = sum over scale groups of s * (sum of (code - zero) * q). `lines` per scale. Up to two
  * rows take both halves of the panel together, more have not the registers. */
 NIB_INLINE void decode_tile(code_class c, int lines, int rows, const nib__packed *w,
-                            const uint8_t *codes, const float *s, const row *x, float y[4][16])
+                            const uint8_t *codes, const float *s, const rows_256 *x, float y[4][16])
 {
     const __m256i book = load_book(w->layout);
-    const int32_t zero = w->layout->zero;
+    const int32_t *start = x->laid.start;
     const int halves = rows <= 2 ? 2 : 1;
     __m256 acc[4][2];
     NIB_UNROLL
@@ -64,7 +76,7 @@ NIB_INLINE void decode_tile(code_class c, int lines, int rows, const nib__packed
     for (uint32_t k = 0; k < w->k; k += NIB__GROUP, codes += class_bytes(c)) {
         fetch_codes(codes, class_bytes(c));
         NIB_UNROLL
-        for (int from = 0; from < 8; from += lines, s += 16) {
+        for (int from = 0; from < 8; from += lines, s += 16, start += rows) {
             __m256i sum[4][2];
             dot_lines(c, rows, 0, halves, codes, from, lines, book, x, k, sum);
             if (halves == 1) {
@@ -74,12 +86,10 @@ NIB_INLINE void decode_tile(code_class c, int lines, int rows, const nib__packed
             }
             NIB_UNROLL
             for (int r = 0; r < rows; r++) {
-                const int32_t *xsum = x[r].sum + k / 16;
-                int32_t total = lines == 8 ? xsum[0] + xsum[1] : xsum[from / 4];
-                __m256i bias = _mm256_set1_epi32(zero * total);
+                const __m256i bias = _mm256_set1_epi32(start[r]);
                 NIB_UNROLL
                 for (int h = 0; h < 2; h++) {
-                    __m256 f = _mm256_cvtepi32_ps(_mm256_sub_epi32(sum[r][h], bias));
+                    __m256 f = _mm256_cvtepi32_ps(_mm256_add_epi32(sum[r][h], bias));
                     acc[r][h] = _mm256_fmadd_ps(_mm256_loadu_ps(s + 8 * h), f, acc[r][h]);
                 }
             }
@@ -99,7 +109,7 @@ NIB_INLINE bool often_met(code_class c)
 }
 
 NIB_INLINE void decode_class(code_class c, int lines, uint32_t rows, const nib__packed *w,
-                             const uint8_t *codes, const float *s, const row *x, float y[4][16])
+                             const uint8_t *codes, const float *s, const rows_256 *x, float y[4][16])
 {
     if (rows == 4)
         decode_tile(c, lines, 4, w, codes, s, x, y);
@@ -110,7 +120,7 @@ NIB_INLINE void decode_class(code_class c, int lines, uint32_t rows, const nib__
 }
 
 static void decode_any(uint32_t rows, const nib__packed *w, const uint8_t *codes, const float *s,
-                       const row *x, float y[4][16])
+                       const rows_256 *x, float y[4][16])
 {
     switch (code_class_of(w->layout)) {
     case CODES_2: decode_class(CODES_2, 4, rows, w, codes, s, x, y); break;
@@ -125,28 +135,24 @@ static void decode_any(uint32_t rows, const nib__packed *w, const uint8_t *codes
     }
 }
 
-/* out[16] = (y + sum over groups of m * xsum) * scale, the first n of them. */
-static void finish_row(const nib__layout *layout, uint32_t k, const float *m, const row *x,
-                       const float *y, uint32_t n, float *out)
+/* out[16] = (y + sum over groups of m * sum of q) * scale, the first n of them, of row r. */
+static void finish_row(const nib__layout *layout, uint32_t k, const float *m, const row_block *x,
+                       uint32_t r, const float *y, uint32_t n, float *out)
 {
     __m256 low = _mm256_setzero_ps(), high = low;
-    if (layout->has_min) {
-        uint32_t step = layout->scale_group / 16u;
-        for (uint32_t i = 0; i < k / 16; i += step, m += 16) {
-            int32_t total = step == 2 ? x->sum[i] + x->sum[i + 1] : x->sum[i];
-            __m256 xsum = _mm256_set1_ps((float)total);
-            low = _mm256_fmadd_ps(_mm256_loadu_ps(m), xsum, low);
-            high = _mm256_fmadd_ps(_mm256_loadu_ps(m + 8), xsum, high);
-        }
+    for (uint32_t g = 0; layout->has_min && g < k / layout->scale_group; g++, m += 16) {
+        const __m256 xsum = _mm256_set1_ps(x->sum[g * x->step + r]);
+        low = _mm256_fmadd_ps(_mm256_loadu_ps(m), xsum, low);
+        high = _mm256_fmadd_ps(_mm256_loadu_ps(m + 8), xsum, high);
     }
-    const __m256 scale = _mm256_set1_ps(x->scale);
+    const __m256 scale = _mm256_set1_ps(x->scale[r]);
     low = _mm256_mul_ps(_mm256_add_ps(_mm256_loadu_ps(y), low), scale);
     high = _mm256_mul_ps(_mm256_add_ps(_mm256_loadu_ps(y + 8), high), scale);
     store_first(out, low, n);
     if (n > 8) store_first(out + 8, high, n - 8);
 }
 
-/* float32 scales and mins of a panel, and behind them the pairs of all rows. */
+/* float32 scales and mins of a panel, and behind them the rows, laid and as pairs. */
 static size_t scales_bytes(uint32_t k)
 {
     return (size_t)k / 16 * NIB__PANEL * sizeof(float) * 2;
@@ -154,13 +160,13 @@ static size_t scales_bytes(uint32_t k)
 
 static size_t decode_scratch(uint32_t k)
 {
-    return scales_bytes(k) + NIB__DECODE_ROWS * (size_t)k * sizeof(int16_t);
+    return scales_bytes(k) + NIB__DECODE_ROWS * (laid_bytes(k) + (size_t)k * sizeof(int16_t));
 }
 
-static row view_row(const void *rounded, uint32_t k, bool with_pairs, int16_t *pairs)
+static void make_pairs(const void *rounded, uint32_t k, int16_t *pairs)
 {
     const nib__row16 from = nib__row16_view(rounded, k);
-    for (uint32_t i = 0; with_pairs && i < k; i += 16) {
+    for (uint32_t i = 0; i < k; i += 16) {
         /* Within 4 values: k0 k1 k2 k3 becomes k0 k2 k1 k3. */
         const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
         __m128i hi = _mm_shuffle_epi8(_mm_loadu_si128((const void *)(from.hi + i)), order);
@@ -169,25 +175,45 @@ static row view_row(const void *rounded, uint32_t k, bool with_pairs, int16_t *p
         q = _mm256_add_epi16(q, _mm256_cvtepi8_epi16(lo));
         _mm256_storeu_si256((__m256i *)(void *)(pairs + i), q);
     }
-    return (row){from.hi, from.lo, pairs, from.sum, from.scale};
 }
 
-/* `m` is at most NIB__DECODE_ROWS. */
-static void decode_few(const nib__packed *w, uint32_t first, uint32_t count, const row *x,
-                       uint32_t m, float *y, size_t ldy, float *s)
+/* Blocks of all m rows, at most NIB__DECODE_ROWS; returns their number. */
+static uint32_t lay_all(const nib__packed *w, const uint8_t *from, uint32_t m, uint8_t *scratch,
+                        rows_256 *x)
+{
+    const code_class c = code_class_of(w->layout);
+    const size_t row_bytes = nib__row16_bytes(w->k);
+    int16_t *pairs = (int16_t *)(void *)(scratch + NIB__DECODE_ROWS * laid_bytes(w->k));
+    uint32_t n = 0;
+    for (uint32_t at = 0, step; at < m; at += step, n++) {
+        step = m - at >= 4 ? 4 : m - at >= 2 && often_met(c) ? 2 : 1;
+        x[n].laid = lay_rows(w->layout, w->layout->zero, from + at * row_bytes, step, step, w->k,
+                             scratch);
+        x[n].pairs = pairs;
+        x[n].k = w->k;
+        scratch += step * laid_bytes(w->k);
+        for (uint32_t r = 0; needs_pairs(c) && r < step; r++, pairs += w->k) {
+            make_pairs(from + (at + r) * row_bytes, w->k, pairs);
+        }
+    }
+    return n;
+}
+
+/* `n` blocks of rows. */
+static void decode_few(const nib__packed *w, uint32_t first, uint32_t count, const rows_256 *x,
+                       uint32_t n, float *y, size_t ldy, float *s)
 {
     float *mins = s + (size_t)w->k / 16 * NIB__PANEL;
-    bool pairs = often_met(code_class_of(w->layout));
     for (uint32_t p = first; p < first + count; p++) {
         const uint8_t *panel = nib__panel_at(w, p);
+        float *to = y + (size_t)p * NIB__PANEL;
         nib__expand_scales_avx2(w->layout, panel, w->k, s, mins);
-        for (uint32_t at = 0, step; at < m; at += step) {
+        for (uint32_t i = 0; i < n; i++) {
             float sums[4][16];
-            step = m - at >= 4 ? 4 : m - at >= 2 && pairs ? 2 : 1;
-            decode_any(step, w, panel + w->code_offset, s, x + at, sums);
-            for (uint32_t r = 0; r < step; r++) {
-                finish_row(w->layout, w->k, mins, &x[at + r], sums[r], nib__panel_rows(w, p),
-                           y + (at + r) * ldy + (size_t)p * NIB__PANEL);
+            decode_any(x[i].laid.step, w, panel + w->code_offset, s, x + i, sums);
+            for (uint32_t r = 0; r < x[i].laid.rows; r++, to += ldy) {
+                finish_row(w->layout, w->k, mins, &x[i].laid, r, sums[r], nib__panel_rows(w, p),
+                           to);
             }
         }
     }
@@ -196,15 +222,11 @@ static void decode_few(const nib__packed *w, uint32_t first, uint32_t count, con
 static void decode_run(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
                        uint32_t m, float *y, size_t ldy, void *scratch)
 {
-    int16_t *pairs = (int16_t *)(void *)((uint8_t *)scratch + scales_bytes(w->k));
-    bool with_pairs = needs_pairs(code_class_of(w->layout));
     for (uint32_t at = 0; at < m; at += NIB__DECODE_ROWS) {
-        row x[NIB__DECODE_ROWS];
+        rows_256 x[NIB__DECODE_ROWS];
+        const uint8_t *from = (const uint8_t *)rows + at * nib__row16_bytes(w->k);
         uint32_t n = m - at < NIB__DECODE_ROWS ? m - at : NIB__DECODE_ROWS;
-        for (uint32_t r = 0; r < n; r++) {
-            x[r] = view_row((const uint8_t *)rows + (at + r) * nib__row16_bytes(w->k), w->k,
-                            with_pairs, pairs + (size_t)r * w->k);
-        }
+        n = lay_all(w, from, n, (uint8_t *)scratch + scales_bytes(w->k), x);
         decode_few(w, first, count, x, n, y + at * ldy, ldy, scratch);
     }
 }

@@ -15,7 +15,7 @@ NIB_INLINE int lines_in_16_bits(code_class c)
 }
 
 NIB_INLINE void dot_planes(code_class c, int rows, int first, int halves, const uint8_t *group,
-                           int from, int lines, __m256i book, const row *x, uint32_t k,
+                           int from, int lines, __m256i book, const rows_256 *x, uint32_t k,
                            __m256i sum[4][2])
 {
     const __m256i one = _mm256_set1_epi16(1), high = _mm256_set1_epi16(256);
@@ -30,8 +30,8 @@ NIB_INLINE void dot_planes(code_class c, int rows, int first, int halves, const 
             for (int h = first; h < first + halves; h++) line[h] = code_line(c, group, j, h, book);
             NIB_UNROLL
             for (int r = 0; r < rows; r++) {
-                const __m256i q = broadcast4(x[r].hi + k + 4 * j);
-                const __m256i rest = broadcast4(x[r].lo + k + 4 * j);
+                const __m256i q = high_bytes(x, rows, r, k, j);
+                const __m256i rest = low_bytes(x, rows, r, k, j);
                 NIB_UNROLL
                 for (int h = first; h < first + halves; h++) {
                     __m256i a = _mm256_maddubs_epi16(line[h], q);
@@ -55,7 +55,7 @@ NIB_INLINE void dot_planes(code_class c, int rows, int first, int halves, const 
 
 /* Even and odd k of a line make two multiplications: (k0, k2) and (k1, k3). */
 NIB_INLINE void dot_pairs(code_class c, int rows, int first, int halves, const uint8_t *group,
-                          int from, int lines, __m256i book, const row *x, uint32_t k,
+                          int from, int lines, __m256i book, const rows_256 *x, uint32_t k,
                           __m256i sum[4][2])
 {
     const __m256i byte = _mm256_set1_epi16(0xff);
@@ -70,8 +70,9 @@ NIB_INLINE void dot_pairs(code_class c, int rows, int first, int halves, const u
         }
         NIB_UNROLL
         for (int r = 0; r < rows; r++) {
-            const __m256i q02 = broadcast4(x[r].pairs + k + 4 * j);
-            const __m256i q13 = broadcast4(x[r].pairs + k + 4 * j + 2);
+            const int16_t *pairs = x->pairs + (size_t)r * x->k + k;
+            const __m256i q02 = broadcast4(pairs + 4 * j);
+            const __m256i q13 = broadcast4(pairs + 4 * j + 2);
             NIB_UNROLL
             for (int h = first; h < first + halves; h++) {
                 __m256i a = _mm256_madd_epi16(even[h], q02), b = _mm256_madd_epi16(odd[h], q13);
@@ -83,7 +84,7 @@ NIB_INLINE void dot_pairs(code_class c, int rows, int first, int halves, const u
 }
 
 NIB_INLINE void dot_lines(code_class c, int rows, int first, int halves, const uint8_t *group,
-                          int from, int lines, __m256i book, const row *x, uint32_t k,
+                          int from, int lines, __m256i book, const rows_256 *x, uint32_t k,
                           __m256i sum[4][2])
 {
     if (needs_pairs(c))

@@ -9,7 +9,7 @@ NIB_INLINE bool needs_pairs(code_class c)
 }
 
 NIB_INLINE void dot_lines(code_class c, int rows, int first, int halves, const uint8_t *group,
-                          int from, int lines, __m256i book, const row *x, uint32_t k,
+                          int from, int lines, __m256i book, const rows_256 *x, uint32_t k,
                           __m256i sum[4][2])
 {
     __m256i hi[4][2], lo[4][2];
@@ -25,8 +25,8 @@ NIB_INLINE void dot_lines(code_class c, int rows, int first, int halves, const u
         for (int h = first; h < first + halves; h++) line[h] = code_line(c, group, j, h, book);
         NIB_UNROLL
         for (int r = 0; r < rows; r++) {
-            const __m256i q = broadcast4(x[r].hi + k + 4 * j);
-            const __m256i rest = broadcast4(x[r].lo + k + 4 * j);
+            const __m256i q = high_bytes(x, rows, r, k, j);
+            const __m256i rest = low_bytes(x, rows, r, k, j);
             NIB_UNROLL
             for (int h = first; h < first + halves; h++) {
                 hi[r][h] = _mm256_dpbusd_avx_epi32(hi[r][h], line[h], q);
