@@ -147,7 +147,7 @@ size_t nib__arch_list(nib__naming naming, char *text, size_t cap);
 
 extern const nib__names nib__names_gguf, nib__names_gguf_t5, nib__names_gguf_t5_encoder;
 extern const nib__names nib__names_gpt2, nib__names_bigcode, nib__names_codegen, nib__names_gptj,
-    nib__names_neox, nib__names_llama, nib__names_gemma, nib__names_gemma3, nib__names_starcoder2,
+    nib__names_gptneo, nib__names_neox, nib__names_llama, nib__names_gemma, nib__names_gemma3, nib__names_starcoder2,
     nib__names_phi, nib__names_xglm, nib__names_opt, nib__names_stablelm;
 extern const nib__names nib__names_t5, nib__names_t5_encoder, nib__names_bart,
     nib__names_bart_encoder, nib__names_roberta, nib__names_roberta_decoder;

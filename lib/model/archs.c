@@ -17,6 +17,26 @@ static void special_gpt2(nib__key_reader *r, nib__config *c)
     c->attn_scale_by_layer = nib__key_bool(r, "scale_attn_by_inverse_layer_idx", false);
 }
 
+/* Layers see everything and a window of tokens in turn, and q.k is not scaled. */
+static void special_gptneo(nib__key_reader *r, nib__config *c)
+{
+    nib__array types;
+    nib__str type;
+    size_t at = 0;
+    c->attn_scale = 1;
+    c->window = nib__key_count(r, "window_size", 1, 1u << 30, 256);
+    c->window_period = 2;
+    c->window_shift = 1;
+    if (r->status != NIB_OK || !nib__key_there(r, "attention_layers")) return;
+    int32_t got = nib__meta_array(r->source, r->key, NIB__META_STRING, &types, r->err);
+    if (got < 0) r->status = got;
+    for (uint32_t i = 0; got == NIB_OK && nib__array_next_str(&types, &at, &type); i++) {
+        bool local = type.len == 5 && memcmp(type.data, "local", 5) == 0;
+        if (local != (i % 2 != 0))
+            nib__key_refuse(r, NIB_ERR_UNSUPPORTED, "global and local in turn", i);
+    }
+}
+
 static void special_bigcode(nib__key_reader *r, nib__config *c)
 {
     if (!nib__key_bool(r, "scale_attn_weights", true)) c->attn_scale = 1;
@@ -266,6 +286,9 @@ static const nib__arch archs[] = {
     {"gptj", HF, HF_AS(gptj, gpt2), LAYER, TANH, PAIRS, PAR, NO_POS,
      PLAIN_1 | ROLE(HEAD) | ROLE(HEAD_BIAS),
      0, false, special_gptj, ALONE},
+    {"gpt_neo", HF, HF_AS(gptneo, gptneo), LAYER, TANH, NONE, SEQ, TABLE,
+     PLAIN_2 | ROLE(O_BIAS) | ROLE(POSITIONS),
+     ROLE(HEAD), true, special_gptneo, ALONE},
     {"gpt_neox", HF, HF_AS(neox, neox), LAYER, GELU, HALVES, PAR, NO_POS,
      PLAIN_2,
      ATTN_BIASES | ROLE(HEAD), false, special_neox, ALONE},

@@ -258,7 +258,7 @@ static void read_vocab(nib__key_reader *r, nib__naming naming, const char *key, 
 bool nib__config_windowed(const nib__config *c, uint32_t layer)
 {
     if (c->window == 0 || layer < c->window_first) return false;
-    return c->window_period == 0 || (layer + 1) % c->window_period != 0;
+    return c->window_period == 0 || (layer + 1 + c->window_shift) % c->window_period != 0;
 }
 
 nib_status nib__config_read_as(const nib__source *source, const nib__arch *arch, uint32_t n_vocab,
@@ -294,7 +294,8 @@ nib_status nib__config_read_as(const nib__source *source, const nib__arch *arch,
     c.n_embd = nib__key_count(&r, keys->n_embd, 1, 1u << 18, 0);
     c.n_word = c.n_embd;
     c.n_pos = c.n_ctx_train;
-    uint32_t usual_ff = keys == &nib__keys_gpt2 ? 4 * c.n_embd : 0; /* n_inner: null */
+    bool wide = keys == &nib__keys_gpt2 || keys == &nib__keys_gptneo; /* null is usual */
+    uint32_t usual_ff = wide ? 4 * c.n_embd : 0;
     c.n_ff = nib__key_layer_count(&r, keys->n_ff, 1, 1u << 20, usual_ff, c.n_layer);
     float usual_eps = keys->usual_eps != 0 || gguf ? keys->usual_eps : 1e-5f;
     c.norm_eps = nib__key_real(&r, keys->eps, 1e-30f, 1.0f, usual_eps);

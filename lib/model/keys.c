@@ -37,6 +37,15 @@ const nib__keys nib__keys_gpt2 = {
     .n_rot = "rotary_dim",
 };
 
+const nib__keys nib__keys_gptneo = {.n_layer = "num_layers",
+                                    .n_ctx = "max_position_embeddings",
+                                    .n_embd = "hidden_size",
+                                    .n_ff = "intermediate_size",
+                                    .n_head = "num_heads",
+                                    .n_vocab = "vocab_size",
+                                    .eps = "layer_norm_epsilon",
+                                    .act = "activation_function"};
+
 #define HF_KEYS                                                                                    \
     .n_layer = "num_hidden_layers", .n_ctx = "max_position_embeddings", .n_embd = "hidden_size",   \
     .n_ff = "intermediate_size", .n_head = "num_attention_heads", .n_vocab = "vocab_size"

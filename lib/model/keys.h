@@ -19,7 +19,7 @@ typedef struct nib__keys {
 extern const nib__keys nib__keys_gguf_rms, nib__keys_gguf_layer, /* behind "llama." */
     nib__keys_gguf_t5;
 extern const nib__keys nib__keys_gpt2, nib__keys_llama, nib__keys_gemma, nib__keys_phi,
-    nib__keys_neox, nib__keys_starcoder2, nib__keys_xglm, nib__keys_opt, nib__keys_stablelm;
+    nib__keys_neox, nib__keys_gptneo, nib__keys_starcoder2, nib__keys_xglm, nib__keys_opt, nib__keys_stablelm;
 extern const nib__keys nib__keys_t5, nib__keys_t5_encoder, nib__keys_bart, nib__keys_bart_encoder,
     nib__keys_roberta;
 

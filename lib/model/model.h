@@ -72,6 +72,7 @@ typedef struct nib__config {
     uint32_t window;                     /* sliding window, 0: none */
     uint32_t window_first;               /* the first layer that has it */
     uint32_t window_period;              /* of so many layers the last has none; 0: all have it */
+    uint32_t window_shift;               /* layers that the first such period lacks */
     bool tied;                           /* the head is the embedding, whatever else is there */
     bool both_ways;                      /* a row sees all rows: encoders */
     bool cross;                          /* every layer also looks at what an encoder made */

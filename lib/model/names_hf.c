@@ -28,6 +28,8 @@ static const char *const buffers[] = {
     "attn.causal_mask",
     "attention.bias",
     "attention.masked_bias",
+    "attn.attention.bias",
+    "attn.attention.masked_bias",
     "attention.rotary_emb.inv_freq",
     "self_attn.rotary_emb.inv_freq",
     "rotary_emb.inv_freq",
@@ -85,6 +87,22 @@ static const nib__name gptj[] = {
     END,
 };
 
+static const nib__name gptneo[] = {
+    BOTH(ATTN_NORM, "ln_1"),
+    ONE(Q, "attn.attention.q_proj.weight"),
+    ONE(K, "attn.attention.k_proj.weight"),
+    ONE(V, "attn.attention.v_proj.weight"),
+    BOTH(O, "attn.attention.out_proj"),
+    BOTH(FFN_NORM, "ln_2"),
+    BOTH(UP, "mlp.c_fc"),
+    BOTH(DOWN, "mlp.c_proj"),
+    ONE(EMBEDDING, "wte.weight"),
+    ONE(POSITIONS, "wpe.weight"),
+    BOTH(OUT_NORM, "ln_f"),
+    ONE(HEAD, "lm_head.weight"),
+    END,
+};
+
 static const nib__name codegen[] = {
     BOTH(ATTN_NORM, "ln_1"),
     {NIB__ROLE_Q, "attn.qkv_proj.weight", NIB__QVK_SHARDS},
@@ -102,6 +120,7 @@ static const nib__name codegen[] = {
 const nib__names nib__names_gpt2 = {"h.", prefixes_gpt2, gpt2, buffers};
 const nib__names nib__names_bigcode = {"h.", prefixes_gpt2, bigcode, buffers};
 const nib__names nib__names_gptj = {"h.", prefixes_gpt2, gptj, buffers};
+const nib__names nib__names_gptneo = {"h.", prefixes_gpt2, gptneo, buffers};
 const nib__names nib__names_codegen = {"h.", prefixes_gpt2, codegen, buffers};
 
 /* ---- GPT-NeoX ---- */

@@ -27,7 +27,7 @@ static const checkpoint checkpoints[] = {
     {"qwen2-2", 1},  {"gemma", 0},     {"gemma-2", 1},    {"phi", 0},          {"phi-2", 1},
     {"opt", 0},      {"opt-2", 1},     {"qwen3", 0},      {"qwen3-2", 1},      {"gemma3", 0},
     {"gemma3-2", 1}, {"stablelm", 0},  {"stablelm-2", 1}, {"codegen2", 0},     {"codegen2-2", 0},
-    {"opt_350m", 0}, {"opt-wide", 1},  {"phi_norms", 0},
+    {"opt_350m", 0}, {"opt-wide", 1},  {"phi_norms", 0},  {"gptneo", 0},       {"gptneo-2", 1},
 };
 enum { N_CHECKPOINTS = sizeof checkpoints / sizeof checkpoints[0], CONTEXT = 84 };
 
@@ -333,6 +333,8 @@ static const struct {
      "embed_tokens.weight", "expected 10 x 38"},
     {"opt_350m", "\"do_layer_norm_before\": false", "\"do_layer_norm_before\": true",
      NIB_ERR_FORMAT, "final_layer_norm.weight", "no such tensor"},
+    {"gptneo", "\"local\",", "\"global\",", NIB_ERR_UNSUPPORTED, "attention_layers", "in turn"},
+    {"gptneo", "\"window_size\": 6", "\"window_size\": 0", NIB_ERR_FORMAT, "window_size", "got 0"},
     {"codegen", "\"n_head\": 4", "\"n_head\": 4, \"head_dim\": 128", NIB_ERR_UNSUPPORTED,
      "head_dim", "got 128"},
     {"codegen", "\"n_head\": 4", "\"n_head\": 4, \"head_dim\": 5", NIB_ERR_FORMAT, "n_head",

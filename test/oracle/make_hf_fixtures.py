@@ -74,6 +74,13 @@ MODELS = {
     "gptj-2": ("GPTJ", dict(
         vocab_size=50, n_positions=96, n_embd=16, n_layer=1, n_head=2, rotary_dim=8, n_inner=35,
         tie_word_embeddings=False)),
+    "gptneo": ("GPTNeo", dict(
+        vocab_size=43, max_position_embeddings=90, hidden_size=21, num_layers=3, num_heads=3,
+        attention_types=[[["global", "local"], 1], [["global"], 1]], window_size=6)),
+    "gptneo-2": ("GPTNeo", dict(
+        vocab_size=50, max_position_embeddings=96, hidden_size=20, num_layers=2, num_heads=2,
+        attention_types=[[["global", "local"], 1]], window_size=9, intermediate_size=27,
+        activation_function="relu", tie_word_embeddings=False)),
     "neox": ("GPTNeoX", dict(
         vocab_size=41, max_position_embeddings=96, hidden_size=24, num_hidden_layers=2,
         num_attention_heads=3, intermediate_size=37, rotary_pct=0.25)),
@@ -189,7 +196,7 @@ MODELS = {
 # Weights are float32 unless the shape is listed here.
 HALF = {name: torch.float16 for name in (
     "bigcode-2", "gptj-2", "starcoder2-2", "xglm-2", "qwen2-2", "phi-2", "opt-2", "stablelm-2",
-    "opt-wide")}
+    "opt-wide", "gptneo-2")}
 HALF.update({name: torch.bfloat16 for name in (
     "llama-2", "llama-3", "mistral", "gemma-2", "qwen3-2", "gemma3-2")})
 

@@ -102,6 +102,21 @@ def gptj(d, family, length):
     return family + "ForCausalLM", family, fields
 
 
+def gptneo(d, family, length):
+    n, _, size = d.heads(even=False, kv=False)
+    layers = d.between(1, 4)
+    types = [[["global", "local"], layers // 2]] + [[["global"], 1]] * (layers % 2)
+    if layers > 1 and d.chance(0.1):
+        types = [[["global"], layers]]
+        d.refuse("attention_layers")
+    fields = dict(vocab_size=d.between(11, 90), max_position_embeddings=d.positions(length),
+                  hidden_size=n * size, num_layers=layers, num_heads=n, attention_types=types,
+                  intermediate_size=d.of(None, d.between(3, 70)), window_size=d.between(1, 40),
+                  activation_function=d.activation("activation_function"),
+                  layer_norm_epsilon=d.eps(), tie_word_embeddings=d.chance(0.6))
+    return "GPTNeoForCausalLM", family, fields
+
+
 def neox(d, family, length):
     n, _, size = d.heads(even=False, kv=False)
     rotated = 2 * d.between(1, size // 2)
@@ -235,6 +250,7 @@ def roberta(d, family, length):
 
 FAMILIES = {
     "CodeGen": gptj, "GPTJ": gptj, "GPT2": gpt2, "GPTBigCode": gpt2, "GPTNeoX": neox,
+    "GPTNeo": gptneo,
     "Starcoder2": llama, "XGLM": fairseq, "Llama": llama, "Mistral": llama, "Qwen2": llama,
     "Gemma": llama, "Phi": phi, "StableLm": phi, "OPT": fairseq, "T5": t5, "Bart": bart,
     "PLBart": bart, "Roberta": roberta,
