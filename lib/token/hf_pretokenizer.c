@@ -135,6 +135,14 @@ static nib_status read_split(reader *r, nib__json_value v)
     return split_by_regex(r, rule, regex);
 }
 
+static nib_status read_delimiter(reader *r, nib__json_value v)
+{
+    nib__str text;
+    text.data = nib__json_string(r->j, nib__json_get(r->j, v, "delimiter"), &text.len);
+    if (text.data == NULL) text.len = 0;
+    return split_by_text(r, (nib__rule){.behavior = NIB__REMOVED}, text);
+}
+
 static nib_status read_digits(reader *r, nib__json_value v)
 {
     bool alone = flag(r, v, "individual_digits", false);
@@ -190,13 +198,10 @@ static nib_status read_one(reader *r, nib__json_value v)
         const char *type;
         nib_status (*read)(reader *r, nib__json_value v);
     } TYPES[] = {
-        {"ByteLevel", read_byte_level},
-        {"Metaspace", read_metaspace},
-        {"Split", read_split},
-        {"Digits", read_digits},
-        {"Punctuation", read_punctuation},
-        {"Whitespace", read_words},
-        {"WhitespaceSplit", read_white_space},
+        {"ByteLevel", read_byte_level},  {"Metaspace", read_metaspace},
+        {"Split", read_split},           {"CharDelimiterSplit", read_delimiter},
+        {"Digits", read_digits},         {"Punctuation", read_punctuation},
+        {"Whitespace", read_words},      {"WhitespaceSplit", read_white_space},
         {"BertPreTokenizer", read_bert},
     };
     nib__json_value type = nib__json_get(r->j, v, "type");

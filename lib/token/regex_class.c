@@ -151,7 +151,7 @@ static bool take_member(nib__regex_parser *c, uint32_t *code, bool *set, nib__re
     if (c->p == c->end) return nib__regex_refuse(c, "brackets that stay open");
     *code = nib__regex_take(c);
     if (*code == '\\') return nib__regex_take_escape(c, code, set, item);
-    if (*code == '[') return nib__regex_refuse(c, "brackets within brackets");
+    if (*code == '[') return nib__regex_refuse(c, "a range of sets");
     if (*code == '&' && c->p < c->end && *c->p == '&') return nib__regex_refuse(c, "&&");
     return true;
 }
@@ -163,11 +163,23 @@ bool nib__regex_take_brackets(nib__regex_parser *c)
     nib__regex_set *set = &c->r->sets[c->r->n_sets - 1];
     bool fold = c->groups[c->depth].fold;
     set->negate = nib__regex_take_char(c, '^');
-    for (bool first = true; first || !nib__regex_take_char(c, ']'); first = false) {
+    uint32_t open = 1; /* brackets; those within others add to the same set */
+    for (bool first = true; open > 0; first = false) {
         uint32_t low, high;
         bool is_set;
         nib__regex_item item;
-        if (c->p < c->end && *c->p == ']') return nib__regex_refuse(c, "] first in brackets");
+        if (nib__regex_take_char(c, ']')) {
+            if (first) return nib__regex_refuse(c, "] first in brackets");
+            if (--open > 0 && c->p < c->end && *c->p == '-')
+                return nib__regex_refuse(c, "a range of sets");
+            continue;
+        }
+        if (nib__regex_take_char(c, '[')) {
+            if (c->p < c->end && strchr("^:]", *c->p) != NULL)
+                return nib__regex_refuse(c, "such brackets within brackets");
+            open++;
+            continue;
+        }
         if (!take_member(c, &low, &is_set, &item)) return false;
         if (is_set && item.kind == NIB__RXI_WORD) item.a = 1;
         if (is_set && fold && (item.negate || item.kind == NIB__RXI_WORD))

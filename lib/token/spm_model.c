@@ -154,11 +154,9 @@ static nib_status read_model(const nib_allocator *mem, model *m, nib__str bytes)
     if (status != NIB_OK) return status;
     if (c.failed) return damaged(m, "the file");
     if (m->n == 0) return nib__fail(m->err, NIB_ERR_FORMAT, "%s holds no pieces", m->file);
-    if (m->model_type != 1 && m->model_type != 2)
+    if (m->model_type != 1 && m->model_type != 2 && m->model_type != 4)
         return nib__fail(m->err, NIB_ERR_UNSUPPORTED, "%s: a %s model is not supported", m->file,
-                         m->model_type == 3   ? "word"
-                         : m->model_type == 4 ? "char"
-                                              : "strange");
+                         m->model_type == 3 ? "word" : "strange");
     if (m->space_behind || !m->escape || m->denormal.len != 0)
         return nib__fail(m->err, NIB_ERR_UNSUPPORTED,
                          "%s: treat_whitespace_as_suffix, a denormalizer, or spaces that are not "
@@ -438,8 +436,10 @@ static nib_status build(builder *b)
     nib__tokenizer *t = hf->t;
     const model *m = b->m;
     static const nib__str NONE = {"", 0};
-    t->model = m->model_type == 2 ? NIB__SPM : NIB__UNIGRAM;
-    nib__text(t->name, sizeof t->name, "sentencepiece/%s", m->model_type == 2 ? "bpe" : "unigram");
+    /* Characters are what BPE starts with; a char model has no piece that they could merge to. */
+    static const char *const NAMES[] = {"unigram", "bpe", "word", "char"};
+    t->model = m->model_type == 1 ? NIB__UNIGRAM : NIB__SPM;
+    nib__text(t->name, sizeof t->name, "sentencepiece/%s", NAMES[m->model_type - 1]);
     char what[64];
     nib__text(what, sizeof what, "%s: precompiled_charsmap", m->file);
     nib_status status = choose_layout(hf, m, &b->layout);

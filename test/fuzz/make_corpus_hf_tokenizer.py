@@ -102,7 +102,8 @@ FILES = {
 REGEXES = [(r"(?i:'s|'t)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]++[\r\n]*|\s+(?!\S)|\s+", "It's 12345  ok.\n"),
            (r"(?<=[a-z])(?=[A-Z])|\b\w{2,}?\b|^x*$", "fooBar ab\n"), (r"\d{1,3}(?=(?:\d{3})*(?!\d))", "1234567"),
            (r"(?:a|aa)+?b|\x{e9}\u4e2d\h\W|\p{^Han}\P{M}\p{M}*.\Z", "aab\u00e9\u4e2da!e\u0301\n"),
-           (r"(?i)[a-ks-]|[^+--]{,2}\S\A", "Kx+,\u212a"), ("((((((((((((a{9}){9})))))))))))", "a" * 90)]
+           (r"(?i)[a-ks-]|[^+--]{,2}\S\A", "Kx+,\u212a"), ("((((((((((((a{9}){9})))))))))))", "a" * 90),
+           ("[^(\\s|[.,!?]\\-)]+", "a.b (c)")]
 
 
 def varint(n):
@@ -145,6 +146,8 @@ def main():
     rules = message(2, CHARSMAP) + number(3, 1) + number(4, 1)
     for which in range(5):
         put("sentencepiece", f"unigram_{which}", bytes([which]) + model(1, pieces, rules, which & 1))
+        if which == 0:
+            put("sentencepiece", "char", bytes([which]) + model(4, pieces, rules, 1))
         put("sentencepiece", f"bpe_{which}", bytes([which]) + model(2, pieces, number(4, 0), which & 1))
 
 

@@ -20,6 +20,7 @@ import re
 import resource
 import sys
 import tempfile
+import traceback
 
 from tokenizers import (AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers,
                         processors, trainers)
@@ -115,6 +116,7 @@ def split(r):
 
 def pre_tokenizer(r, kind, schemes):
     one = [lambda: split(r), lambda: split(r), lambda: split(r),
+           lambda: pre_tokenizers.CharDelimiterSplit(r.choice("e (\n")),
            lambda: pre_tokenizers.Digits(individual_digits=r.random() < 0.5),
            lambda: pre_tokenizers.Punctuation(r.choice(BEHAVIORS)), pre_tokenizers.Whitespace,
            pre_tokenizers.WhitespaceSplit, pre_tokenizers.BertPreTokenizer]
@@ -129,9 +131,23 @@ def pre_tokenizer(r, kind, schemes):
     return parts[0] if len(parts) == 1 else pre_tokenizers.Sequence(parts)
 
 
+def any_decoder(r):
+    """Steps that no published tokenizer has in this order."""
+    one = [lambda: decoders.Replace(*r.choice([(MARK, " "), ("e", ""), (" ", MARK), ("##", ""), ("a", "bc")])),
+           lambda: decoders.Replace(regex(r), r.choice(["", " ", "x"])),
+           lambda: decoders.Strip(r.choice([" ", MARK, "e", "\n"]), r.randrange(3), r.randrange(3)),
+           decoders.ByteFallback, lambda: decoders.WordPiece(prefix=r.choice(["##", "e"]), cleanup=r.random() < 0.5),
+           lambda: decoders.Metaspace(prepend_scheme=r.choice(["always", "first", "never"])),
+           lambda: decoders.BPEDecoder(suffix="</w>")]
+    steps = [r.choice(one)() for _ in range(r.choice([1, 1, 2, 3]))]
+    return steps[0] if len(steps) == 1 else decoders.Sequence(steps)
+
+
 def decoder(r, kind):
     if r.random() < 0.1:
         return None
+    if r.random() < 0.2 and kind != "bytes":
+        return any_decoder(r)
     if kind == "bytes":
         return decoders.ByteLevel()
     if kind == "suffix":
@@ -152,15 +168,19 @@ def decoder(r, kind):
 
 def post_processor(r, kind):
     if kind == "wordpiece":
-        return r.choice([None, processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))])
+        return r.choice([None, processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2)), processors.TemplateProcessing(
+            single=r.choice(["[CLS] $A [SEP]:1", "[CLS]:0 [CLS] $0 [SEP]", "$A:1 [SEP]"]), pair="$A $B",
+            special_tokens=[("[CLS]", 2), ("[SEP]", 3)])])
     if kind not in ("bytes", "unigram", "words"):
-        return None
+        return r.choice([None, processors.ByteLevel(trim_offsets=r.random() < 0.5)])
     template = r.choice(["<s> $A </s>", "$A </s>", "<s> $A", "<s> <s> $A </s>", "$A"])
     template = processors.TemplateProcessing(single=template, pair="$A $B",
                                              special_tokens=[("<s>", 0), ("</s>", 1)])
     byte_level = processors.ByteLevel(trim_offsets=r.random() < 0.5)
-    return r.choice([None, template, processors.RobertaProcessing(("</s>", 1), ("<s>", 0)), byte_level,
-                     processors.Sequence([byte_level, template])])
+    roberta = processors.RobertaProcessing(("</s>", 1), ("<s>", 0), trim_offsets=r.random() < 0.5,
+                                           add_prefix_space=r.random() < 0.5)
+    return r.choice([None, template, roberta, byte_level, processors.Sequence([byte_level, template]),
+                     processors.Sequence([template, byte_level]), processors.BertProcessing(("</s>", 1), ("<s>", 0))])
 
 
 def model_options(r, kind, model):
@@ -266,7 +286,10 @@ def in_child(function):
     child = os.fork()
     if child == 0:
         resource.setrlimit(resource.RLIMIT_AS, (4 << 30, 4 << 30))
-        os.write(write, json.dumps(function()).encode())
+        try:
+            os.write(write, json.dumps(function()).encode())
+        except BaseException:  # must not leave by the parent's way, which removes the folder
+            traceback.print_exc()
         sys.stdout.flush()
         os._exit(0)
     os.close(write)

@@ -38,7 +38,10 @@ EDGES = ["^", "$", r"\b", r"\B", r"\A", r"\z", r"\Z"]
 
 
 def brackets(r):
-    return "[" + ("^" if r.random() < 0.4 else "") + "".join(r.sample(MEMBERS, r.randrange(1, 5))) + "]"
+    inner = r.sample(MEMBERS, r.randrange(1, 5))
+    if r.random() < 0.1:
+        inner.append("[" + "".join(r.sample(MEMBERS, r.randrange(1, 3))) + "]")
+    return "[" + ("^" if r.random() < 0.4 else "") + "".join(inner) + "]"
 
 
 def single(r):
