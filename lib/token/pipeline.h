@@ -74,6 +74,7 @@ struct nib__pipeline {
     float max_score;
     /* NIB__STEP_SENTENCEPIECE: a space before a text, or before the first one; runs become one. */
     bool dummy_prefix, first_only, extra_spaces;
+    bool words; /* a SentencePiece word model */
     nib__texts first; /* bytes of tokens where they come first; at == NULL: as anywhere */
     bool hold_space;  /* a space at the very end of the text is not shown */
     int32_t before[NIB__MAX_FRAME], after[NIB__MAX_FRAME]; /* NIB_TOKENIZE_BOS */

@@ -87,14 +87,25 @@ static void split(sequence *s, const char *text, size_t len, bool space)
     s->at[s->n] = (uint32_t)used;
 }
 
-/* The text of a SentencePiece normalizer: spaces are escaped, user-defined pieces stay whole. */
+/* Bytes of the word at the start of text: up to the next space. */
+static size_t word_length(const char *text, size_t len)
+{
+    for (size_t n = 1; n + 3 <= len; n++)
+        if (memcmp(text + n, NIB__SPM_SPACE, 3) == 0) return n;
+    return len;
+}
+
+/* The text of a SentencePiece normalizer: spaces are escaped, user-defined pieces stay whole, and
+ * in a word model everything does. */
 static void split_normal(sequence *s, const char *text, size_t len)
 {
+    bool words = s->t->pipe->words;
     size_t used = 0;
     for (size_t at = 0; at < len;) {
         uint32_t code;
         int32_t id;
-        size_t n = nib__trie_longest(&s->t->user, text + at, len - at, &id);
+        size_t n = words ? word_length(text + at, len - at)
+                         : nib__trie_longest(&s->t->user, text + at, len - at, &id);
         uint32_t frozen = n != 0 ? FROZEN : 0;
         if (n == 0) n = nib__utf8_next(text + at, len - at, &code);
         add_symbol(s, &used, text + at, n);

@@ -154,9 +154,8 @@ static nib_status read_model(const nib_allocator *mem, model *m, nib__str bytes)
     if (status != NIB_OK) return status;
     if (c.failed) return damaged(m, "the file");
     if (m->n == 0) return nib__fail(m->err, NIB_ERR_FORMAT, "%s holds no pieces", m->file);
-    if (m->model_type != 1 && m->model_type != 2 && m->model_type != 4)
-        return nib__fail(m->err, NIB_ERR_UNSUPPORTED, "%s: a %s model is not supported", m->file,
-                         m->model_type == 3 ? "word" : "strange");
+    if (m->model_type < 1 || m->model_type > 4)
+        return nib__fail(m->err, NIB_ERR_UNSUPPORTED, "%s: a model of an unknown type", m->file);
     if (m->space_behind || !m->escape || m->denormal.len != 0)
         return nib__fail(m->err, NIB_ERR_UNSUPPORTED,
                          "%s: treat_whitespace_as_suffix, a denormalizer, or spaces that are not "
@@ -436,7 +435,8 @@ static nib_status build(builder *b)
     nib__tokenizer *t = hf->t;
     const model *m = b->m;
     static const nib__str NONE = {"", 0};
-    /* Characters are what BPE starts with; a char model has no piece that they could merge to. */
+    /* BPE without merges: a char model has no piece that characters could merge to, and a word
+     * model starts with words. */
     static const char *const NAMES[] = {"unigram", "bpe", "word", "char"};
     t->model = m->model_type == 1 ? NIB__UNIGRAM : NIB__SPM;
     nib__text(t->name, sizeof t->name, "sentencepiece/%s", NAMES[m->model_type - 1]);
@@ -455,6 +455,7 @@ static nib_status build(builder *b)
         t->pipe->dummy_prefix = !is_false(hf, "add_prefix_space");
     }
     t->pipe->extra_spaces = m->extra_spaces;
+    t->pipe->words = m->model_type == 3;
     t->pipe->byte_fallback = m->byte_fallback;
     t->pipe->float_scores = true;
     t->drop_space = m->dummy_prefix || m->extra_spaces;

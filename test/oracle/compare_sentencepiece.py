@@ -42,6 +42,8 @@ MODELS = {
                               allow_whitespace_only_pieces=True),
     "sp_char": dict(model_type="char", user_defined_symbols=["<sep>", "def", "12"]),
     "sp_char_bytes": dict(model_type="char", byte_fallback=True, character_coverage=0.98, remove_extra_whitespaces=False),
+    "sp_word": dict(model_type="word", user_defined_symbols=["<sep>", "def"]),
+    "sp_word_bytes": dict(model_type="word", byte_fallback=True, remove_extra_whitespaces=False),
     "sp_unigram_pad": dict(model_type="unigram", pad_id=0, eos_id=1, unk_id=2, bos_id=-1, split_digits=True),
 }
 
@@ -49,7 +51,7 @@ MODELS = {
 def random_options(r):
     """What a model may be trained with, but what nibble refuses."""
     options = dict(
-        model_type=r.choice(["bpe", "unigram", "bpe", "unigram", "char"]), byte_fallback=r.random() < 0.4,
+        model_type=r.choice(["bpe", "unigram", "bpe", "unigram", "char", "word"]), byte_fallback=r.random() < 0.4,
         normalization_rule_name=r.choice(["nmt_nfkc", "nfkc", "nmt_nfkc_cf", "nfkc_cf", "identity"]),
         split_digits=r.random() < 0.4, add_dummy_prefix=r.random() < 0.7,
         remove_extra_whitespaces=r.random() < 0.5, split_by_unicode_script=r.random() < 0.7,

@@ -208,8 +208,8 @@ static void sentencepiece_files(void **state)
         {"\x0a\x08\x0a\x01x\x15\x00\x00\xc0\x7f", 10, NIB_ERR_FORMAT, "piece 0"},
         {"\x0a\x05\x0a\x01x\x18\x63", 7, NIB_ERR_FORMAT, "piece 0"},
         {"\x0a\x05\x0a\x01x\x18\x01", 7, NIB_ERR_FORMAT, "unknown piece"},
-        {"\x0a\x05\x0a\x01x\x18\x02\x12\x02\x18\x03", 11, NIB_ERR_UNSUPPORTED, "word"},
-        {"\x0a\x05\x0a\x01x\x18\x02\x12\x02\x18\x03", 11, NIB_ERR_UNSUPPORTED, "word"},
+        {"\x0a\x05\x0a\x01x\x18\x02\x12\x02\x18\x05", 11, NIB_ERR_UNSUPPORTED, "unknown type"},
+        {"\x0a\x05\x0a\x01x\x18\x02\x12\x02\x18\x00", 11, NIB_ERR_UNSUPPORTED, "unknown type"},
         {"\x0a\x05\x0a\x01x\x18\x02\x1a\x04\x12\x02zz", 13, NIB_ERR_FORMAT, "charsmap"},
         {"\x0a\x05\x0a\x01x\x18\x02\x2a\x03\x12\x01z", 12, NIB_ERR_UNSUPPORTED, "denormalizer"},
     };
