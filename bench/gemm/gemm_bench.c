@@ -2,8 +2,9 @@
  * `make bench-gemm`: our matrix products beside oneDNN's (weights reordered once) and OpenBLAS's,
  * in turns, on the shapes of Qwen2.5-Coder-1.5B and SmolLM2-135M. All of them get activations in
  * the number format of the product; the time is that of the multiplication alone, median of
- * REPEATS. gemm_bench [--isa LEVEL] [--threads N] [--csv FILE] The peak is that of the multiply
- * instructions of the level, measured between the repeats. */
+ * the repeats. Then the same maps as the layers run them, rounding of activations included, by our
+ * kernels and by the libraries in their place. gemm_bench [--isa LEVEL] [--threads N] [--csv FILE]
+ * The peak is that of the multiply instructions of the level, measured between the repeats. */
 #define _GNU_SOURCE
 #include <math.h>
 #include <stdio.h>
@@ -14,11 +15,12 @@
 #include "base/half.h"
 #include "base/pool.h"
 #include "gemm_peers.h"
+#include "gemm_place.h"
 #include "kernels/kernels.h"
 #include "peaks.h"
 #include "rng.h"
 
-enum { REPEATS = 9, MAX_THREADS = 64 };
+enum { REPEATS = 9, SLOW_REPEATS = 5, MAX_THREADS = 64 };
 
 typedef struct shape {
     uint32_t m, k, n;
@@ -146,6 +148,8 @@ typedef struct bench {
     FILE *csv;
     gemm_type type;
     bool exact; /* int8 with two planes */
+    int repeats;
+    double peak;
     shape s;
     float *x, *w, *y, *peer_y;
     void *tx, *tw; /* in the type */
@@ -162,9 +166,7 @@ static const nib__matmul *strategy(const bench *b, nib__format *format)
     return b->exact ? &b->table.prefill_int8 : &b->fast.prefill_int8;
 }
 
-/* The peers' threads wait actively for 15 to 30 ms after a product, on CPUs that the next one
- * needs.
- */
+/* The peers' threads wait actively for 15 to 30 ms after a product, on CPUs that we need next. */
 static void settle(uint32_t threads)
 {
     const struct timespec wait = {0, 50000000};
@@ -180,17 +182,43 @@ static double seconds_of(void (*run)(void *), void *arg, int inner)
     return (now() - start) / inner;
 }
 
-static void report(const bench *b, const char *who, double seconds, double other, double peak)
+static void report(const bench *b, const char *who, double seconds, double peak)
 {
     double rate = 2.0 * b->s.m * b->s.k * b->s.n / seconds;
     printf("  %-18s %9.3f ms %8.3f Top/s %5.1f %% of peak", who, seconds * 1e3, rate * 1e-12,
            100 * rate / peak);
-    if (other > 0) printf("   %.2fx", other / seconds);
     printf("\n");
     if (b->csv == NULL) return;
-    fprintf(b->csv, "%s,%s,%s,%u,%u,%u,%u,%.6f,%.4f,%.4f\n", b->isa, type_names[b->type], who,
-            b->s.m, b->s.k, b->s.n, nib__pool_threads(b->pool), seconds * 1e3, rate * 1e-12,
-            peak * 1e-12);
+    fprintf(b->csv, "%s,%s,%d,%s,%u,%u,%u,%u,%.6f,%.4f,%.4f\n", b->isa, type_names[b->type],
+            b->exact ? 2 : 1, who, b->s.m, b->s.k, b->s.n, nib__pool_threads(b->pool),
+            seconds * 1e3, rate * 1e-12, peak * 1e-12);
+}
+
+/* In place: a library must serve these weights better than our kernels there to be the default. */
+static void run_places(bench *b, const ours *o, int inner)
+{
+    static const char *const names[] = {"native in place", "oneDNN in place", "OpenBLAS in place"};
+    static const uint32_t choices[] = {NIB_GEMM_NATIVE, NIB_GEMM_ONEDNN, NIB_GEMM_OPENBLAS};
+    const bool fast = b->type == GEMM_INT8 && !b->exact;
+    const uint32_t precision = fast ? NIB_PRECISION_FAST : NIB_PRECISION_DEFAULT;
+    gemm_place *places[3];
+    double t[3][REPEATS];
+    for (int i = 0; i < 3; i++) {
+        float *y = i == 0 ? b->y : b->peer_y;
+        places[i] = place_new(b->table.isa, precision, choices[i], b->pool, &o->w, b->x, b->s.m, y);
+    }
+    openblas_one_thread(); /* the pieces run on our threads */
+    for (int at = 0; at < b->repeats; at++) {
+        for (int i = 0; i < 3; i++) {
+            if (places[i] != NULL) t[i][at] = seconds_of(place_run, places[i], inner);
+        }
+    }
+    for (int i = 0; i < 3; i++) {
+        if (places[i] != NULL) report(b, names[i], median(t[i], b->repeats), b->peak);
+        if (places[i] != NULL && i > 0)
+            printf("  ours over %s: %.2f\n", names[i], t[i][b->repeats / 2] / t[0][b->repeats / 2]);
+        place_free(places[i]);
+    }
 }
 
 static void run_peer(void *peer)
@@ -212,7 +240,7 @@ static void run_shape(bench *b)
     gemm_peer *blas =
         openblas_new(b->type, b->s.m, b->s.k, b->s.n, b->tx, b->tw, b->peer_y, threads);
     int inner = (double)b->s.k * b->s.n < 2e6 ? 8 : 1;
-    for (int at = 0; at < REPEATS; at++) {
+    for (int at = 0; at < b->repeats; at++) {
         nib__pool_begin(b->pool);
         t_ours[at] = seconds_of(ours_run, &o, inner);
         nib__pool_end(b->pool);
@@ -222,20 +250,22 @@ static void run_shape(bench *b)
         settle(threads);
         if (at % 4 == 0) peak = fmax(peak, peak_ops(kind, b->pool));
     }
-    double mine = median(t_ours, REPEATS);
+    double mine = median(t_ours, b->repeats);
     printf("%s%s %u x %u x %u (M x K x N), %u thread%s, peak %.2f Top/s\n", type_names[b->type],
            b->type != GEMM_INT8 ? ""
            : b->exact           ? ", two planes"
                                 : ", one plane",
            b->s.m, b->s.k, b->s.n, threads, threads == 1 ? "" : "s", peak * 1e-12);
-    report(b, op->name, mine, 0, peak);
-    if (dnn != NULL) report(b, "oneDNN", median(t_dnn, REPEATS), 0, peak);
-    if (dnn != NULL) printf("  ours over oneDNN: %.2f\n", median(t_dnn, REPEATS) / mine);
-    if (blas != NULL) report(b, "OpenBLAS", median(t_blas, REPEATS), 0, peak);
-    if (blas != NULL) printf("  ours over OpenBLAS: %.2f\n", median(t_blas, REPEATS) / mine);
-    fflush(stdout);
+    report(b, op->name, mine, peak);
+    if (dnn != NULL) report(b, "oneDNN", median(t_dnn, b->repeats), peak);
+    if (dnn != NULL) printf("  ours over oneDNN: %.2f\n", median(t_dnn, b->repeats) / mine);
+    if (blas != NULL) report(b, "OpenBLAS", median(t_blas, b->repeats), peak);
+    if (blas != NULL) printf("  ours over OpenBLAS: %.2f\n", median(t_blas, b->repeats) / mine);
     gemm_peer_free(dnn);
     gemm_peer_free(blas);
+    b->peak = peak;
+    run_places(b, &o, inner);
+    fflush(stdout);
     ours_free(&o);
 }
 
@@ -310,6 +340,7 @@ int main(int argc, char **argv)
     for (int type = 0; type < GEMM_TYPES; type++) {
         if (only != NULL && strcmp(only, type_names[type]) != 0) continue;
         b.type = (gemm_type)type;
+        b.repeats = b.type == GEMM_F32 ? SLOW_REPEATS : REPEATS;
         b.exact = false;
         run_type(&b);
         b.exact = true;

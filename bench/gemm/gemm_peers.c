@@ -163,6 +163,13 @@ gemm_peer *openblas_new(gemm_type type, uint32_t m, uint32_t k, uint32_t n, cons
 #endif
 }
 
+void openblas_one_thread(void)
+{
+#ifdef HAVE_OPENBLAS
+    openblas_set_num_threads(1);
+#endif
+}
+
 void gemm_peer_run(gemm_peer *peer)
 {
     peer->run(peer);

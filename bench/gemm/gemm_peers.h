@@ -19,6 +19,8 @@ gemm_peer *onednn_new(gemm_type type, uint32_t m, uint32_t k, uint32_t n, const 
                       const void *w, float *y, uint32_t threads, const char *isa);
 gemm_peer *openblas_new(gemm_type type, uint32_t m, uint32_t k, uint32_t n, const void *x,
                         const void *w, float *y, uint32_t threads);
+/* Until the next product of a peer: whoever calls OpenBLAS from threads of his own. */
+void openblas_one_thread(void);
 void gemm_peer_run(gemm_peer *peer);
 void gemm_peer_free(gemm_peer *peer);
 

@@ -4,104 +4,127 @@
  * exact and serve decode and prefill; one plane is the fast prefill.
  *
  * A tile is up to 6 planes of rows by 4 panels: 24 sums in registers, 4 lines of codes, 1
- * broadcast. Few rows are bound by memory: the codes are fetched ahead. */
+ * broadcast. The planes come in pairs, so that three addresses suffice for six. Few rows are bound
+ * by memory: the codes are fetched ahead. */
 #include "kernels/ref/ref.h"
 #include "kernels/x86/int8_avx512.h"
 #include "kernels/x86/rows_int8.h"
 
-enum { ROWS = 6, PANELS = 4, AHEAD = 2048 };
+enum { PAIRS = 3, PANELS = 4, AHEAD = 2048 };
 
-/* y[tokens][ldy] of `panels` panels; row planes are `two` per token. All but pointers constant. */
-NIB_INLINE void tile(bool two, int tokens, int panels, const nib__packed *w, uint32_t p,
-                     const uint8_t *rows, size_t row_bytes, float *y, size_t ldy)
+/* What a product does not change from tile to tile. */
+typedef struct int8_job {
+    const nib__packed *w;
+    const uint8_t *rows;
+    size_t row_bytes;
+    float *y;
+    size_t ldy;
+    bool two; /* planes per row */
+} int8_job;
+
+/* sums[2 * pairs][PANELS][16] of pairs of planes, the second `apart` bytes from the first, by
+ * panels [p, p + panels). Both counts are constants. They go through memory, or compilers keep them
+ * there all the time. */
+NIB_INLINE void multiply(int pairs, int panels, const int8_job *job, uint32_t p,
+                         const uint8_t *planes, size_t apart, int32_t *sums)
 {
-    const int planes = two ? 2 : 1, n = tokens * planes;
-    const size_t plane_bytes = nib__row8_plane(w->k), stride = w->panel_bytes;
-    const uint8_t *codes = nib__panel_at(w, p) + w->code_offset;
-    __m512i sum[ROWS][PANELS];
+    const size_t plane_bytes = nib__row8_plane(job->w->k), stride = job->w->panel_bytes;
+    const size_t row_bytes = job->row_bytes;
+    const uint8_t *codes = nib__panel_at(job->w, p) + job->w->code_offset;
+    __m512i sum[2 * PAIRS][PANELS];
     NIB_UNROLL
     for (int i = 0; i < panels; i++) {
-        __m512i start = _mm512_load_si512(int8_head(w, p + (uint32_t)i)->sum);
+        __m512i start = _mm512_load_si512(int8_head(job->w, p + (uint32_t)i)->sum);
         start = _mm512_sub_epi32(_mm512_setzero_si512(), _mm512_slli_epi32(start, 7));
         NIB_UNROLL
-        for (int r = 0; r < n; r++) sum[r][i] = start;
+        for (int r = 0; r < 2 * pairs; r++) sum[r][i] = start;
     }
     for (size_t k = 0; k < plane_bytes; k += 4, codes += 64) {
         __m512i line[PANELS];
         NIB_UNROLL
         for (int i = 0; i < panels; i++) {
             line[i] = _mm512_load_si512(codes + (size_t)i * stride);
-            if (n <= 2) {
+            if (pairs == 1) {
                 _mm_prefetch((const char *)codes + (size_t)i * stride + AHEAD, _MM_HINT_T0);
             }
         }
         NIB_UNROLL
-        for (int r = 0; r < n; r++) {
-            const uint8_t *at = rows + (size_t)(r / planes) * row_bytes + NIB_ALIGN + k;
+        for (int r = 0; r < 2 * pairs; r++) {
+            const uint8_t *at = planes + (size_t)(r / 2) * row_bytes + k;
             int32_t four;
-            memcpy(&four, at + (size_t)(r % planes) * plane_bytes, sizeof four);
+            memcpy(&four, at + (size_t)(r % 2) * apart, sizeof four);
             const __m512i x = _mm512_set1_epi32(four);
             NIB_UNROLL
             for (int i = 0; i < panels; i++) sum[r][i] = _mm512_dpbusd_epi32(sum[r][i], x, line[i]);
         }
     }
     NIB_UNROLL
-    for (int i = 0; i < panels; i++) {
-        const __m512 scale = _mm512_load_ps(int8_head(w, p + (uint32_t)i)->scale);
-        const __mmask16 mask = nib__lanes(w->n - (p + (uint32_t)i) * NIB__PANEL);
+    for (int r = 0; r < 2 * pairs; r++) {
         NIB_UNROLL
-        for (int t = 0; t < tokens; t++) {
-            __m512 v =
-                two ? plane_sums(sum[2 * t][i], sum[2 * t + 1][i]) : _mm512_cvtepi32_ps(sum[t][i]);
-            const float a = row_scale(rows + (size_t)t * row_bytes);
-            v = _mm512_mul_ps(_mm512_mul_ps(v, scale), _mm512_set1_ps(a));
-            _mm512_mask_storeu_ps(y + (size_t)t * ldy + (size_t)i * NIB__PANEL, mask, v);
-        }
+        for (int i = 0; i < panels; i++)
+            _mm512_store_si512(sums + (size_t)(r * PANELS + i) * NIB__PANEL, sum[r][i]);
     }
 }
 
-NIB_INLINE void strip_rows(bool two, int panels, const nib__packed *w, uint32_t p,
-                           const uint8_t *rows, size_t row_bytes, uint32_t m, float *y, size_t ldy)
+/* Row `row` of the product, from its sums [PANELS][16]; the second plane's are behind them. */
+static void finish_row(const int8_job *job, uint32_t p, uint32_t panels, uint32_t row,
+                       const int32_t *sums)
 {
-    const uint32_t most = two ? ROWS / 2 : ROWS;
-    for (uint32_t at = 0, step; at < m; at += step) {
-        const uint8_t *row = rows + at * row_bytes;
-        float *out = y + at * ldy;
-        step = m - at < most ? m - at : most;
-        if (!two && step > 3 && step < 6) step = 3;
-        switch (step) {
-        case 6: tile(two, two ? 3 : 6, panels, w, p, row, row_bytes, out, ldy); break;
-        case 3: tile(two, 3, panels, w, p, row, row_bytes, out, ldy); break;
-        case 2: tile(two, 2, panels, w, p, row, row_bytes, out, ldy); break;
-        default: tile(two, 1, panels, w, p, row, row_bytes, out, ldy); break;
+    const __m512 a = _mm512_set1_ps(row_scale(job->rows + row * job->row_bytes));
+    float *y = job->y + row * job->ldy;
+    for (uint32_t end = p + panels; p < end; p++, sums += NIB__PANEL) {
+        const __m512i sum = _mm512_load_si512(sums);
+        __m512 v = job->two ? plane_sums(sum, _mm512_load_si512(sums + PANELS * NIB__PANEL))
+                            : _mm512_cvtepi32_ps(sum);
+        v = _mm512_mul_ps(_mm512_mul_ps(v, _mm512_load_ps(int8_head(job->w, p)->scale)), a);
+        const uint32_t column = p * NIB__PANEL;
+        _mm512_mask_storeu_ps(y + column, nib__lanes(job->w->n - column), v);
+    }
+}
+
+/* One plane: a pair is row t and row t + n / 2, so that an odd number has one row in two pairs. */
+NIB_INLINE void strip_rows(int panels, const int8_job *job, uint32_t p, uint32_t m)
+{
+    _Alignas(64) int32_t sums[2 * PAIRS * PANELS * NIB__PANEL];
+    const uint32_t most = job->two ? PAIRS : 2 * PAIRS;
+    for (uint32_t at = 0, n; at < m; at += n) {
+        n = m - at < most ? m - at : most;
+        const uint8_t *planes = job->rows + at * job->row_bytes + NIB_ALIGN;
+        const uint32_t pairs = job->two ? n : n - n / 2;
+        const size_t apart = job->two ? nib__row8_plane(job->w->k) : n / 2 * job->row_bytes;
+        switch (pairs) {
+        case 3: multiply(3, panels, job, p, planes, apart, sums); break;
+        case 2: multiply(2, panels, job, p, planes, apart, sums); break;
+        default: multiply(1, panels, job, p, planes, apart, sums); break;
+        }
+        for (uint32_t i = 0; i < 2 * pairs; i += job->two ? 2 : 1) {
+            const uint32_t row = at + (i & 1 ? i / 2 + n / 2 : i / 2);
+            finish_row(job, p, (uint32_t)panels, row, sums + i * PANELS * NIB__PANEL);
         }
     }
 }
 
-NIB_INLINE void run_planes(bool two, const nib__packed *w, uint32_t first, uint32_t count,
-                           const void *rows, size_t row_bytes, uint32_t m, float *y, size_t ldy)
+static void run_planes(const int8_job *job, uint32_t first, uint32_t count, uint32_t m)
 {
     uint32_t p = first, end = first + count;
-    for (; p + PANELS <= end; p += PANELS) {
-        strip_rows(two, PANELS, w, p, rows, row_bytes, m, y + (size_t)p * NIB__PANEL, ldy);
-    }
-    for (; p < end; p++) {
-        strip_rows(two, 1, w, p, rows, row_bytes, m, y + (size_t)p * NIB__PANEL, ldy);
-    }
+    for (; p + PANELS <= end; p += PANELS) strip_rows(PANELS, job, p, m);
+    for (; p < end; p++) strip_rows(1, job, p, m);
 }
 
 static void run_two(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
                     uint32_t m, float *y, size_t ldy, void *scratch)
 {
+    const int8_job job = {w, rows, nib__row8_bytes(w->k), y, ldy, true};
     (void)scratch;
-    run_planes(true, w, first, count, rows, nib__row8_bytes(w->k), m, y, ldy);
+    run_planes(&job, first, count, m);
 }
 
 static void run_one(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
                     uint32_t m, float *y, size_t ldy, void *scratch)
 {
+    const int8_job job = {w, rows, nib__row8_one_bytes(w->k), y, ldy, false};
     (void)scratch;
-    run_planes(false, w, first, count, rows, nib__row8_one_bytes(w->k), m, y, ldy);
+    run_planes(&job, first, count, m);
 }
 
 const nib__matmul nib__int8_avx512vnni = {.name = "q16_avx512vnni",
