@@ -18,6 +18,10 @@ void nib__decode_coded_avx512vnni(const nib__packed *w, uint32_t first, uint32_t
                                   const void *rows, uint32_t m, float *y, size_t ldy,
                                   void *scratch);
 size_t nib__decode_coded_scratch_avx512vnni(uint32_t k);
+/* False: a format that it does not know, and leaves to AVX2. */
+bool nib__decode_coded_avx512(const nib__packed *w, uint32_t first, uint32_t count,
+                              const void *rows, uint32_t m, float *y, size_t ldy, void *scratch);
+size_t nib__decode_coded_scratch_avx512(uint32_t k);
 void nib__decode_coded_amx(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
                            uint32_t m, float *y, size_t ldy, void *scratch);
 size_t nib__decode_coded_scratch_amx(uint32_t k);

@@ -9,12 +9,12 @@
 static void prefill_panel(const panel_job *j)
 {
     switch (code_class_of(j->w->layout)) {
-    case CODES_2: prefill_job((variant){4, 4, OFFSET_MIN}, j); break;
     case CODES_TERNARY:
     case CODES_4: prefill_job((variant){8, 8, OFFSET_MIN}, j); break;
     case CODES_5: prefill_job((variant){4, 8, OFFSET_MIN}, j); break;
     case CODES_3:
     case CODES_6: prefill_job((variant){2, 8, OFFSET_PAIR}, j); break;
+    case CODES_2:
     case CODES_BOOK_16: break; /* see run */
     case CODES_8:
     case CODES_BOOK: prefill_job((variant){1, 8, OFFSET_NONE}, j); break;
@@ -24,7 +24,8 @@ static void prefill_panel(const panel_job *j)
 static void run(const nib__packed *w, uint32_t first, uint32_t count, const void *rows, uint32_t m,
                 float *y, size_t ldy, void *scratch)
 {
-    if (code_class_of(w->layout) == CODES_BOOK_16)
+    const code_class c = code_class_of(w->layout);
+    if (c == CODES_2 || c == CODES_BOOK_16)
         nib__prefill_coded_avx2.run(w, first, count, rows, m, y, ldy, scratch);
     else
         prefill_run(w, first, count, rows, m, y, ldy, scratch);

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT
+ * Decode for coded weights with AVX-512 that lacks VNNI. vpmaddubsw adds products of bytes in 16
+ * bits, where codes of up to 6 bits leave room for two lines or more. Formats that are met most;
+ * the others stay with 256 bits. Integer sums are exact and the float tail follows kernels.h step
+ * by step: the bits of the scalar reference. */
+#include "kernels/x86/avx512.h"
+#include "kernels/x86/fetch.h"
+#include "kernels/x86/row_block.h"
+#include "kernels/x86/unpack_avx512.h"
+
+/* Lines whose products by a plane, 2 * 128 * (largest code) each, fit 16 bits. */
+NIB_INLINE int lines_in_16_bits(nib__format f)
+{
+    return code_bits(f) == 6 ? 2 : code_bits(f) == 5 ? 4 : 8;
+}
+
+/* Sum of products of `lines` lines of codes with 256 * hi + lo of a row, `step` bytes a line. */
+NIB_INLINE __m512i dot_lines(nib__format f, int lines, const __m512i *line, const int8_t *hi,
+                             const int8_t *lo, size_t step)
+{
+    const __m512i one = _mm512_set1_epi16(1), high = _mm512_set1_epi16(256);
+    const int most = lines < lines_in_16_bits(f) ? lines : lines_in_16_bits(f);
+    __m512i sum = _mm512_setzero_si512();
+    NIB_UNROLL
+    for (int from = 0; from < lines; from += most) {
+        __m512i a = _mm512_setzero_si512(), b = a;
+        NIB_UNROLL
+        for (int j = from; j < from + most; j++) {
+            const size_t at = (size_t)j * step;
+            a = _mm512_add_epi16(a, _mm512_maddubs_epi16(line[j], broadcast4(hi + at)));
+            b = _mm512_add_epi16(b, _mm512_maddubs_epi16(line[j], broadcast4(lo + at)));
+        }
+        sum = _mm512_add_epi32(sum, _mm512_madd_epi16(a, high));
+        sum = _mm512_add_epi32(sum, _mm512_madd_epi16(b, one));
+    }
+    return sum;
+}
+
+/* One panel times a block of `rows` rows (a constant). */
+NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint32_t panel,
+                             const row_block *x, float *y, size_t ldy)
+{
+    const int parts = group_scales(f), lines = 8 / parts;
+    const size_t step = line_step(rows);
+    const uint8_t *entry = w->data + (size_t)panel * w->panel_bytes;
+    const uint8_t *codes = entry + w->code_offset;
+    const __m512i book = load_book(f, w->layout);
+    const int8_t *hi = x->hi, *lo = x->lo;
+    const int32_t *start = x->start;
+    const float *sums = x->sum;
+    __m512 acc[4], acc_min[4];
+    NIB_UNROLL
+    for (int r = 0; r < rows; r++) acc[r] = acc_min[r] = _mm512_setzero_ps();
+    for (uint32_t k = 0; k < w->k; entry += scale_bytes(f)) {
+        const block_scale scales = load_block_scale(f, w->layout->unit, entry);
+        fetch_scales(entry, scale_bytes(f));
+        for (uint32_t g = 0; g < block_groups(f); g++, k += NIB__GROUP, codes += group_bytes(f)) {
+            __m512i line[8];
+            fetch_codes(codes, group_bytes(f));
+            unpack_group(f, codes, book, line);
+            NIB_UNROLL
+            for (int part = 0; part < parts; part++, start += rows, sums += rows) {
+                __m512 s, m = _mm512_setzero_ps();
+                group_scale(f, &scales, g * (uint32_t)parts + (uint32_t)part, &s, &m);
+                NIB_UNROLL
+                for (int r = 0; r < rows; r++) {
+                    __m512i sum =
+                        dot_lines(f, lines, line + part * lines, hi + 4 * r, lo + 4 * r, step);
+                    if (code_zero(f) != 0) sum = _mm512_add_epi32(sum, _mm512_set1_epi32(start[r]));
+                    acc[r] = _mm512_fmadd_ps(s, _mm512_cvtepi32_ps(sum), acc[r]);
+                    if (has_min(f))
+                        acc_min[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(sums[r]), acc_min[r]);
+                }
+                hi += (size_t)lines * step;
+                lo += (size_t)lines * step;
+            }
+        }
+    }
+    y += (size_t)panel * NIB__PANEL;
+    NIB_UNROLL
+    for (int r = 0; r < rows; r++) {
+        const __m512 sum =
+            _mm512_mul_ps(_mm512_add_ps(acc[r], acc_min[r]), _mm512_set1_ps(x->scale[r]));
+        if ((uint32_t)r < x->rows)
+            _mm512_mask_storeu_ps(y + (size_t)r * ldy, panel_mask(w, panel), sum);
+    }
+}
+
+/* Formats compiled for four rows, too: each takes two kilobytes. */
+NIB_INLINE bool has_four(nib__format f)
+{
+    return f == NIB__Q4_K || f == NIB__Q6_K;
+}
+
+/* All panels times all rows; the first block of rows brings a panel into the cache. */
+NIB_INLINE void decode_run(nib__format f, const nib__packed *w, uint32_t first, uint32_t count,
+                           const row_block *x, uint32_t n, float *y, size_t ldy)
+{
+    for (uint32_t p = first; p < first + count; p++) {
+        float *out = y;
+        for (uint32_t i = 0; i < n; out += x[i].rows * ldy, i++) {
+            if (has_four(f) && x[i].step == 4)
+                decode_panel(f, 4, w, p, &x[i], out, ldy);
+            else
+                decode_panel(f, 1, w, p, &x[i], out, ldy);
+        }
+    }
+}
+
+/* False: not one of the formats. */
+static bool decode_rows(const nib__packed *w, uint32_t first, uint32_t count, const row_block *x,
+                        uint32_t n, float *y, size_t ldy)
+{
+    switch (w->layout->format) {
+    case NIB__Q4_0: decode_run(NIB__Q4_0, w, first, count, x, n, y, ldy); break;
+    case NIB__Q4_1: decode_run(NIB__Q4_1, w, first, count, x, n, y, ldy); break;
+    case NIB__Q4_K: decode_run(NIB__Q4_K, w, first, count, x, n, y, ldy); break;
+    case NIB__Q5_K: decode_run(NIB__Q5_K, w, first, count, x, n, y, ldy); break;
+    case NIB__Q6_K: decode_run(NIB__Q6_K, w, first, count, x, n, y, ldy); break;
+    default: return false;
+    }
+    return true;
+}
+
+bool nib__decode_coded_avx512(const nib__packed *w, uint32_t first, uint32_t count,
+                              const void *rows, uint32_t m, float *y, size_t ldy, void *scratch)
+{
+    const uint8_t *from = rows;
+    bool known = true;
+    for (uint32_t begin = 0, at = 0; known && at < m; begin = at) {
+        row_block x[NIB__DECODE_ROWS];
+        const uint32_t end = m - at < NIB__DECODE_ROWS ? m : at + NIB__DECODE_ROWS;
+        uint32_t n = 0;
+        for (uint8_t *to = scratch; at < end; n++) {
+            const uint32_t step = has_four(w->layout->format) && end - at > 2 ? 4 : 1;
+            const uint32_t there = step < end - at ? step : end - at;
+            x[n] = lay_rows(w->layout, w->layout->zero, from + at * nib__row16_bytes(w->k), step,
+                            there, w->k, to);
+            to += step * laid_bytes(w->k);
+            at += there;
+        }
+        known = decode_rows(w, first, count, x, n, y + begin * ldy, ldy);
+    }
+    return known;
+}
+
+size_t nib__decode_coded_scratch_avx512(uint32_t k)
+{
+    return NIB__DECODE_ROWS * laid_bytes(k);
+}
