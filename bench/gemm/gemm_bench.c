@@ -342,9 +342,9 @@ int main(int argc, char **argv)
         b.type = (gemm_type)type;
         b.repeats = b.type == GEMM_F32 ? SLOW_REPEATS : REPEATS;
         b.exact = false;
-        run_type(&b);
+        if (type != GEMM_INT8 || b.table.prefill_int8.run != b.fast.prefill_int8.run) run_type(&b);
         b.exact = true;
-        if (type == GEMM_INT8 && b.table.prefill_int8.run != b.fast.prefill_int8.run) run_type(&b);
+        if (type == GEMM_INT8) run_type(&b);
     }
     if (b.csv != NULL) fclose(b.csv);
     nib__pool_free(b.pool);

@@ -59,7 +59,7 @@ def keys(figures):
 
 
 def rules(figures):
-    lines = []
+    found_rules = []
     for isa, kind in dict.fromkeys(key[:2] for key in keys(figures)):
         best, most, notes = "NATIVE", MARGIN, []
         for library, choice in CHOICES.items():
@@ -70,19 +70,20 @@ def rules(figures):
             notes.append(f"{library} {mean(found):.2f}")
             if kind == "int8" and mean(found) > most:
                 best, most = choice, mean(found)
-        lines.append(f"    {{NIB__ISA_{isa.upper()}, NIB__WEIGHTS_{KINDS[kind]}, NIB_GEMM_{best}}},"
-                     f" /* {', '.join(notes) or 'nothing else'} */")
-    return lines
+        rule = f"    {{NIB__ISA_{isa.upper()}, NIB__WEIGHTS_{KINDS[kind]}, NIB_GEMM_{best}}},"
+        found_rules.append((rule, f"/* {', '.join(notes) or 'nothing else'} */"))
+    width = max(len(rule) for rule, _ in found_rules)
+    return [f"{rule:{width}} {note}" for rule, note in found_rules]
 
 
 def write_table(figures):
     with open(TABLE, "w") as f:
         f.write(f"""/* SPDX-License-Identifier: MIT
  * Which library multiplies many rows fastest, by instruction set and kind of weights: written by
- * bench/gemm/make_table.py from the figures of `make bench-gemm`. Behind each rule, the speed of the
- * others in our kernels' place over ours, as the geometric mean of all shapes. One is named only for
- * int8 weights, whose results have the same bits, and where it is {MARGIN - 1:.0%} faster; what is not named is
- * ours. */
+ * bench/gemm/make_table.py from the figures of `make bench-gemm`. Behind each rule stands how fast
+ * others are in our kernels' place, ours being 1: the geometric mean of all shapes. One is named
+ * only for int8 weights, whose results have the same bits, and where it is {MARGIN - 1:.0%} faster; what is
+ * not named is ours. */
 #include "kernels/gemm.h"
 
 const nib__gemm_rule nib__gemm_rules[] = {{
