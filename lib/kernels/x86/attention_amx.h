@@ -32,6 +32,7 @@ typedef struct job {
     float *s[2];                    /* [STEP][KEYS] scores, of this step and of the next */
     uint16_t *p[2];                 /* [STEP][KEYS] bf16 weights, of this step and the one before */
     uint32_t k_key0, v_key0, end;   /* the blocks that k and v hold; after the last key */
+    uint32_t ahead;                 /* cache lines of k, and of v, that a query fetches */
     bool k_huge, q_huge;            /* k or q have numbers that are none, or too large */
 } job;
 
@@ -164,6 +165,20 @@ NIB_INLINE void expand_values(bool q8, const job *j, uint32_t key0, uint32_t end
             }
             _mm512_store_si512(to, pair_up(a, b));
         }
+    }
+}
+
+/* Query i's share of fetching the cached keys and values of the block at key0 into the L2 cache.
+ * All queries of a job together fetch one block ahead; at once, it would be waited for. */
+NIB_INLINE void fetch_ahead(const job *j, uint32_t key0, uint32_t i)
+{
+    if (key0 >= j->end) return;
+    const nib__kv_head *kv = &j->a->kv;
+    size_t row = (size_t)j->dim * (kv->type == NIB_KV_Q8 ? 1 : 2), at = (size_t)i * j->ahead * 64;
+    size_t end = (j->end - key0 < KEYS ? j->end - key0 : KEYS) * row;
+    for (uint32_t b = 0; b < j->ahead && at < end; b++, at += 64) {
+        _mm_prefetch((const char *)kv->k + key0 * row + at, _MM_HINT_T1);
+        _mm_prefetch((const char *)kv->v + key0 * row + at, _MM_HINT_T1);
     }
 }
 

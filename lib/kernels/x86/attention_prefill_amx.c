@@ -110,6 +110,7 @@ static __attribute__((noinline)) void soften(const job *j, const step *t, float 
     if (i >= j->count) return;
     float *s = scores + (size_t)r * KEYS;
     uint16_t *p = j->p[0] + (size_t)r * KEYS;
+    fetch_ahead(j, t->key0 + KEYS, i);
     if (!t->whole || j->a->bias != NULL || t->huge) adjust(j, t, i, s);
     __m512 x[KEYS / 16], top;
     NIB_UNROLL
@@ -309,6 +310,7 @@ static void run_job(job *j)
     for (uint32_t i = 0; i < (j->count + STEP - 1) / STEP * STEP; i++) start_query(j, i);
     j->end = nib__end_key(j->a, j->pos[j->count - 1]);
     j->k_key0 = j->v_key0 = nothing;
+    j->ahead = (j->dim * KEYS * 2 / j->count + 63) / 64;
     uint32_t key0 = nib__first_key(j->a, j->pos[0]) / KEYS * KEYS, query = 0;
     step before, now, next;
     rows_due none = {.t = NULL};
