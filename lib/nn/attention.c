@@ -62,8 +62,10 @@ static void store_piece(void *arg, uint32_t i, void *scratch)
         float *k = r->k + (size_t)row * c->n_head_kv * c->head_dim;
         const float *v = r->v + (size_t)row * c->n_head_kv * c->head_dim;
         nib__row_place place = place_of(r, row);
-        float *q = r->q + (size_t)row * c->n_head * c->head_dim;
-        if (r->q != NULL) prepare(job, q, c->n_head, r->q_norm, cos_sin);
+        if (r->q != NULL) {
+            float *q = r->q + (size_t)row * c->n_head * c->head_dim;
+            prepare(job, q, c->n_head, r->q_norm, cos_sin);
+        }
         prepare(job, k, c->n_head_kv, r->k_norm, cos_sin);
         for (uint32_t h = 0; h < c->n_head_kv; h++) {
             nib__kv_head head = nib__kv_view(place.kv, r->layer, h);
