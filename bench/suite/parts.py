@@ -218,6 +218,7 @@ def start(plan):
         engines += [packed] if packed else []
         for run in range(plan.runs):
             for engine in engines:
+                machine.touch_memory()
                 # memory after a long prompt; once is enough
                 for measure, _, value in attempt(engine.name, engine.start, path, isa, plan.threads,
                                                  PROMPT if run == 0 else 0) or []:
