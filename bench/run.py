@@ -17,7 +17,7 @@ import time
 
 from suite import build_peers, checkpoints, machine, parts, plots, tables, turns
 from suite.engines import Nibble
-from suite.programs import Failed, say
+from suite.programs import BUILD, Failed, say
 from suite.results import Results
 
 MODELS = ["smollm2-135m", "qwen2.5-coder-1.5b"]
@@ -39,9 +39,12 @@ def arguments():
     parser.add_argument("--threads", type=int, default=machine.threads())
     parser.add_argument("--runs", type=int, help="runs of which the median counts")
     parser.add_argument("--peers", type=words, help="peers: " + ",".join(build_peers.NAMES))
-    parser.add_argument("--short", action="store_true", help="a trial: few runs, short texts")
+    parser.add_argument("--short", action="store_true",
+                        help="a trial: few runs, short texts; figures go to build/bench/trial")
     parser.add_argument("--out", help="folder for CSV files and plots; bench/results and docs/ stay as they are")
     chosen = parser.parse_args()
+    if chosen.short and not chosen.out:
+        chosen.out = BUILD / "bench" / "trial"  # figures of a trial replace no measured ones
     for names, known in ((chosen.only, parts.ALL), (chosen.checkpoints, checkpoints.SHAPES),
                          (chosen.isa, machine.levels()),
                          (chosen.peers, build_peers.NAMES)):
