@@ -4,6 +4,7 @@ all of them see the same moods of a shared machine, and keeps what they say."""
 
 import os
 import statistics
+import time
 from dataclasses import dataclass, field
 
 from . import machine, turns
@@ -204,6 +205,9 @@ def curve(plan):
         plan.results.save("curve")
 
 
+IDLE = 5  # seconds, in which the host of a virtual machine takes free memory back
+
+
 def start(plan):
     """From opening the file to the first token, in a fresh process with the file in memory."""
     isa = plan.levels[0]
@@ -218,18 +222,24 @@ def start(plan):
         engines += [packed] if packed else []
         for run in range(plan.runs):
             for engine in engines:
-                machine.touch_memory()
-                # memory after a long prompt; once is enough
-                for measure, _, value in attempt(engine.name, engine.start, path, isa, plan.threads,
-                                                 PROMPT if run == 0 else 0) or []:
-                    if run == 0 or not measure.endswith("memory"):
-                        got.setdefault((engine, measure), []).append(value)
+                for idle in (False, True):
+                    if idle:
+                        time.sleep(IDLE)
+                    else:
+                        machine.touch_memory()
+                    # memory after a long prompt; once is enough
+                    longest = PROMPT if run == 0 and not idle else 0
+                    for measure, _, value in attempt(engine.name, engine.start, path, isa,
+                                                     plan.threads, longest) or []:
+                        if longest or not measure.endswith("memory"):
+                            measure += " after idle" * idle
+                            got.setdefault((engine, measure), []).append(value)
         for (engine, measure), values in got.items():
             unit = "bytes" if measure.endswith("memory") else "s"
             median = plan.put("start", engine, isa, name, measure, 0, unit, values)
             shown = f"{median / 1e6:8.0f} MB" if unit == "bytes" else f"{1e3 * median:8.0f} ms"
-            if measure != "prompt_tokens":
-                say(f"  {name} {engine.name:17} {measure:12} {shown}")
+            if not measure.startswith("prompt_tokens"):
+                say(f"  {name} {engine.name:17} {measure:22} {shown}")
 
 
 def rows(plan):
