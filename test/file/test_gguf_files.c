@@ -81,7 +81,7 @@ static void test_mapped_file(void **state)
     assert_int_equal(nib__source_open(NULL, path, &s, &err), NIB_OK);
     assert_string_equal(nib__source_path(s), path);
     const nib__tensor *t = nib__source_tensor(s, "c.weight");
-    nib__source_drop(s, t); /* dropped pages come back from the file */
+    nib__source_drop(s, t, 0, t->size); /* dropped pages come back from the file */
     assert_int_equal(t->data[0], 1);
     assert_int_equal(t->data[419], 420 % 256);
     assert_int_equal(nib__source_check(s, &err), NIB_OK);
@@ -148,7 +148,7 @@ static void test_split(void **state)
         assert_int_equal(y->part, 2);
         assert_int_equal(z->data[33], 11);
         assert_int_equal(y->data[0], 12);
-        nib__source_drop(s, y);
+        nib__source_drop(s, y, 0, y->size);
         assert_int_equal(y->data[5], 12);
         assert_int_equal(nib__source_check(s, &err), NIB_OK);
         nib__source_close(s);
