@@ -40,6 +40,49 @@ NIB_INLINE void dot_lines(int rows, const __m512i line[4], const int8_t *hi, con
     }
 }
 
+/* One panel times one row. It is bound by memory: a group is unpacked as a whole first, so that
+ * what is read comes early. */
+NIB_INLINE void decode_one(nib__format f, const nib__packed *w, uint32_t panel, const row_block *x,
+                           float *y)
+{
+    const int parts = group_scales(f);
+    const size_t half = 4 * line_step(1);
+    const uint32_t n_blocks = w->k / (block_groups(f) * NIB__GROUP);
+    const __m512i book = load_book(f, w->layout);
+    const uint8_t *entry = w->data + (size_t)panel * w->panel_bytes;
+    const uint8_t *codes = entry + w->code_offset;
+    const int8_t *hi = x->hi, *lo = x->lo;
+    const int32_t *start = x->start;
+    const float *sums = x->sum;
+    __m512 acc = _mm512_setzero_ps(), acc_min = acc;
+    for (uint32_t b = 0; b < n_blocks; b++, entry += scale_bytes(f)) {
+        block_scale scales = load_block_scale(f, w->layout->unit, entry);
+        fetch_scales(entry, scale_bytes(f));
+        for (uint32_t i = 0; i < block_groups(f); i++, codes += group_bytes(f)) {
+            __m512i line[8];
+            fetch_codes(codes, group_bytes(f));
+            unpack_group(f, codes, book, line);
+            NIB_UNROLL
+            for (int part = 0; part < parts; part++, start++, sums++) {
+                __m512i sum_hi[ROW_BLOCK], sum_lo[ROW_BLOCK]; /* the first */
+                __m512 s, m = _mm512_setzero_ps();
+                sum_hi[0] = sum_lo[0] = _mm512_setzero_si512();
+                if (code_zero(f) != 0) sum_lo[0] = _mm512_set1_epi32(*start);
+                group_scale(f, &scales, i * (uint32_t)parts + (uint32_t)part, &s, &m);
+                NIB_UNROLL
+                for (int h = part; h < part + 2 / parts; h++, hi += half, lo += half)
+                    dot_lines(1, line + 4 * h, hi, lo, sum_hi, sum_lo);
+                __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(sum_hi[0], 8), sum_lo[0]);
+                acc = _mm512_fmadd_ps(s, _mm512_cvtepi32_ps(sum), acc);
+                if (has_min(f)) acc_min = _mm512_fmadd_ps(m, _mm512_set1_ps(*sums), acc_min);
+            }
+        }
+    }
+    const __m512 scale = _mm512_set1_ps(x->scale[0]);
+    const __m512 sum = _mm512_mul_ps(_mm512_add_ps(acc, acc_min), scale);
+    _mm512_mask_storeu_ps(y + (size_t)panel * NIB__PANEL, panel_mask(w, panel), sum);
+}
+
 /* One panel times a block of `rows` rows (a constant). */
 NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint32_t panel,
                              const row_block *x, float *y, size_t ldy)
@@ -61,7 +104,7 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
         fetch_scales(entry, scale_bytes(f));
         for (uint32_t i = 0; i < block_groups(f) * (uint32_t)parts; i++) {
             const int part = parts == 2 ? (int)(i % 2) : 0;
-            __m512i line[8], sum_hi[ROW_BLOCK], sum_lo[ROW_BLOCK];
+            __m512i line[4], sum_hi[ROW_BLOCK], sum_lo[ROW_BLOCK];
             __m512 s, m = _mm512_setzero_ps();
             if (part == 0) fetch_codes(codes, group_bytes(f));
             NIB_UNROLL
@@ -69,20 +112,11 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
                 sum_hi[r] = sum_lo[r] = _mm512_setzero_si512();
                 if (code_zero(f) != 0) sum_lo[r] = _mm512_set1_epi32(start[r]);
             }
-            if (rows == 1 && parts == 1) { /* bound by memory: what is read comes first */
-                unpack_group(f, codes, book, line);
-                group_scale(f, &scales, i, &s, &m);
+            for (int h = part; h < part + 2 / parts; h++, hi += half, lo += half) {
+                unpack_half(f, codes, h, book, line);
                 dot_lines(rows, line, hi, lo, sum_hi, sum_lo);
-                dot_lines(rows, line + 4, hi + half, lo + half, sum_hi, sum_lo);
-                hi += 2 * half;
-                lo += 2 * half;
-            } else {
-                for (int h = part; h < part + 2 / parts; h++, hi += half, lo += half) {
-                    unpack_half(f, codes, h, book, line);
-                    dot_lines(rows, line, hi, lo, sum_hi, sum_lo);
-                }
-                group_scale(f, &scales, i, &s, &m);
             }
+            group_scale(f, &scales, i, &s, &m);
             NIB_UNROLL
             for (int r = 0; r < rows; r++) {
                 __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(sum_hi[r], 8), sum_lo[r]);
@@ -127,7 +161,7 @@ NIB_INLINE void decode_run(nib__format f, const nib__packed *w, uint32_t first, 
         float *out = y;
         for (uint32_t i = 0; i < n; out += x[i].rows * ldy, i++) {
             if (x[i].step == 1)
-                decode_panel(f, 1, w, p, &x[i], out, ldy);
+                decode_one(f, w, p, &x[i], out);
             else if (x[i].step == 4)
                 decode_panel(f, 4, w, p, &x[i], out, ldy);
             else if (often_met(f) && x[i].step == 2)
