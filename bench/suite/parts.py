@@ -307,6 +307,9 @@ def checkpoints(plan):
         plan.results.save("checkpoints")
 
 
+REST = 0.5  # seconds, after which the threads of whoever was at work no longer spin
+
+
 def take_turns(plan, engines, name, prompt):
     got = {}
     for engine in engines:
@@ -315,6 +318,7 @@ def take_turns(plan, engines, name, prompt):
             got[engine] = {measure: [value] for measure, value in opened}
     for run in range(plan.runs + 1):  # the first warms up
         for engine, figures in list(got.items()):
+            time.sleep(REST)
             values = attempt(engine.name, engine.take)
             if values is None:
                 del got[engine]
