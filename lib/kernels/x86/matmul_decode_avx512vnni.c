@@ -7,10 +7,7 @@
  * arrive, which is why two planes cost nothing. Several rows are bound by the two products that can
  * start in a cycle. So can two loads, so that each product has one at most: four bytes of a row,
  * for which the rows of a call are laid side by side first. */
-#include "kernels/x86/avx512.h"
-#include "kernels/x86/fetch.h"
-#include "kernels/x86/row_block.h"
-#include "kernels/x86/unpack_avx512.h"
+#include "kernels/x86/decode_panel_512.h"
 
 typedef struct four_bytes {
     int8_t at[4];
@@ -40,50 +37,20 @@ NIB_INLINE void dot_lines(int rows, const __m512i line[4], const int8_t *hi, con
     }
 }
 
-/* One panel times one row. It is bound by memory: a group is unpacked as a whole first, so that
- * what is read comes early. */
-NIB_INLINE void decode_one(nib__format f, const nib__packed *w, uint32_t panel, const row_block *x,
-                           float *y)
+NIB_INLINE __m512i sum_lines(nib__format f, int lines, const __m512i *line, const int8_t *hi,
+                             const int8_t *lo, size_t step)
 {
-    const int parts = group_scales(f);
-    const size_t half = 4 * line_step(1);
-    const uint32_t n_blocks = w->k / (block_groups(f) * NIB__GROUP);
-    const __m512i book = load_book(f, w->layout);
-    const uint8_t *entry = w->data + (size_t)panel * w->panel_bytes;
-    const uint8_t *codes = entry + w->code_offset;
-    const int8_t *hi = x->hi, *lo = x->lo;
-    const int32_t *start = x->start;
-    const float *sums = x->sum;
-    __m512 acc = _mm512_setzero_ps(), acc_min = acc;
-    for (uint32_t b = 0; b < n_blocks; b++, entry += scale_bytes(f)) {
-        block_scale scales = load_block_scale(f, w->layout->unit, entry);
-        fetch_scales(entry, scale_bytes(f));
-        for (uint32_t i = 0; i < block_groups(f); i++, codes += group_bytes(f)) {
-            __m512i line[8];
-            fetch_codes(codes, group_bytes(f));
-            unpack_group(f, codes, book, line);
-            NIB_UNROLL
-            for (int part = 0; part < parts; part++, start++, sums++) {
-                __m512i sum_hi[ROW_BLOCK], sum_lo[ROW_BLOCK]; /* the first */
-                __m512 s, m = _mm512_setzero_ps();
-                sum_hi[0] = sum_lo[0] = _mm512_setzero_si512();
-                if (code_zero(f) != 0) sum_lo[0] = _mm512_set1_epi32(*start);
-                group_scale(f, &scales, i * (uint32_t)parts + (uint32_t)part, &s, &m);
-                NIB_UNROLL
-                for (int h = part; h < part + 2 / parts; h++, hi += half, lo += half)
-                    dot_lines(1, line + 4 * h, hi, lo, sum_hi, sum_lo);
-                __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(sum_hi[0], 8), sum_lo[0]);
-                acc = _mm512_fmadd_ps(s, _mm512_cvtepi32_ps(sum), acc);
-                if (has_min(f)) acc_min = _mm512_fmadd_ps(m, _mm512_set1_ps(*sums), acc_min);
-            }
-        }
+    __m512i sum_hi = _mm512_setzero_si512(), sum_lo = sum_hi;
+    (void)f;
+    NIB_UNROLL
+    for (int j = 0; j < lines; j++, hi += step, lo += step) {
+        sum_hi = add_products(sum_hi, line[j], hi);
+        sum_lo = add_products(sum_lo, line[j], lo);
     }
-    const __m512 scale = _mm512_set1_ps(x->scale[0]);
-    const __m512 sum = _mm512_mul_ps(_mm512_add_ps(acc, acc_min), scale);
-    _mm512_mask_storeu_ps(y + (size_t)panel * NIB__PANEL, panel_mask(w, panel), sum);
+    return _mm512_add_epi32(_mm512_slli_epi32(sum_hi, 8), sum_lo);
 }
 
-/* One panel times a block of `rows` rows (a constant). */
+/* One panel times a block of `rows` rows (a constant, 2 or more). */
 NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint32_t panel,
                              const row_block *x, float *y, size_t ldy)
 {
@@ -161,7 +128,7 @@ NIB_INLINE void decode_run(nib__format f, const nib__packed *w, uint32_t first, 
         float *out = y;
         for (uint32_t i = 0; i < n; out += x[i].rows * ldy, i++) {
             if (x[i].step == 1)
-                decode_one(f, w, p, &x[i], out);
+                decode_whole_groups(f, 1, w, p, &x[i], out, ldy);
             else if (x[i].step == 4)
                 decode_panel(f, 4, w, p, &x[i], out, ldy);
             else if (often_met(f) && x[i].step == 2)
