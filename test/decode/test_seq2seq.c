@@ -308,26 +308,17 @@ static void test_cancelled_anywhere(void **state)
     reference_free(&ref);
 }
 
-static void copy_file(temp_dir *dir, const char *name, const char *file)
-{
-    char path[128];
-    size_t size;
-    snprintf(path, sizeof path, "fixtures/seq2seq/%s/%s", name, file);
-    uint8_t *bytes = fixture_read(path, &size);
-    temp_dir_write(dir, file, bytes, size);
-    free(bytes);
-}
-
 /* A checkpoint with a tokenizer whose word number n is "wn ". */
 static nib_model *open_with_words(temp_dir *dir, const char *name, uint32_t n_words)
 {
-    char text[4096];
+    char text[4096], folder[64];
     size_t len = 0;
     nib_model *model = NULL;
     nib_error err = {0};
     temp_dir_make(dir);
-    copy_file(dir, name, "config.json");
-    copy_file(dir, name, "model.safetensors");
+    snprintf(folder, sizeof folder, "fixtures/seq2seq/%s", name);
+    temp_dir_fixture(dir, folder, "config.json");
+    temp_dir_fixture(dir, folder, "model.safetensors");
     len += (size_t)snprintf(text, sizeof text,
                             "{\"version\": \"1.0\", \"added_tokens\": [], \"normalizer\": null, "
                             "\"pre_tokenizer\": {\"type\": \"WhitespaceSplit\"}, "

@@ -12,28 +12,27 @@
 #include "file/source.h"
 #include "fixture.h"
 #include "gguf_writer.h"
+#include "temp_dir.h"
 
-static char directory[] = "/tmp/nib_gguf_XXXXXX";
+static temp_dir directory;
 
 static const char *in_directory(const char *name)
 {
-    static char path[256];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    return path;
+    return temp_dir_file(&directory, name);
 }
 
 static int make_directory(void **state)
 {
     (void)state;
-    return mkdtemp(directory) == NULL;
+    temp_dir_make(&directory);
+    return 0;
 }
 
 static int remove_directory(void **state)
 {
     (void)state;
-    char command[300];
-    snprintf(command, sizeof command, "rm -rf '%s'", directory);
-    return system(command);
+    temp_dir_remove(&directory);
+    return 0;
 }
 
 static void expect_open(const char *path, nib_status expected, const char *text)
@@ -51,7 +50,7 @@ static void test_paths(void **state)
 {
     (void)state;
     expect_open(in_directory("missing.gguf"), NIB_ERR_IO, "missing.gguf");
-    expect_open(directory, NIB_ERR_IO, "directory");
+    expect_open(directory.path, NIB_ERR_IO, "directory");
     expect_open("", NIB_ERR_IO, "no such file");
     file_write(in_directory("empty.gguf"), "", 0);
     expect_open(in_directory("empty.gguf"), NIB_ERR_FORMAT, "empty");

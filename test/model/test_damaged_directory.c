@@ -97,16 +97,6 @@ static void damage(temp_dir *d, const char *config)
     }
 }
 
-static void put_fixture(temp_dir *d, const char *folder, const char *file)
-{
-    char path[300];
-    size_t size;
-    snprintf(path, sizeof path, "%s/%s", folder, file);
-    uint8_t *bytes = fixture_read(path, &size);
-    temp_dir_write(d, file, bytes, size);
-    free(bytes);
-}
-
 /* The directory `name` of the fixtures is copied to a temporary one and damaged there. */
 static void damage_fixture(const char *folder, const char *name)
 {
@@ -115,7 +105,7 @@ static void damage_fixture(const char *folder, const char *name)
     temp_dir d;
     temp_dir_make(&d);
     snprintf(path, sizeof path, "%s/%s", folder, name);
-    put_fixture(&d, path, "model.safetensors");
+    temp_dir_fixture(&d, path, "model.safetensors");
     snprintf(path, sizeof path, "%s/%s/config.json", folder, name);
     uint8_t *bytes = fixture_read(path, &size);
     assert_true(size + 64 < sizeof config);
@@ -165,8 +155,8 @@ static void long_paths(void **state)
     temp_dir_make(&outer);
     snprintf(d.path, sizeof d.path, "%.40s/%0200d", outer.path, 0);
     assert_int_equal(mkdir(d.path, 0700), 0);
-    put_fixture(&d, "fixtures/hf/llama", "model.safetensors");
-    put_fixture(&d, "fixtures/hf/llama", "config.json");
+    temp_dir_fixture(&d, "fixtures/hf/llama", "model.safetensors");
+    temp_dir_fixture(&d, "fixtures/hf/llama", "config.json");
     size_t size;
     char *config = (char *)file_read(temp_dir_file(&d, "config.json"), &size);
     char *value = strstr(config, "\"intermediate_size\": ");

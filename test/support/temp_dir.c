@@ -49,3 +49,13 @@ void temp_dir_delete(temp_dir *d, const char *name)
 {
     assert_int_equal(unlink(temp_dir_file(d, name)), 0);
 }
+
+void temp_dir_fixture(temp_dir *d, const char *folder, const char *name)
+{
+    char path[300];
+    size_t size;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    uint8_t *bytes = fixture_read(path, &size);
+    temp_dir_write(d, name, bytes, size);
+    free(bytes);
+}

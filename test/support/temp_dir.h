@@ -17,6 +17,8 @@ void temp_dir_remove(temp_dir *d);
 const char *temp_dir_file(temp_dir *d, const char *name);
 void temp_dir_write(temp_dir *d, const char *name, const void *data, size_t size);
 void temp_dir_text(temp_dir *d, const char *name, const char *text);
+/* A copy of the fixture FOLDER/NAME, as "fixtures/hf/llama" and "config.json". */
+void temp_dir_fixture(temp_dir *d, const char *folder, const char *name);
 /* Removes one file, which must be there. */
 void temp_dir_delete(temp_dir *d, const char *name);
 

@@ -179,7 +179,7 @@ static row_set lay_rows(const nib__layout *layout, const uint8_t *from, uint32_t
 {
     const bool small = rows <= SET / 2 && often_met(layout->format);
     const uint32_t groups = k / NIB__GROUP, n = small ? SET / 2 : SET;
-    const int32_t zero = layout->table != NULL ? 128 : layout->zero; /* as code_zero */
+    const int32_t zero = layout_zero(layout);
     float *xsum = (float *)(void *)(to + 2 * (size_t)k * n);
     int32_t *start = (int32_t *)(void *)(xsum + (size_t)groups * n);
     row_set set = {.planes = to, .xsum = xsum, .start = start, .n = n, .there = rows};

@@ -171,7 +171,7 @@ void nib__decode_coded_avx512vnni(const nib__packed *w, uint32_t first, uint32_t
                                   const void *rows, uint32_t m, float *y, size_t ldy, void *scratch)
 {
     const uint8_t *from = rows;
-    const int32_t zero = w->layout->table != NULL ? 128 : w->layout->zero; /* as code_zero */
+    const int32_t zero = layout_zero(w->layout);
     for (uint32_t end = 0, at = 0; at < m; at = end) {
         row_block x[NIB__DECODE_ROWS];
         uint32_t n = 0, begin = at;

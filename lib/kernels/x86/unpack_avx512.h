@@ -53,6 +53,12 @@ NIB_INLINE int code_zero(nib__format f)
     }
 }
 
+/* The same of a layout, where the format is no constant. */
+static inline int32_t layout_zero(const nib__layout *layout)
+{
+    return layout->table != NULL ? 128 : layout->zero;
+}
+
 NIB_INLINE int has_min(nib__format f)
 {
     return f == NIB__Q4_1 || f == NIB__Q5_1 || f == NIB__Q4_K || f == NIB__Q5_K || f == NIB__Q2_K;
