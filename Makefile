@@ -46,7 +46,7 @@ SRC += $(wildcard lib/kernels/arm/*.c)
 endif
 # Other libraries' matrix products, loaded at run time; BACKENDS= leaves them out. oneDNN is compiled
 # where its header is.
-has_header = $(shell printf '\#include <$(1)>\n' | $(CC) -E -x c - >/dev/null 2>&1 && echo yes)
+has_header = $(shell $(CC) -E -include $(1) -x c /dev/null >/dev/null 2>&1 && echo yes)
 BACKENDS ?= openblas $(if $(call has_header,dnnl.h),onednn)
 BACKENDS := $(BACKENDS)
 SRC += $(foreach b,$(BACKENDS),$(wildcard lib/kernels/$(b)/*.c))
