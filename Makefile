@@ -65,6 +65,18 @@ ISA_dotprod    := -march=armv8.2-a+dotprod
 ISA_i8mm       := -march=armv8.2-a+dotprod+i8mm
 isa_flags = $(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1))))))
 
+# Objects made with other flags must not be linked with new ones, so every object depends on this file,
+# which is written anew only when what it says changes (-Werror changes no object). While it is right it
+# has nothing to run, and `make -q` can say that all is up to date.
+FLAGS := $(strip $(CC) $(filter-out $(WERROR),$(BASE)) $(CFLAGS) $(SANITIZE) kernels: $(KERNEL_CFLAGS) \
+         $(KERNEL_SANITIZE) $(foreach v,$(sort $(filter ISA_%,$(.VARIABLES))),$(v) $($(v))))
+ifneq ($(FLAGS),$(strip $(file <$(BUILD)/flags)))
+.PHONY: $(BUILD)/flags
+endif
+$(BUILD)/flags:
+	@mkdir -p $(@D)
+	@printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@
+
 .PHONY: all lib minimal test test-bins test-run bench bench-bins bench-gemm bench-peers bench-results demo asan \
         ubsan tsan fuzz install uninstall \
         examples test-arm lint format clean help
@@ -73,17 +85,17 @@ isa_flags = $(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1))))))
 all: lib tool ## library and command line tool
 lib: $(BUILD)/libnibble.a $(BUILD)/libnibble.so ## static and shared library
 
-$(BUILD)/lib/kernels/x86/%.o: lib/kernels/x86/%.c
+$(BUILD)/lib/kernels/x86/%.o: lib/kernels/x86/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo '  CC    $<'
 	$(Q)$(CC) $(BASE) $(CFLAGS) $(KERNEL_CFLAGS) $(KERNEL_SANITIZE) $(call isa_flags,$<) -c $< -o $@
 
-$(BUILD)/lib/kernels/arm/%.o: lib/kernels/arm/%.c
+$(BUILD)/lib/kernels/arm/%.o: lib/kernels/arm/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo '  CC    $<'
 	$(Q)$(CC) $(BASE) $(CFLAGS) $(KERNEL_CFLAGS) $(KERNEL_SANITIZE) $(call isa_flags,$<) -c $< -o $@
 
-$(BUILD)/%.o: %.c
+$(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo '  CC    $<'
 	$(Q)$(CC) $(ALLFLAGS) -c $< -o $@
@@ -217,7 +229,7 @@ BENCH_LIB := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(BENCH_MAIN),$(BENCH_SRC)
 BENCH_SUPPORT := $(patsubst %,$(BUILD)/test/support/%.o,matrices guard)
 
 $(BUILD)/bench/programs/%.o: BASE += -Itest/support
-$(PEAK_SRC:%.c=$(BUILD)/%.o): $(BUILD)/%.o: %.c
+$(PEAK_SRC:%.c=$(BUILD)/%.o): $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo '  CC    $<'
 	$(Q)$(CC) $(BASE) $(CFLAGS) $(SANITIZE) $(call isa_flags,$<) -c $< -o $@
