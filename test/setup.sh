@@ -65,8 +65,9 @@ lint) want clang-format command -v clang-format ;;
 esac
 if [ -n "$missing" ]; then
     if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-        echo "missing packages; install them with:" >&2
-        echo "    sudo apt-get install -y --no-install-recommends$missing" >&2
+        sudo=$(command -v sudo >/dev/null && echo 'sudo ' || true)
+        echo "missing packages; as root, install them with:" >&2
+        echo "    ${sudo}apt-get update && ${sudo}apt-get install -y --no-install-recommends$missing" >&2
         exit 1
     fi
     echo "installing:$missing"
