@@ -1,47 +1,11 @@
 /* SPDX-License-Identifier: MIT
  * Attention with AVX2: the vectors and the micro-kernel of attention_tile.h, up to 6 queries by 16
  * lanes. */
-#include "kernels/x86/avx2.h"
 #include "kernels/x86/exp_avx2.h"
+#include "kernels/x86/vectors_256.h"
 
-enum { LANES = 8, ROWS = 6 /* queries per micro-kernel */ };
-typedef __m256 floats;
+enum { ROWS = 6 }; /* queries per micro-kernel */
 typedef __m256 lanes;
-
-NIB_INLINE floats v_set(float x)
-{
-    return _mm256_set1_ps(x);
-}
-
-NIB_INLINE floats v_load(const float *p)
-{
-    return _mm256_loadu_ps(p);
-}
-
-NIB_INLINE void v_store(float *p, floats v)
-{
-    _mm256_storeu_ps(p, v);
-}
-
-NIB_INLINE floats v_add(floats a, floats b)
-{
-    return _mm256_add_ps(a, b);
-}
-
-NIB_INLINE floats v_sub(floats a, floats b)
-{
-    return _mm256_sub_ps(a, b);
-}
-
-NIB_INLINE floats v_mul(floats a, floats b)
-{
-    return _mm256_mul_ps(a, b);
-}
-
-NIB_INLINE floats v_max(floats a, floats b)
-{
-    return _mm256_max_ps(a, b);
-}
 
 NIB_INLINE floats v_exp(floats x)
 {

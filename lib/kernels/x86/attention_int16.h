@@ -238,7 +238,7 @@ NIB_INLINE void multiply(ints sums[ROWS][VECS], uint32_t n, const int16_t *left,
         for (int t = 0; t < VECS; t++) u[t] = v_load_ints(left + (size_t)t * LANES * 2);
         NIB_UNROLL
         for (int r = 0; r < ROWS; r++) {
-            const ints s = v_twos(right + 2 * (size_t)r);
+            const ints s = v_four(right + 2 * (size_t)r);
             NIB_UNROLL
             for (int t = 0; t < VECS; t++) sums[r][t] = v_dot2(sums[r][t], u[t], s);
         }

@@ -1,37 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * The vectors of attention_int16.h: 8 lanes of AVX2. The including file has v_dot2. */
+ * What attention_int16.h does with vectors: 8 lanes of AVX2. The including file has v_dot2. */
 #ifndef NIB_KERNELS_X86_ATTENTION_INT16_256_H
 #define NIB_KERNELS_X86_ATTENTION_INT16_256_H
 
 #include <math.h>
 
-#include "kernels/x86/avx2.h"
 #include "kernels/x86/exp_avx2.h"
+#include "kernels/x86/vectors_256.h"
 
-enum { LANES = 8, ROWS = 4 };
-typedef __m256i ints;
-typedef __m256 floats;
-
-NIB_INLINE ints v_int(int32_t x)
-{
-    return _mm256_set1_epi32(x);
-}
-
-/* The same two numbers in every lane. */
-NIB_INLINE ints v_twos(const int16_t *at)
-{
-    return broadcast4(at);
-}
-
-NIB_INLINE ints v_load_ints(const void *at)
-{
-    return load_256(at);
-}
-
-NIB_INLINE void v_store_ints(void *to, ints x)
-{
-    _mm256_storeu_si256((__m256i *)to, x);
-}
+enum { ROWS = 4 };
 
 /* a in the lower half of every lane, b in the upper; both fit 16 bits. */
 NIB_INLINE ints v_pair(ints a, ints b)
@@ -42,67 +19,6 @@ NIB_INLINE ints v_pair(ints a, ints b)
 NIB_INLINE ints v_round(floats x)
 {
     return _mm256_cvtps_epi32(x);
-}
-
-NIB_INLINE floats v_float(ints x)
-{
-    return _mm256_cvtepi32_ps(x);
-}
-
-NIB_INLINE floats v_set(float x)
-{
-    return _mm256_set1_ps(x);
-}
-
-NIB_INLINE floats v_load(const float *at)
-{
-    return _mm256_loadu_ps(at);
-}
-
-NIB_INLINE void v_store(float *to, floats x)
-{
-    _mm256_storeu_ps(to, x);
-}
-
-NIB_INLINE floats v_load_first(const float *at, uint32_t n)
-{
-    return load_first(at, n);
-}
-
-NIB_INLINE void v_store_first(float *to, floats x, uint32_t n)
-{
-    store_first(to, x, n);
-}
-
-NIB_INLINE floats v_add(floats a, floats b)
-{
-    return _mm256_add_ps(a, b);
-}
-
-NIB_INLINE floats v_sub(floats a, floats b)
-{
-    return _mm256_sub_ps(a, b);
-}
-
-NIB_INLINE floats v_mul(floats a, floats b)
-{
-    return _mm256_mul_ps(a, b);
-}
-
-NIB_INLINE floats v_div(floats a, floats b)
-{
-    return _mm256_div_ps(a, b);
-}
-
-NIB_INLINE floats v_fma(floats a, floats b, floats c)
-{
-    return _mm256_fmadd_ps(a, b, c);
-}
-
-/* b where a is no number. */
-NIB_INLINE floats v_max(floats a, floats b)
-{
-    return _mm256_max_ps(a, b);
 }
 
 /* The larger magnitude; NaN is larger than any. */

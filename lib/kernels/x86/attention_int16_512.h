@@ -1,41 +1,14 @@
 /* SPDX-License-Identifier: MIT
- * The vectors of attention_int16.h: 16 lanes of AVX-512, 16-bit products of VNNI. */
+ * What attention_int16.h does with vectors: 16 lanes of AVX-512, 16-bit products of VNNI. */
 #ifndef NIB_KERNELS_X86_ATTENTION_INT16_512_H
 #define NIB_KERNELS_X86_ATTENTION_INT16_512_H
 
 #include <math.h>
-#include <string.h>
 
-#include "kernels/simd.h"
-#include "kernels/x86/avx512.h"
 #include "kernels/x86/math_avx512.h"
+#include "kernels/x86/vectors_512.h"
 
-enum { LANES = 16, ROWS = 8 };
-typedef __m512i ints;
-typedef __m512 floats;
-
-NIB_INLINE ints v_int(int32_t x)
-{
-    return _mm512_set1_epi32(x);
-}
-
-/* The same two numbers in every lane. */
-NIB_INLINE ints v_twos(const int16_t *at)
-{
-    int32_t twos;
-    memcpy(&twos, at, sizeof twos);
-    return _mm512_set1_epi32(twos);
-}
-
-NIB_INLINE ints v_load_ints(const void *at)
-{
-    return _mm512_loadu_si512(at);
-}
-
-NIB_INLINE void v_store_ints(void *to, ints x)
-{
-    _mm512_storeu_si512(to, x);
-}
+enum { ROWS = 8 };
 
 /* sum + two products of 16-bit numbers, per lane. The instruction overwrites its sum; gcc copies all
  * sums of a loop back and forth unless they are hidden from it. */
@@ -55,67 +28,6 @@ NIB_INLINE ints v_pair(ints a, ints b)
 NIB_INLINE ints v_round(floats x)
 {
     return _mm512_cvtps_epi32(x);
-}
-
-NIB_INLINE floats v_float(ints x)
-{
-    return _mm512_cvtepi32_ps(x);
-}
-
-NIB_INLINE floats v_set(float x)
-{
-    return _mm512_set1_ps(x);
-}
-
-NIB_INLINE floats v_load(const float *at)
-{
-    return _mm512_loadu_ps(at);
-}
-
-NIB_INLINE void v_store(float *to, floats x)
-{
-    _mm512_storeu_ps(to, x);
-}
-
-NIB_INLINE floats v_load_first(const float *at, uint32_t n)
-{
-    return _mm512_maskz_loadu_ps(nib__lanes(n), at);
-}
-
-NIB_INLINE void v_store_first(float *to, floats x, uint32_t n)
-{
-    _mm512_mask_storeu_ps(to, nib__lanes(n), x);
-}
-
-NIB_INLINE floats v_add(floats a, floats b)
-{
-    return _mm512_add_ps(a, b);
-}
-
-NIB_INLINE floats v_sub(floats a, floats b)
-{
-    return _mm512_sub_ps(a, b);
-}
-
-NIB_INLINE floats v_mul(floats a, floats b)
-{
-    return _mm512_mul_ps(a, b);
-}
-
-NIB_INLINE floats v_div(floats a, floats b)
-{
-    return _mm512_div_ps(a, b);
-}
-
-NIB_INLINE floats v_fma(floats a, floats b, floats c)
-{
-    return _mm512_fmadd_ps(a, b, c);
-}
-
-/* b where a is no number. */
-NIB_INLINE floats v_max(floats a, floats b)
-{
-    return _mm512_max_ps(a, b);
 }
 
 /* The larger magnitude; NaN is larger than any. */

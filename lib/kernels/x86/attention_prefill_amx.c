@@ -55,7 +55,7 @@ NIB_INLINE __mmask16 visible(uint32_t key, uint32_t low, uint32_t high)
 {
     uint32_t from = low > key ? low - key : 0;
     __mmask16 mask = high > key ? nib__lanes(high - key) : 0;
-    return from >= 16 ? 0 : (__mmask16)(mask >> from << from);
+    return (__mmask16)(from >= 16 ? 0 : mask >> from << from);
 }
 
 /* Scores relative to the bound, in 128ths of octaves, become bf16 powers of 2 by integer arithmetic

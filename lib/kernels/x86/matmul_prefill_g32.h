@@ -52,15 +52,15 @@ static plane_parts parts_of(const row_g32 *x)
 }
 
 /* Both planes of a block of rows. */
-typedef struct row_block {
+typedef struct plane_block {
     const int8_t *first[M_BLOCK + TILE], *second[M_BLOCK]; /* the last of `first` is repeated */
     plane_parts parts;
     row_mask masks[]; /* [k / 32] */
-} row_block;
+} plane_block;
 
 static size_t block_bytes(uint32_t k)
 {
-    return nib__align_up(sizeof(row_block) + k / NIB__GROUP * sizeof(row_mask), NIB_ALIGN);
+    return nib__align_up(sizeof(plane_block) + k / NIB__GROUP * sizeof(row_mask), NIB_ALIGN);
 }
 
 /* [row block][strip] */
@@ -109,13 +109,20 @@ NIB_INLINE floats broadcast_float(const int8_t *plane, size_t at)
     return v_bits(v_four(plane + at));
 }
 
+/* Scale groups in 32 k. A function, because gcc keeps no NIB_UNROLL of a loop whose condition divides
+ * under UndefinedBehaviorSanitizer. */
+NIB_INLINE uint32_t parts_of_group(variant v)
+{
+    return 8 / (uint32_t)v.lines;
+}
+
 /* acc[rows] += group g of 32 k. */
 NIB_INLINE void add_group(variant v, int rows, const outputs *o, uint32_t g, const int8_t *const *x,
                           floats *acc)
 {
     NIB_UNROLL
-    for (uint32_t part = 0; part < 8 / (uint32_t)v.lines; part++) {
-        const size_t group = (size_t)g * (8 / (uint32_t)v.lines) + part;
+    for (uint32_t part = 0; part < parts_of_group(v); part++) {
+        const size_t group = (size_t)g * parts_of_group(v) + part;
         const floats scale = v_load(o->strip.scale + group * NIB__PANEL + o->from);
         ints sum[TILE];
         sum_codes(v, rows, o, g, part, x, sum);
@@ -124,7 +131,7 @@ NIB_INLINE void add_group(variant v, int rows, const outputs *o, uint32_t g, con
             if (v.offset == OFFSET_PAIR) { /* two sums of 16 k, below 2^15, times two scales */
                 const ints zeros = v_load_ints(o->strip.zeros + (size_t)g * NIB__PANEL + o->from);
                 const ints xsums = v_four(x[r] + o->at.sum16 + 4 * (size_t)g);
-                sum[r] = v_sub(sum[r], v_madd16(xsums, zeros));
+                sum[r] = v_sub_ints(sum[r], v_madd16(xsums, zeros));
             }
             const floats row_scale = broadcast_float(x[r], o->at.scale + 4 * (size_t)g);
             if (KIND == STRIP_DPBUSD) { /* sums with the bias: s * sum, rounded once */
@@ -149,9 +156,9 @@ typedef struct panel_job {
     uint32_t n; /* real outputs */
     float *y;
     size_t ldy;
-    uint32_t rows;           /* real ones */
-    const int8_t *const *x;  /* [TILE] */
-    const row_block *second; /* else NULL */
+    uint32_t rows;             /* real ones */
+    const int8_t *const *x;    /* [TILE] */
+    const plane_block *second; /* else NULL */
 } panel_job;
 
 /* y[rows][n] = a register of outputs times a tile of rows. */
@@ -227,7 +234,7 @@ NIB_INLINE void prefill_job(variant v, const panel_job *j)
 /* Defined by the including file: picks the variant for the format. */
 static void prefill_panel(const panel_job *job);
 
-static void view_rows(const uint8_t *rows, uint32_t m, uint32_t k, row_block *block)
+static void view_rows(const uint8_t *rows, uint32_t m, uint32_t k, plane_block *block)
 {
     memset(block->masks, 0, k / NIB__GROUP * sizeof block->masks[0]);
     for (uint32_t r = 0; r < m; r++) {
@@ -245,7 +252,7 @@ static void view_rows(const uint8_t *rows, uint32_t m, uint32_t k, row_block *bl
 }
 
 /* Panels [p, p + panels) times a block of rows. */
-static void prefill_strip(const nib__packed *w, uint32_t p, uint32_t panels, const row_block *rows,
+static void prefill_strip(const nib__packed *w, uint32_t p, uint32_t panels, const plane_block *rows,
                           uint32_t m, float *y, size_t ldy, uint8_t *scratch)
 {
     panel_job jobs[4];
@@ -273,7 +280,7 @@ static void prefill_strip(const nib__packed *w, uint32_t p, uint32_t panels, con
 static void prefill_run(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
                         uint32_t m, float *y, size_t ldy, void *scratch)
 {
-    row_block *block = scratch;
+    plane_block *block = scratch;
     uint8_t *strips = (uint8_t *)scratch + block_bytes(w->k);
     for (uint32_t row = 0; row < m; row += M_BLOCK) {
         const uint8_t *from = (const uint8_t *)rows + row * nib__row_g32_bytes_avx2(w->k);

@@ -37,7 +37,7 @@ NIB_INLINE void add_lines(variant v, int rows, const uint8_t *codes, const int8_
         NIB_UNROLL
         for (int r = 0; r < rows; r++) {
             const ints wide = v_madd16(part[r], factor);
-            sum[r] = from == 0 ? wide : v_add(sum[r], wide);
+            sum[r] = from == 0 ? wide : v_add_ints(sum[r], wide);
         }
     }
 }
