@@ -35,6 +35,7 @@ typedef struct decoder {
     op ops[MAX_OPS];
     uint32_t n;
     bool fused, by_place; /* the first token differs */
+    bool slow;            /* a regular expression gave up */
     char space[4];        /* of BPEDecoder and others: " " */
     nib_error *err;
 } decoder;
@@ -160,7 +161,8 @@ static bool replace(nib__str in, nib__str from, nib__str to, nib__buffer *out)
     return true;
 }
 
-static bool replace_regex(const op *o, nib__str in, nib__buffer *out)
+/* false: out of memory, or (then *slow) the expression gave up. */
+static bool replace_regex(const op *o, nib__str in, nib__buffer *out, bool *slow)
 {
     nib__regex_walk walk = nib__regex_start(o->regex, in.data, in.len);
     size_t done = 0, begin, stop;
@@ -168,7 +170,8 @@ static bool replace_regex(const op *o, nib__str in, nib__buffer *out)
         if (!nib__buffer_add(out, in.data + done, begin - done) ||
             !nib__buffer_add(out, o->to.data, o->to.len))
             return false;
-    return nib__buffer_add(out, in.data + done, in.len - done);
+    *slow = walk.work == 0;
+    return !*slow && nib__buffer_add(out, in.data + done, in.len - done);
 }
 
 static bool starts(nib__str text, nib__str with)
@@ -213,7 +216,8 @@ static bool clean_up(nib__str in, nib__buffer *out, nib__buffer *spare)
     return true;
 }
 
-static bool apply(const op *o, nib__str in, bool first, nib__buffer *out, nib__buffer *spare)
+static bool apply(decoder *d, const op *o, nib__str in, bool first, nib__buffer *out,
+                  nib__buffer *spare)
 {
     static const nib__str MARK = {NIB__SPM_SPACE, 3}, SPACE = {" ", 1}, NOTHING = {"", 0};
     int32_t byte;
@@ -221,7 +225,8 @@ static bool apply(const op *o, nib__str in, bool first, nib__buffer *out, nib__b
     switch (o->kind) {
     case OP_BYTE_LEVEL: return byte_level(in, out);
     case OP_REPLACE:
-        return o->regex != NULL ? replace_regex(o, in, out) : replace(in, o->from, o->to, out);
+        return o->regex != NULL ? replace_regex(o, in, out, &d->slow)
+                                : replace(in, o->from, o->to, out);
     case OP_METASPACE: return replace(in, MARK, SPACE, out);
     case OP_METASPACE_DROP: return replace(in, MARK, first ? NOTHING : SPACE, out);
     case OP_STRIP: return strip(in, o, out);
@@ -251,7 +256,7 @@ static bool is_plain(const decoder *d, uint32_t id, const op *o)
 }
 
 /* All tokens, to `texts`. */
-static nib_status decode_all(const decoder *d, bool first, nib__texts *texts)
+static nib_status decode_all(decoder *d, bool first, nib__texts *texts)
 {
     nib_status status = NIB_OK;
     nib__vocab *v = &d->t->vocab;
@@ -271,7 +276,7 @@ static nib_status decode_all(const decoder *d, bool first, nib__texts *texts)
         for (uint32_t i = 0, turn = 0; i < d->n && ok && !empty; i++) {
             if (is_plain(d, id, &d->ops[i])) continue;
             nib__buffer *out = &work[turn++ % 2];
-            ok = apply(&d->ops[i], text, first, out, &work[2]);
+            ok = apply(d, &d->ops[i], text, first, out, &work[2]);
             text = (nib__str){out->len != 0 ? out->data : "", out->len};
         }
         ok = ok && all.len <= UINT32_MAX - text.len && nib__buffer_add(&all, text.data, text.len);
@@ -282,6 +287,7 @@ static nib_status decode_all(const decoder *d, bool first, nib__texts *texts)
     texts->data = all.data;
     for (int i = 0; i < 5; i++) nib__free(work[i].mem, work[i].data);
     if (ok || status != NIB_OK) return status;
+    if (d->slow) return nib__too_slow(d->err);
     return nib__fail(d->err, NIB_ERR_MEMORY, "out of memory for the vocabulary");
 }
 

@@ -119,6 +119,33 @@ static void the_good_one(void **state)
     nib__tokenizer_free(t);
 }
 
+/* A token on which the decoder's regular expression looks to the end from every character: refused
+ * when the file is opened. The same token, short, is none of its business. */
+static void endless_decoder(void **state)
+{
+    (void)state;
+    static const char FORM[] = "{\"model\":{\"type\":\"BPE\",\"vocab\":{\"%s\":0},\"merges\":[]},"
+                               "\"decoder\":{\"type\":\"Replace\",\"pattern\":{\"Regex\":"
+                               "\"a[ab]*c|a\"},\"content\":\"x\"}}";
+    enum { LONG = 20000 };
+    char *token = malloc(LONG + 1), *text = malloc(LONG + sizeof FORM);
+    for (size_t len = 20; len <= LONG; len *= 1000) {
+        nib__tokenizer *t = NULL;
+        nib_error err = {0};
+        memset(token, 'a', len);
+        token[len] = '\0';
+        snprintf(text, LONG + sizeof FORM, FORM, token);
+        nib_status status = open_text("tokenizer.json", text, &t, &err);
+        if (len == LONG)
+            assert_fails(status, NIB_ERR_LIMIT, err, "looks too far ahead");
+        else
+            assert_ok(status, err);
+        nib__tokenizer_free(t);
+    }
+    free(token);
+    free(text);
+}
+
 /* A merge list in any order, with pairs whose result is their own part's: it always ends. */
 static void merges_in_any_order(void **state)
 {
@@ -313,6 +340,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hostile_json),
         cmocka_unit_test(the_good_one),
+        cmocka_unit_test(endless_decoder),
         cmocka_unit_test(merges_in_any_order),
         cmocka_unit_test(slow_files),
         cmocka_unit_test(special_ids),
