@@ -71,7 +71,6 @@ struct nib__pipeline {
     uint32_t max_word;         /* WordPiece: characters; a longer word is unknown */
     double *scores;            /* [n] unigram */
     bool float_scores;         /* SentencePiece adds them in float */
-    float max_score;
     /* NIB__STEP_SENTENCEPIECE: a space before a text, or before the first one; runs become one. */
     bool dummy_prefix, first_only, extra_spaces;
     bool words; /* a SentencePiece word model */

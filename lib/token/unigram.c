@@ -2,7 +2,6 @@
  * Unigram language model segmentation (Kudo 2018; T5, XLM-R): the text is normalized, then cut into
  * the tokens whose scores, log probabilities, add up to the most. Normalization is part of the
  * model, so this family does not give back every byte. */
-#include <float.h>
 #include <string.h>
 
 #include "token/pipeline.h"
@@ -86,20 +85,32 @@ static double score_of(const nib__tokenizer *t, int32_t id, size_t len)
 {
     bool user = t->vocab.type[id] == NIB__TYPE_USER;
     if (t->pipe == NULL) return user ? 0.0 : (double)t->vocab.scores[id];
-    /* SentencePiece: a user-defined symbol beats every other way to spell it. */
-    if (user && t->pipe->float_scores)
-        return (double)(float)((double)((float)len * t->pipe->max_score) - 0.1);
+    /* SentencePiece 0.2.1 and later: a user-defined symbol gains by its length, where others lose,
+     * and so beats nearly every other way to spell it. */
+    if (user && t->pipe->float_scores) return (double)(float)((double)len * 0.1 - 0.1);
     return t->pipe->scores[id];
+}
+
+/* SentencePiece 0.2.1 and later: where sums become large they start again from zero. */
+static void begin_again(best_end *best, uint32_t at, uint32_t reached)
+{
+    const float most = 100000;
+    float sum = (float)best[at].score;
+    if (sum >= -most && sum <= most) return;
+    for (uint32_t i = at; i <= reached; i++)
+        if (best[i].from != UNSEEN) best[i].score = (double)((float)best[i].score - sum);
 }
 
 /* Viterbi: positions in order, every token that starts there. */
 static void segment(const nib__tokenizer *t, const char *text, uint32_t len, best_end *best)
 {
     int32_t unknown = t->pipe != NULL ? t->pipe->unknown : t->ids[NIB_TOKEN_UNK];
+    bool in_float = t->pipe != NULL && t->pipe->float_scores;
     for (uint32_t i = 1; i <= len; i++) best[i] = (best_end){0, UNSEEN, 0, -1};
     best[0] = (best_end){0, 0, 0, -1};
-    for (uint32_t at = 0; at < len;) {
+    for (uint32_t at = 0, reached = 0; at < len;) {
         uint32_t code, node = 0;
+        if (in_float) begin_again(best, at, reached);
         uint32_t width = (uint32_t)nib__utf8_next(text + at, len - at, &code);
         bool known = false;
         for (uint32_t i = at; i < len; i++) {
@@ -110,9 +121,11 @@ static void segment(const nib__tokenizer *t, const char *text, uint32_t len, bes
             if (i + 1 - at == width) known = true;
             double score = best[at].score + score_of(t, id, i + 1 - at);
             challenge(t, &best[i + 1], score, at, id);
+            if (i + 1 > reached) reached = i + 1;
         }
         if (!known) challenge(t, &best[at + width], best[at].score + t->unknown_score, at, unknown);
         at += width;
+        if (at > reached) reached = at;
     }
 }
 
@@ -188,7 +201,7 @@ static bool in_trie(const nib__tokenizer *t, uint8_t type)
 
 nib_status nib__unigram_prepare(nib__tokenizer *t, nib_error *err)
 {
-    double low = 0, high = 0;
+    double low = 0;
     bool any = false;
     bool all = t->pipe != NULL && !t->pipe->float_scores; /* as `tokenizers` */
     for (uint32_t id = 0; id < t->vocab.n; id++) {
@@ -197,7 +210,6 @@ nib_status nib__unigram_prepare(nib__tokenizer *t, nib_error *err)
         if (type == NIB__TYPE_NORMAL || (all && text.len != 0 && type != NIB__TYPE_ADDED)) {
             double score = stored_score(t, id);
             if (!any || score < low) low = score;
-            if (!any || score > high) high = score;
             any = true;
         }
         if (in_trie(t, type) && text.len <= NIB__MAX_MATCH &&
@@ -205,10 +217,6 @@ nib_status nib__unigram_prepare(nib__tokenizer *t, nib_error *err)
             return nib__fail(err, NIB_ERR_MEMORY, "out of memory for the vocabulary");
     }
     t->unknown_score = low - 10.0; /* the penalty of SentencePiece */
-    if (t->pipe != NULL && t->pipe->float_scores) {
-        /* Its maximum starts at the smallest positive number; logarithms are below that. */
-        t->pipe->max_score = high > 0 ? (float)high : FLT_MIN;
-        t->unknown_score = (double)((float)low - 10.0f);
-    }
+    if (t->pipe != NULL && t->pipe->float_scores) t->unknown_score = (double)((float)low - 10.0f);
     return NIB_OK;
 }
