@@ -15,17 +15,25 @@
 #include "file/source.h"
 
 enum {
-    NIB__HF_MAX_CONFIG = 1 << 24,     /* bytes of config.json */
+    NIB__HF_MAX_CONFIG = 1 << 24,           /* bytes of config.json */
     NIB__HF_MAX_HEADER = 100 * 1000 * 1000, /* bytes; the limit of the safetensors package */
     NIB__HF_MAX_SHARDS = 1024,
     NIB__HF_MAX_TENSORS = 1 << 20
 };
+
+/* Elements of a view, one after the other; they stand behind it. */
+typedef struct nib__copy {
+    struct nib__copy *next;
+    size_t size; /* bytes of them */
+} nib__copy;
 
 /* One weight file. */
 typedef struct nib__shard {
     nib__map map;
     char *path;
     char *names; /* NUL-terminated names of its tensors, one after the other */
+    nib__copy *copies;
+    size_t copied; /* bytes of all of them */
 } nib__shard;
 
 /* An array of a configuration in the encoding of GGUF, which nib__array reads. */
@@ -104,7 +112,7 @@ nib_status nib__shard_fail(const nib__shard *shard, nib_error *err, nib_status c
 const nib__format_info *nib__dtype_find(const char *name, size_t len);
 /* Sets n_dims, ne (the reverse of shape[n], which has the contiguous dimension last) and size.
  * false: n > 4, or the product does not fit. A dimension may be 0. */
-bool nib__tensor_set_shape(nib__tensor *tensor, const nib__format_info *format,
-                           const size_t *shape, size_t n);
+bool nib__tensor_set_shape(nib__tensor *tensor, const nib__format_info *format, const size_t *shape,
+                           size_t n);
 
 #endif

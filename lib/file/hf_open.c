@@ -302,6 +302,10 @@ void nib__hf_free(nib__hf *hf)
         nib__map_close(&hf->shards[i].map);
         nib__free(&mem, hf->shards[i].path);
         nib__free(&mem, hf->shards[i].names);
+        for (nib__copy *copy = hf->shards[i].copies, *next; copy != NULL; copy = next) {
+            next = copy->next;
+            nib__free(&mem, copy);
+        }
     }
     nib__free(&mem, hf->shards);
     nib__hf_config_free(hf, &hf->config);

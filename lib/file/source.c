@@ -231,7 +231,7 @@ static void advise_part(const nib__source *source, const nib__tensor *tensor, si
 {
     const char *path;
     const nib__map *map = map_of(source, tensor->part, &path);
-    advise(map, (size_t)(tensor->data - map->data) + at, size);
+    if (!tensor->copied) advise(map, (size_t)(tensor->data - map->data) + at, size);
 }
 
 void nib__source_need(const nib__source *source, const nib__tensor *tensor, size_t at, size_t size)

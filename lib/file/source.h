@@ -15,7 +15,8 @@ enum { NIB__MAX_DIMS = 4 };
  * Promises: ne[i] >= 1 (1 beyond n_dims); the product fits size_t; ne[0] is a multiple of the block
  * size; data[0..size) lies inside the file, at any alignment, and size is exactly what format and shape
  * need; of a packed tensor, what its panels need. It overlaps no other tensor, but in a
- * pytorch_model.bin, where tied weights share bytes. */
+ * pytorch_model.bin, where tied weights share bytes. Views there whose rows do not follow each other
+ * were copied into memory of the source's. */
 typedef struct nib__tensor {
     const char *name; /* NUL terminated, unique in the source */
     const nib__format_info *format;
@@ -25,6 +26,7 @@ typedef struct nib__tensor {
     size_t size;   /* bytes */
     uint32_t part; /* which file of a split model holds it */
     bool packed;   /* data are the panels of lib/kernels, not rows: repacked files (packed.h) */
+    bool copied;   /* data are not in the file */
 } nib__tensor;
 
 typedef struct nib__source nib__source;

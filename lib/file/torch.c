@@ -5,7 +5,8 @@
  * shape and strides ROOT/data/KEY    the bytes of one storage ROOT/byteorder   "little", from
  * PyTorch 2.1 on
  *
- * Tensors may share a storage (tied weights, views); nothing is copied. */
+ * Tensors may share a storage (tied weights, views); nothing is copied but views whose rows do not
+ * follow each other (a matrix that was turned before it was saved). */
 #include <string.h>
 
 #include "file/pickle.h"
@@ -197,6 +198,57 @@ static bool is_contiguous(const size_t *shape, const size_t *strides, size_t n)
     return true;
 }
 
+/* The place behind the last element that a view has in its storage; false: beyond all. */
+static bool view_end(const size_t *shape, const size_t *strides, size_t n, size_t offset,
+                     size_t *end)
+{
+    *end = offset;
+    for (size_t i = 0; i < n; i++) {
+        size_t reach;
+        if (!nib__mul(shape[i] - 1, strides[i], &reach) || !nib__add(*end, reach, end))
+            return false;
+    }
+    return nib__add(*end, 1, end);
+}
+
+/* The elements of a view, of which `first` is the first, in their order. */
+static void copy_view(const uint8_t *first, size_t block, const size_t *shape,
+                      const size_t *strides, size_t n, uint8_t *out, size_t size)
+{
+    size_t index[NIB__MAX_DIMS] = {0}, at = 0;
+    for (const uint8_t *end = out + size; out < end; out += block) {
+        memcpy(out, first + at * block, block);
+        for (size_t i = n; i-- > 0;) {
+            at += strides[i];
+            if (++index[i] < shape[i]) break;
+            at -= strides[i] * shape[i];
+            index[i] = 0;
+        }
+    }
+}
+
+/* Makes t->data of a view that cannot be used where it lies. Views can repeat what a storage has
+ * once: all copies together are at most as large as the file. */
+static nib_status read_view(const reader *r, const nib__pickle_value *name, const uint8_t *first,
+                            const size_t *shape, const size_t *strides, size_t n, nib__tensor *t)
+{
+    nib__shard *shard = r->shard;
+    if (t->size > shard->map.size - shard->copied)
+        return bad_tensor(r, name, NIB_ERR_LIMIT,
+                          "views whose rows do not follow each other are larger than the file; "
+                          "save it again after .contiguous()");
+    nib__copy *copy = nib__alloc_raw(&r->source->mem, 1, sizeof *copy + t->size);
+    if (copy == NULL) return bad_tensor(r, name, NIB_ERR_MEMORY, "out of memory for a view");
+    *copy = (nib__copy){shard->copies, t->size};
+    shard->copies = copy;
+    shard->copied += t->size;
+    uint8_t *data = (uint8_t *)(copy + 1);
+    copy_view(first, t->format->block_bytes, shape, strides, n, data, t->size);
+    t->data = data;
+    t->copied = true;
+    return NIB_OK;
+}
+
 /* _rebuild_tensor_v2(storage, offset, shape, strides, requires_grad, hooks) */
 static nib_status read_tensor(const reader *r, const nib__pickle_value *name,
                               const nib__pickle_value *call, nib__tensor *t)
@@ -216,16 +268,15 @@ static nib_status read_tensor(const reader *r, const nib__pickle_value *name,
         return bad_tensor(r, name, NIB_ERR_UNSUPPORTED, "more than 4 dimensions");
     if (!nib__tensor_set_shape(t, format, shape, n))
         return bad_tensor(r, name, NIB_ERR_FORMAT, "shape: the product does not fit 64 bits");
-    if (!is_contiguous(shape, strides, n)) {
-        return bad_tensor(r, name, NIB_ERR_UNSUPPORTED,
-                          "it is a view whose rows do not follow each other; save it again after "
-                          ".contiguous()");
-    }
-    if (offset > stored || t->size / format->block_bytes > stored - offset)
+    size_t end = 0;
+    bool in_order = is_contiguous(shape, strides, n);
+    bool fits = in_order ? nib__add(offset, t->size / format->block_bytes, &end)
+                         : view_end(shape, strides, n, offset, &end);
+    if (!fits || end > stored)
         return bad_tensor(r, name, NIB_ERR_FORMAT, "offset and shape reach beyond its storage");
     t->data = bytes->data + offset * format->block_bytes;
     t->part = r->part;
-    return NIB_OK;
+    return in_order ? NIB_OK : read_view(r, name, t->data, shape, strides, n, t);
 }
 
 /* ---- the state dict ---- */

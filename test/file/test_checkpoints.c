@@ -68,9 +68,9 @@ static void check_tensors(const nib__source *s, const char *folder)
     assert_null(nib__source_tensor(s, "absent"));
 }
 
-static const char *const folders[] = {"safetensors",   "safetensors-sharded", "torch",
-                                      "torch-sharded", "torch-protocol4",     "torch-nested",
-                                      "torch-module",  "torch-zip64",         "torch-2"};
+static const char *const folders[] = {
+    "safetensors",  "safetensors-sharded", "torch",       "torch-sharded", "torch-protocol4",
+    "torch-nested", "torch-module",        "torch-zip64", "torch-2",       "torch-views"};
 enum { N_FOLDERS = sizeof folders / sizeof folders[0] };
 
 static void every_layout(void **state)
