@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "base/status.h"
 #include "model/arch.h"
 
 #define ROLE(name) ((nib__roles)1 << NIB__ROLE_##name)
@@ -17,24 +18,49 @@ static void special_gpt2(nib__key_reader *r, nib__config *c)
     c->attn_scale_by_layer = nib__key_bool(r, "scale_attn_by_inverse_layer_idx", false);
 }
 
-/* Layers see everything and a window of tokens in turn, and q.k is not scaled. */
-static void special_gptneo(nib__key_reader *r, nib__config *c)
+/* The layers `first`, `first` + `step` ... have no window. */
+static void see_all(nib__config *c, uint32_t first, uint32_t step)
+{
+    for (uint32_t layer = first; layer < c->n_layer; layer += step)
+        c->full[layer / 32] |= 1u << layer % 32;
+}
+
+static bool is(nib__str text, const char *word)
+{
+    return text.len == strlen(word) && memcmp(text.data, word, text.len) == 0;
+}
+
+/* A list that calls each layer `full` or `windowed`; false: there is none. */
+static bool read_layer_types(nib__key_reader *r, const char *key, const char *full,
+                             const char *windowed, nib__config *c)
 {
     nib__array types;
     nib__str type;
     size_t at = 0;
+    if (r->status != NIB_OK || !nib__key_there(r, key)) return false;
+    int32_t got = nib__meta_array(r->source, r->key, NIB__META_STRING, &types, r->err);
+    if (got != NIB_OK)
+        r->status = got;
+    else if (types.count != c->n_layer)
+        nib__key_refuse(r, NIB_ERR_FORMAT, "a type for each layer", (uint32_t)types.count);
+    for (uint32_t i = 0; r->status == NIB_OK && nib__array_next_str(&types, &at, &type); i++) {
+        if (is(type, full))
+            see_all(c, i, c->n_layer);
+        else if (!is(type, windowed))
+            r->status = nib__fail(r->err, NIB_ERR_UNSUPPORTED,
+                                  "%s%s: key %s: layer %u: expected %s or %s, got \"%.*s\"",
+                                  nib__source_path(r->source), r->file, r->key, i, full, windowed,
+                                  type.len > 40 ? 40 : (int)type.len, type.data);
+    }
+    return true;
+}
+
+/* Of two layers the first sees everything, unless they are listed, and q.k is not scaled. */
+static void special_gptneo(nib__key_reader *r, nib__config *c)
+{
     c->attn_scale = 1;
     c->window = nib__key_count(r, "window_size", 1, 1u << 30, 256);
-    c->window_period = 2;
-    c->window_shift = 1;
-    if (r->status != NIB_OK || !nib__key_there(r, "attention_layers")) return;
-    int32_t got = nib__meta_array(r->source, r->key, NIB__META_STRING, &types, r->err);
-    if (got < 0) r->status = got;
-    for (uint32_t i = 0; got == NIB_OK && nib__array_next_str(&types, &at, &type); i++) {
-        bool local = type.len == 5 && memcmp(type.data, "local", 5) == 0;
-        if (local != (i % 2 != 0))
-            nib__key_refuse(r, NIB_ERR_UNSUPPORTED, "global and local in turn", i);
-    }
+    if (!read_layer_types(r, "attention_layers", "global", "local", c)) see_all(c, 0, 2);
 }
 
 static void special_bigcode(nib__key_reader *r, nib__config *c)
@@ -81,6 +107,10 @@ static void special_stablelm(nib__key_reader *r, nib__config *c)
     nib__key_refuse_all(r, norms, 1);
 }
 
+/* The words of transformers 4.53 and later. */
+static const char LAYER_TYPES[] = "layer_types", FULL[] = "full_attention",
+                  SLIDING[] = "sliding_attention";
+
 /* null says that there is none; without the field it has the usual size. */
 static void read_window(nib__key_reader *r, nib__config *c)
 {
@@ -89,41 +119,23 @@ static void read_window(nib__key_reader *r, nib__config *c)
     c->window = nib__key_count(r, key, 1, 1u << 30, 4096);
 }
 
-/* Qwen 2 and 3: the layers from max_window_layers on. */
+/* Qwen 2 and 3: the layers from max_window_layers on, or those that newer files list. */
 static void special_qwen(nib__key_reader *r, nib__config *c)
 {
+    uint32_t first = 28; /* usual; 0 is a value, too */
     if (!nib__key_bool(r, "use_sliding_window", false)) return;
     read_window(r, c);
-    c->window_first = 28; /* usual; 0 is a value, too */
+    if (read_layer_types(r, LAYER_TYPES, FULL, SLIDING, c)) return;
     if (nib__key_there(r, "max_window_layers"))
-        (void)nib__meta_u32(r->source, r->key, &c->window_first, NULL);
+        (void)nib__meta_u32(r->source, r->key, &first, NULL);
+    for (uint32_t layer = 0; layer < first && layer < c->n_layer; layer++)
+        see_all(c, layer, c->n_layer);
 }
 
 static void special_gemma(nib__key_reader *r, nib__config *c)
 {
     (void)r;
     c->embd_scale = (float)sqrt((double)c->n_embd);
-}
-
-/* Newer files list every layer as sliding_attention or full_attention; the list must be periodic.
- */
-static void read_layer_types(nib__key_reader *r, nib__config *c)
-{
-    nib__array types;
-    nib__str type;
-    size_t at = 0;
-    uint32_t layer = 0, period = 0;
-    if (r->status != NIB_OK || !nib__key_there(r, "layer_types")) return;
-    int32_t got = nib__meta_array(r->source, r->key, NIB__META_STRING, &types, r->err);
-    if (got < 0) r->status = got;
-    while (r->status == NIB_OK && nib__array_next_str(&types, &at, &type)) {
-        bool full = type.len == 14 && memcmp(type.data, "full_attention", 14) == 0;
-        layer++;
-        if (full && period == 0) period = layer;
-        if (full != (period != 0 && layer % period == 0))
-            nib__key_refuse(r, NIB_ERR_UNSUPPORTED, "every n-th layer to be full_attention", layer);
-    }
-    c->window_period = period; /* 0: no layer is */
 }
 
 /* Gemma 3: five layers with a window and a base of their own, then one without. */
@@ -133,7 +145,7 @@ static void special_gemma3_hf(nib__key_reader *r, nib__config *c)
     float width = nib__key_real(r, "query_pre_attn_scalar", 1e-3f, 1e6f, 256);
     c->attn_scale = (float)(1.0 / sqrt((double)width));
     c->window = nib__key_count(r, "sliding_window", 1, 1u << 30, 4096);
-    c->window_period = nib__key_count(r, "sliding_window_pattern", 1, NIB__MAX_LAYERS, 6);
+    uint32_t period = nib__key_count(r, "sliding_window_pattern", 1, NIB__MAX_LAYERS, 6);
     static const char *const plain[] = {"default"};
     const char *later = "rope_parameters.sliding_attention.rope_theta"; /* transformers 5 */
     const char *base = nib__key_there(r, later) ? later : "rope_local_base_freq";
@@ -141,7 +153,7 @@ static void special_gemma3_hf(nib__key_reader *r, nib__config *c)
     (void)nib__key_choice(r, "rope_parameters.sliding_attention.rope_type", plain, 1, 0);
     if (!nib__key_there(r, "rope_theta") && !nib__key_there(r, "rope_parameters"))
         c->rope_base = 1e6f;
-    read_layer_types(r, c);
+    if (!read_layer_types(r, LAYER_TYPES, FULL, SLIDING, c)) see_all(c, period - 1, period);
 }
 
 static void special_gemma3_gguf(nib__key_reader *r, nib__config *c)
@@ -149,7 +161,8 @@ static void special_gemma3_gguf(nib__key_reader *r, nib__config *c)
     special_gemma(r, c);
     if (!nib__key_there(r, "rope.freq_base")) c->rope_base = 1e6f;
     c->window = nib__key_count(r, "attention.sliding_window", 1, 1u << 30, 0);
-    c->window_period = nib__key_count(r, "attention.sliding_window_pattern", 1, NIB__MAX_LAYERS, 6);
+    uint32_t period = nib__key_count(r, "attention.sliding_window_pattern", 1, NIB__MAX_LAYERS, 6);
+    see_all(c, period - 1, period);
     c->rope_base_local = nib__key_real(r, "rope.freq_base_swa", 2.0f, 1e12f, 10000);
     if (c->n_layer == 62) /* the 27B model; GGUF has no key for it */
         c->attn_scale = (float)sqrt((double)c->n_head / (double)c->n_embd);

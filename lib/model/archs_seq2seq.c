@@ -14,8 +14,6 @@ static void read_buckets(nib__key_reader *r, const char *buckets, const char *re
     c->attn_scale = 1;
     c->rel_buckets = nib__key_count(r, buckets, 4, 4096, 32);
     c->rel_reach = nib__key_count(r, reach, 2, 65536, 128);
-    if (c->rel_buckets % 2 != 0 && c->both_ways)
-        nib__key_refuse(r, NIB_ERR_FORMAT, "an even number of buckets", c->rel_buckets);
     if (c->rel_reach <= c->rel_buckets / (c->both_ways ? 4 : 2))
         nib__key_refuse(r, NIB_ERR_FORMAT, "more than a bucket for each distance", c->rel_reach);
 }

@@ -26,6 +26,7 @@ static void refuse_features(nib__key_reader *r, const nib__arch *arch)
         "num_local_experts",
         "attn_logit_softcapping",
         "final_logit_softcapping",
+        "use_bidirectional_attention",
     };
     static const char *const two_stacks[] = {"add_cross_attention", "is_encoder_decoder"};
     if (naming == NIB__NAMING_GGUF)
@@ -257,8 +258,7 @@ static void read_vocab(nib__key_reader *r, nib__naming naming, const char *key, 
 
 bool nib__config_windowed(const nib__config *c, uint32_t layer)
 {
-    if (c->window == 0 || layer < c->window_first) return false;
-    return c->window_period == 0 || (layer + 1 + c->window_shift) % c->window_period != 0;
+    return c->window != 0 && (c->full[layer / 32] >> layer % 32 & 1u) == 0;
 }
 
 nib_status nib__config_read_as(const nib__source *source, const nib__arch *arch, uint32_t n_vocab,

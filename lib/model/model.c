@@ -85,16 +85,15 @@ static uint64_t mix_number(uint64_t hash, uint64_t number)
 static uint64_t mix_config(uint64_t hash, const nib__config *c)
 {
     const uint32_t counts[] = {
-        c->n_layer,       c->n_embd,        c->n_head,
-        c->n_head_kv,     c->head_dim,      c->n_ff,
-        c->n_vocab,       c->n_rot,         c->norm,
-        c->act,           c->rope,          c->rope_scaling,
-        c->rope_ctx_orig, c->window,        c->residual,
-        c->positions,     c->pos_offset,    c->n_pos,
-        c->window_first,  c->window_period, c->attn_scale_by_layer,
-        c->tied,          c->both_ways,     c->cross,
-        c->rel_buckets,   c->rel_reach,     c->n_types,
-        c->qkv_shards,
+        c->n_layer,       c->n_embd,     c->n_head,
+        c->n_head_kv,     c->head_dim,   c->n_ff,
+        c->n_vocab,       c->n_rot,      c->norm,
+        c->act,           c->rope,       c->rope_scaling,
+        c->rope_ctx_orig, c->window,     c->residual,
+        c->positions,     c->pos_offset, c->n_pos,
+        c->tied,          c->both_ways,  c->attn_scale_by_layer,
+        c->rel_buckets,   c->rel_reach,  c->n_types,
+        c->qkv_shards,    c->cross,
     };
     const float reals[] = {
         c->norm_eps,        c->rope_base,      c->rope_factor,    c->rope_attn_factor,
@@ -104,6 +103,8 @@ static uint64_t mix_config(uint64_t hash, const nib__config *c)
     hash = mix(hash, c->arch, strlen(c->arch));
     for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
         hash = mix_number(hash, counts[i]);
+    for (size_t i = 0; i < sizeof c->full / sizeof c->full[0]; i++)
+        hash = mix_number(hash, c->full[i]);
     for (size_t i = 0; i < sizeof reals / sizeof reals[0]; i++) {
         uint32_t bits;
         memcpy(&bits, &reals[i], sizeof bits);

@@ -35,6 +35,7 @@ static const char *const buffers[] = {
     "rotary_emb.inv_freq",
     "embed_positions.weights",
     "embed_positions._float_tensor",
+    "version", /* of fairseq's files */
     NULL,
 };
 

@@ -58,7 +58,7 @@ const nib__names nib__names_t5_encoder = {"block.", t5_encoder_prefixes, t5_enco
 static const char *const bart_prefixes[] = {"model.decoder.", "decoder.", "model.", "", NULL};
 static const char *const bart_encoder_prefixes[] = {"model.encoder.", "encoder.", "model.", "",
                                                     NULL};
-static const char *const bart_ignored[] = {NULL};
+static const char *const bart_ignored[] = {"version", NULL}; /* of fairseq's files */
 
 #define BART_LAYER                                                                                 \
     BOTH(Q, "self_attn.q_proj"), BOTH(K, "self_attn.k_proj"), BOTH(V, "self_attn.v_proj"),         \

@@ -255,7 +255,8 @@ static nib_status check_claims(loader *l)
             if (is_embedding_again(m, t)) continue;
             m->file_bytes += t->size;
             m->n_params += (uint64_t)(t->ne[0] * t->ne[1] * t->ne[2] * t->ne[3]);
-        } else if (!nib__name_ignored(arch->names, t->name)) {
+        } else if (!nib__name_ignored(arch->names, t->name) &&
+                   (e == NULL || !nib__name_ignored(arch->stack->encoder->names, t->name))) {
             char what[96];
             (void)nib__text(what, sizeof what, "not part of architecture %s with %u layers",
                             arch->name, m->config.n_layer);

@@ -28,6 +28,7 @@ static const checkpoint checkpoints[] = {
     {"opt", 0},      {"opt-2", 1},     {"qwen3", 0},      {"qwen3-2", 1},      {"gemma3", 0},
     {"gemma3-2", 1}, {"stablelm", 0},  {"stablelm-2", 1}, {"codegen2", 0},     {"codegen2-2", 0},
     {"opt_350m", 0}, {"opt-wide", 1},  {"phi_norms", 0},  {"gptneo", 0},       {"gptneo-2", 1},
+    {"gptneo-3", 0}, {"gemma3-3", 0},
 };
 enum { N_CHECKPOINTS = sizeof checkpoints / sizeof checkpoints[0], CONTEXT = 84 };
 
@@ -333,7 +334,9 @@ static const struct {
      "embed_tokens.weight", "expected 10 x 38"},
     {"opt_350m", "\"do_layer_norm_before\": false", "\"do_layer_norm_before\": true",
      NIB_ERR_FORMAT, "final_layer_norm.weight", "no such tensor"},
-    {"gptneo", "\"local\",", "\"global\",", NIB_ERR_UNSUPPORTED, "attention_layers", "in turn"},
+    {"gptneo", "\"local\",", "\"sparse\",", NIB_ERR_UNSUPPORTED, "attention_layers",
+     "layer 1: expected global or local, got \"sparse\""},
+    {"gptneo", "\"local\",", "", NIB_ERR_FORMAT, "attention_layers", "for each layer, got 2"},
     {"gptneo", "\"window_size\": 6", "\"window_size\": 0", NIB_ERR_FORMAT, "window_size", "got 0"},
     {"codegen", "\"n_head\": 4", "\"n_head\": 4, \"head_dim\": 128", NIB_ERR_UNSUPPORTED,
      "head_dim", "got 128"},
@@ -348,8 +351,10 @@ static const struct {
      NIB_ERR_UNSUPPORTED, "rope_scaling.mscale", "cannot be run"},
     {"gemma3", "\"vocab_size\": 38",
      "\"vocab_size\": 38, \"layer_types\": [\"full_attention\", "
-     "\"sliding_attention\", \"full_attention\"]",
-     NIB_ERR_UNSUPPORTED, "layer_types", "n-th"},
+     "\"chunked_attention\", \"full_attention\"]",
+     NIB_ERR_UNSUPPORTED, "layer_types", "got \"chunked_attention\""},
+    {"gemma3", "\"vocab_size\": 38", "\"vocab_size\": 38, \"use_bidirectional_attention\": true",
+     NIB_ERR_UNSUPPORTED, "use_bidirectional_attention", "cannot be run"},
     {"gemma3", "\"head_dim\": 10", "\"head_dim\": 9", NIB_ERR_FORMAT, "head_dim", "even"},
 };
 

@@ -14,11 +14,11 @@
 #include "model/model.h"
 #include "temp_dir.h"
 
-static const char *const pairs[] = {"t5_plain",  "t5_gated",    "bart_gelu",
+static const char *const pairs[] = {"t5_plain",  "t5_gated",    "t5_odd",     "bart_gelu",
                                     "bart_relu", "plbart_base", "plbart_deep"};
 static const char *const encoders[] = {"roberta_small", "roberta_pooled", "roberta_padded"};
 static const char *const decoders[] = {"unixcoder", "unixcoder_wide"};
-enum { N_PAIRS = 6, N_ENCODERS = 2, N_DECODERS = 2, CONTEXT = 80 };
+enum { N_PAIRS = 7, N_ENCODERS = 2, N_DECODERS = 2, CONTEXT = 80 };
 
 static nib_model *open_model(const char *name, uint32_t precision, const char *isa)
 {

@@ -81,6 +81,10 @@ MODELS = {
         vocab_size=50, max_position_embeddings=96, hidden_size=20, num_layers=2, num_heads=2,
         attention_types=[[["global", "local"], 1]], window_size=9, intermediate_size=27,
         activation_function="relu", tie_word_embeddings=False)),
+    "gptneo-3": ("GPTNeo", dict(  # layers in no order
+        vocab_size=38, max_position_embeddings=90, hidden_size=15, num_layers=4, num_heads=3,
+        attention_types=[[["local", "global"], 1], [["global"], 1], [["local"], 1]],
+        window_size=5, intermediate_size=21)),
     "neox": ("GPTNeoX", dict(
         vocab_size=41, max_position_embeddings=96, hidden_size=24, num_hidden_layers=2,
         num_attention_heads=3, intermediate_size=37, rotary_pct=0.25)),
@@ -190,6 +194,13 @@ MODELS = {
         intermediate_size=25, rms_norm_eps=1e-6, rope_theta=1000.0, rope_local_base_freq=100.0,
         sliding_window=4, sliding_window_pattern=2, query_pre_attn_scalar=6,
         hidden_activation="gelu_pytorch_tanh")),
+    "gemma3-3": (None, dict(
+        model_type="gemma3_text", vocab_size=38, max_position_embeddings=96, hidden_size=14,
+        num_hidden_layers=4, num_attention_heads=2, num_key_value_heads=2, head_dim=6,
+        intermediate_size=19, rms_norm_eps=1e-6, rope_theta=1000.0, rope_local_base_freq=100.0,
+        sliding_window=5, query_pre_attn_scalar=6, hidden_activation="gelu_pytorch_tanh",
+        layer_types=["full_attention", "full_attention", "sliding_attention",
+                     "full_attention"])),
 }
 
 

@@ -49,6 +49,10 @@ MODELS = {
                            num_decoder_layers=1, relative_attention_num_buckets=10,
                            relative_attention_max_distance=12, feed_forward_proj="gated-gelu",
                            tie_word_embeddings=False),
+    # An odd number of buckets, of which the encoder's halves leave one unused.
+    "t5_odd": lambda: t5(vocab_size=43, d_model=18, d_kv=7, num_heads=3, d_ff=23, num_layers=1,
+                         num_decoder_layers=2, relative_attention_num_buckets=9,
+                         relative_attention_max_distance=17, feed_forward_proj="gated-silu"),
     "bart_gelu": lambda: bart(BartConfig, BartForConditionalGeneration, vocab_size=53, d_model=18,
                               encoder_layers=2, decoder_layers=3, encoder_attention_heads=3,
                               decoder_attention_heads=2, encoder_ffn_dim=25, decoder_ffn_dim=31,

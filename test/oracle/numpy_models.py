@@ -8,6 +8,18 @@ Used where the installed transformers has no implementation."""
 import numpy as np
 
 
+def local_layers(c):
+    """Which layers see a window only."""
+    n, listed = c["num_hidden_layers"], c.get("layer_types")
+    if c["model_type"] == "qwen3" and not c.get("use_sliding_window"):
+        return [False] * n
+    if listed:
+        return [kind == "sliding_attention" for kind in listed]
+    if c["model_type"] == "qwen3":
+        return [i >= c["max_window_layers"] for i in range(n)]
+    return [(i + 1) % c["sliding_window_pattern"] != 0 for i in range(n)]
+
+
 def shapes(c):
     d, ff, hd = c["hidden_size"], c["intermediate_size"], c["head_dim"]
     q, kv = c["num_attention_heads"] * hd, c["num_key_value_heads"] * hd
@@ -70,10 +82,10 @@ def logits(c, weights, ids):
         x = x * np.sqrt(c["hidden_size"])
     for i in range(c["num_hidden_layers"]):
         p = f"model.layers.{i}."
-        local = gemma and (i + 1) % c["sliding_window_pattern"] != 0
-        base = c["rope_local_base_freq"] if local else c["rope_theta"]
+        local = local_layers(c)[i]
+        base = c["rope_local_base_freq"] if gemma and local else c["rope_theta"]
         scaling = c.get("rope_scaling")
-        factor = scaling["factor"] if scaling and not local else 1.0
+        factor = scaling["factor"] if scaling and not (gemma and local) else 1.0
         h = norm(x, p + "input_layernorm")
         q = linear(h, p + "self_attn.q_proj").reshape(n, n_head, hd)
         k = linear(h, p + "self_attn.k_proj").reshape(n, n_kv, hd)

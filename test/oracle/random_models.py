@@ -106,9 +106,8 @@ def gptneo(d, family, length):
     n, _, size = d.heads(even=False, kv=False)
     layers = d.between(1, 4)
     types = [[["global", "local"], layers // 2]] + [[["global"], 1]] * (layers % 2)
-    if layers > 1 and d.chance(0.1):
-        types = [[["global"], layers]]
-        d.refuse("attention_layers")
+    if d.chance(0.4):
+        types = [[[d.of("global", "local")], 1] for _ in range(layers)]
     fields = dict(vocab_size=d.between(11, 90), max_position_embeddings=d.positions(length),
                   hidden_size=n * size, num_layers=layers, num_heads=n, attention_types=types,
                   intermediate_size=d.of(None, d.between(3, 70)), window_size=d.between(1, 40),
@@ -162,8 +161,8 @@ def llama(d, family, length):
         else:
             fields.update(head_dim=size)
     elif family == "Qwen2":
-        fields.update(use_sliding_window=d.chance(0.3), sliding_window=d.of(d.between(1, 30), 4096),
-                      max_window_layers=0)
+        fields.update(use_sliding_window=d.chance(0.4), sliding_window=d.of(d.between(1, 30), 4096),
+                      max_window_layers=d.between(0, 3))
     return family + "ForCausalLM", family, fields
 
 
@@ -209,7 +208,7 @@ def fairseq(d, family, length):
 
 
 def t5(d, family, length):
-    buckets = 2 * d.between(3, 20)
+    buckets = d.between(5, 40)
     mlp = d.of("relu", "gated-gelu", "gated-silu", "gelu", "gelu_new", "silu", "gated-relu",
                "gated-gelu_new")
     if d.chance(0.05):
@@ -248,7 +247,38 @@ def roberta(d, family, length):
     return d.of("RobertaModel", "RobertaForMaskedLM"), family, fields
 
 
+def numpy_only(d, family, length):
+    """What transformers 4.44.2 lacks: numpy_models.py computes them."""
+    n, kv, _ = d.heads()
+    layers, gemma = d.between(1, 4), family == "Gemma3"
+    fields = dict(model_type="gemma3_text" if gemma else "qwen3", vocab_size=d.between(11, 90),
+                  max_position_embeddings=d.positions(length), hidden_size=d.between(5, 40),
+                  num_hidden_layers=layers, num_attention_heads=n, num_key_value_heads=kv,
+                  head_dim=d.of(2, 4, 6, 10, 16), intermediate_size=d.between(3, 70),
+                  rms_norm_eps=d.eps(), rope_theta=d.base(), tie_word_embeddings=d.chance(0.5),
+                  attention_bias=d.chance(0.3), sliding_window=d.between(1, 30))
+    fields["rope_scaling"] = d.of(None, dict(rope_type="linear", factor=d.of(2.0, 8.0)))
+    listed = [d.of("full_attention", "sliding_attention") for _ in range(layers)]
+    if gemma:
+        fields.update(rope_local_base_freq=d.base(), sliding_window_pattern=d.between(1, 4),
+                      query_pre_attn_scalar=d.of(256, 7, 14.5),
+                      hidden_activation="gelu_pytorch_tanh")
+    else:
+        fields.update(hidden_act="silu", use_sliding_window=d.chance(0.4),
+                      max_window_layers=d.between(0, 3))
+    if d.chance(0.4):
+        fields["layer_types"] = listed
+    return None, family, fields
+
+
+def unixcoder(d, family, length):
+    """RoBERTa that looks back only, with the embedding as its head."""
+    _, _, fields = roberta(d, family, length)
+    return "RobertaModel", "Roberta", dict(fields, is_decoder=True)
+
+
 FAMILIES = {
+    "Qwen3": numpy_only, "Gemma3": numpy_only, "UniXcoder": unixcoder,
     "CodeGen": gptj, "GPTJ": gptj, "GPT2": gpt2, "GPTBigCode": gpt2, "GPTNeoX": neox,
     "GPTNeo": gptneo,
     "Starcoder2": llama, "XGLM": fairseq, "Llama": llama, "Mistral": llama, "Qwen2": llama,
@@ -267,10 +297,8 @@ SIZES = {"model_type", "num_attention_heads", "num_key_value_heads", "num_layers
          "word_embed_proj_dim"}
 
 
-def edit_config(d, path, defaults):
-    """What other versions of transformers, and people, write."""
-    with open(path) as f:
-        config = json.load(f)
+def edit_config(d, config, path, defaults):
+    """Writes config.json as other versions of transformers, and people, write it."""
     done = []
     if d.chance(0.4):  # fields that say what is usual anyway
         for key in [k for k, v in config.items() if k in defaults and defaults[k] == v]:
@@ -289,6 +317,13 @@ def edit_config(d, path, defaults):
                 rope["partial_rotary_factor"] = config.pop(name)
         config["rope_parameters"] = rope
         done.append("rope_parameters")
+    if config["model_type"] == "mistral" and config.get("sliding_window", 0) is None and \
+            d.chance(0.5):
+        config.update(model_type="llama", mlp_bias=False)  # with a head_dim of its own
+        done.append("as llama")
+    if config.get("num_key_value_heads") == config.get("num_attention_heads", -1) and d.chance(0.3):
+        config["num_key_value_heads"] = None
+        done.append("no num_key_value_heads")
     if d.chance(0.4):
         config.update({"auto_map": {"AutoConfig": "a.B"}, "zebra": [1, {"x": None}], "n_zebra": 7,
                        "use_cache": False, "gradient_checkpointing": False, "_name": "x/y",
@@ -299,32 +334,128 @@ def edit_config(d, path, defaults):
     return done
 
 
-def save(d, model, folder, dtype, prefixes):
+# Masks, frequencies and versions that older programs saved with the weights, and a bias of T5's of
+# 2019 that nothing uses: (family, name, shape or None for a number); {} is a layer.
+LEFT_OVERS = [
+    ("gpt2", "transformer.h.{}.attn.bias", (1, 1, 9, 9)),
+    ("gpt2", "transformer.h.{}.attn.masked_bias", None),
+    ("gptj", "transformer.h.{}.attn.bias", (1, 1, 9, 9)),
+    ("codegen", "transformer.h.{}.attn.causal_mask", (1, 1, 9, 9)),
+    ("gpt_neo", "transformer.h.{}.attn.attention.bias", (1, 1, 9, 9)),
+    ("gpt_neox", "gpt_neox.layers.{}.attention.rotary_emb.inv_freq", (3,)),
+    ("gpt_neox", "gpt_neox.layers.{}.attention.masked_bias", None),
+    ("llama", "model.layers.{}.self_attn.rotary_emb.inv_freq", (5,)),
+    ("xglm", "model.embed_positions.weights", (7, 3)),
+    ("opt", "model.decoder.version", (1,)),
+    ("bart", "model.encoder.version", (1,)),
+    ("bart", "model.decoder.version", (1,)),
+    ("t5", "decoder.block.{}.layer.1.EncDecAttention.relative_attention_bias.weight", (5, 3)),
+    ("roberta", "roberta.embeddings.position_ids", (1, 40)),
+]
+
+
+def add_left_overs(d, config, state):
+    family = config["model_type"]
+    layers = config.get("num_decoder_layers") or config.get("num_layers") or \
+        config.get("n_layer") or config.get("num_hidden_layers") or 0
+    for owner, name, shape in LEFT_OVERS:
+        for layer in range(layers if "{}" in name and owner == family else owner == family):
+            value = torch.tensor(-1e4) if shape is None else torch.ones(shape)
+            if name.endswith((".bias", "mask")):
+                value = value.to(d.of(torch.uint8, torch.bool))
+            if name.endswith("position_ids"):
+                value = value.to(torch.int64)
+            state[name.format(layer)] = value
+
+
+def spread(d, state):
+    """The same tensors where a program that saves them may have left them in memory: turned, with
+    gaps, in one storage for all, as parameters."""
+    flat = torch.cat([v.reshape(-1) for v in state.values() if v.dtype == torch.float32] or
+                     [torch.zeros(0)])
+    out, at, one = {}, 0, d.chance(0.4)
+    for name, value in state.items():
+        if one and value.dtype == torch.float32:
+            n = value.numel()
+            out[name] = flat[at:at + n].view(value.shape)
+            at += n
+            continue
+        kind = d.of("as it is", "turned", "gaps", "parameter", "behind others")
+        if kind == "turned" and value.dim() == 2:
+            value = value.t().contiguous().t()
+        elif kind == "gaps" and value.dim() >= 1:
+            wide = torch.zeros(value.shape[:-1] + (2 * value.shape[-1],), dtype=value.dtype)
+            wide[..., ::2] = value
+            value = wide[..., ::2]
+        elif kind == "parameter" and value.is_floating_point():
+            value = torch.nn.Parameter(value)
+        elif kind == "behind others":
+            rest = torch.zeros(value.numel() + 3, dtype=value.dtype)
+            rest[3:] = value.reshape(-1)
+            value = rest[3:].view(value.shape)
+        out[name] = value
+    return out
+
+
+def write_shards(d, state, folder, kind):
+    """One file, or several with an index."""
+    n = d.of(1, 1, 2, 5)
+    stem, end = ("model", "safetensors") if kind == "safetensors" else ("pytorch_model", "bin")
+    parts = [{} for _ in range(n)]
+    for name, value in state.items():
+        parts[d.between(0, n - 1)][name] = value
+    where = {}
+    for i, part in enumerate(parts):
+        file = f"{stem}.{end}" if n == 1 else f"{stem}-{i + 1:05d}-of-{n:05d}.{end}"
+        where.update({name: file for name in part})
+        if kind == "safetensors":
+            from safetensors.torch import save_file
+            save_file({k: v.clone().contiguous() for k, v in part.items()},
+                      os.path.join(folder, file), {"format": "pt"} if d.chance(0.5) else None)
+        else:
+            torch.save(part, os.path.join(folder, file))
+    if n > 1:
+        with open(os.path.join(folder, f"{stem}.{end}.index.json"), "w") as f:
+            json.dump({"metadata": {"total_size": 1}, "weight_map": where}, f)
+    return [f"{n} files"]
+
+
+def save(d, config, state, folder, dtype, prefixes):
     """Writes the weights in one of the forms of a checkpoint; returns its description."""
     kind = d.of("safetensors", "bin")
-    size = d.of("5GB", "5GB", "12KB")
     done = [kind, str(dtype)[6:]]
     strip = d.chance(0.3)
-    state = {}
-    for name, value in model.state_dict().items():
+    out = {}
+    if d.chance(0.4):
+        add_left_overs(d, config, state)
+        done.append("left-overs")
+    tied = config.get("tie_word_embeddings", False)
+    copies = [n for n in state if n.endswith(("lm_head.weight", "embed_out.weight",
+                                               "coder.embed_tokens.weight"))]
+    if tied and d.chance(0.4):  # a head that is tied needs no tensor of its own
+        for name in copies:
+            if "shared.weight" in state or "model.shared.weight" in state or "coder." not in name:
+                del state[name]
+        done.append("no head")
+    elif tied and d.chance(0.4):
+        for name in copies:
+            if "coder." not in name:
+                state[name] = torch.ones_like(state[name])
+        done.append("another head")
+    for name, value in state.items():
         for prefix in prefixes if strip else ():
             if name.startswith(prefix):
                 name = name[len(prefix):]
                 break
         kept = d.chance(0.2) and value.dim() == 1 and dtype != torch.float32
-        state[name] = value if kept or not value.is_floating_point() else value.to(dtype)
+        out[name] = value if kept or not value.is_floating_point() else value.to(dtype)
     if strip:
         done.append("no prefix")
-    whole = model.to(dtype)
-    if not strip:
-        whole.save_pretrained(folder, safe_serialization=kind == "safetensors",
-                              max_shard_size=size)
-        return done + (["shards"] if size != "5GB" else [])
-    whole.config.save_pretrained(folder)
-    if kind == "bin":
-        torch.save(state, os.path.join(folder, "pytorch_model.bin"))
-    else:
-        from safetensors.torch import save_file
-        save_file({n: v.clone().contiguous() for n, v in state.items()},
-                  os.path.join(folder, "model.safetensors"), {"format": "pt"})
-    return done
+    if kind == "bin" and d.chance(0.5):
+        out = spread(d, out)
+        done.append("spread")
+    if kind == "bin" and d.chance(0.1):
+        torch.save({"state_dict": out, "epoch": 3},
+                   os.path.join(folder, "pytorch_model.bin"))
+        return done + ["a trainer's"]
+    return done + write_shards(d, out, folder, kind)
