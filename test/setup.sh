@@ -7,7 +7,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 purpose=${1:-build}
-CC=${CC:-gcc}
+CC=${CC:-gcc} # words: "ccache gcc"
 
 missing=
 want() { # want PACKAGE CHECK...: note the package unless the check succeeds
@@ -15,11 +15,13 @@ want() { # want PACKAGE CHECK...: note the package unless the check succeeds
     shift
     "$@" >/dev/null 2>&1 || missing="$missing $package"
 }
-has_header() { printf '#include <%s>\n' "$1" | "$CC" -E -x c - ; }
+# shellcheck disable=SC2086
+has_header() { printf '#include <%s>\n' "$1" | $CC -E -x c - ; }
 has_sanitizer_of_clang() { ls /usr/lib/llvm-*/lib/clang/*/lib/linux/libclang_rt.fuzzer-*.a ; }
 
 packages_build() {
-    want gcc command -v "$CC"
+    # shellcheck disable=SC2086
+    want gcc $CC --version
     want libc6-dev has_header stdio.h
     want make command -v make
     want python3-venv python3 -c 'import venv, ensurepip'

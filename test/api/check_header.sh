@@ -25,12 +25,12 @@ echo '#include "nibble.h"' >"$dir/header.c"
 cp "$dir/header.c" "$dir/header.cc"
 warnings="-Wall -Wextra -Wpedantic -Werror"
 # shellcheck disable=SC2086  # a list of options on purpose
-try "header as C11" "$CC" -std=c11 $warnings -Wstrict-prototypes -Iinclude -c "$dir/header.c" \
+try "header as C11" $CC -std=c11 $warnings -Wstrict-prototypes -Iinclude -c "$dir/header.c" \
     -o "$dir/header_c.o"
 # shellcheck disable=SC2086
 try "header as C++17" "$CXX" -std=c++17 $warnings -Iinclude -c "$dir/header.cc" -o "$dir/header_cc.o"
 
-grep -v '^#include' include/nibble.h | "$CC" -E -P - >"$dir/nibble.cdef"
+grep -v '^#include' include/nibble.h | $CC -E -P - >"$dir/nibble.cdef"
 cat >"$dir/cdef.lua" <<'LUA'
 local ffi = require("ffi")
 local file = assert(io.open(arg[1]))

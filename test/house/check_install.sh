@@ -27,12 +27,12 @@ int main(void)
 END
 flags=$(sed -n 's/^Cflags: //p; s/^Libs: //p' "$prefix/lib/pkgconfig/nibble.pc" |
     sed "s|\${includedir}|$prefix/include|; s|\${libdir}|$prefix/lib|")
-# shellcheck disable=SC2086  # flags are words
+# shellcheck disable=SC2086  # flags and compiler are words
 check "a program builds with the flags of nibble.pc" \
-    "$CC" "$root/program.c" -o "$root/shared" $flags
+    $CC "$root/program.c" -o "$root/shared" $flags
 check "it runs with the shared library" env LD_LIBRARY_PATH="$prefix/lib" "$root/shared"
 check "a program links the static library" \
-    "$CC" "$root/program.c" -I"$prefix/include" -o "$root/static" "$prefix/lib/libnibble.a" -lm -pthread
+    $CC "$root/program.c" -I"$prefix/include" -o "$root/static" "$prefix/lib/libnibble.a" -lm -pthread
 check "it runs" "$root/static"
 check "the installed command runs" sh -c "LD_LIBRARY_PATH= '$prefix/bin/nibble' --help >/dev/null"
 check "make uninstall" install uninstall

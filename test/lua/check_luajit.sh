@@ -6,6 +6,6 @@ cd "$(dirname "$0")/../.."
 BUILD=${BUILD:-build}
 dir=$BUILD/test/lua
 mkdir -p "$dir"
-grep -v '^#include' include/nibble.h | "${CC:-gcc}" -E -P - >"$dir/nibble.cdef"
+grep -v '^#include' include/nibble.h | ${CC:-gcc} -E -P - >"$dir/nibble.cdef"
 exec luajit test/lua/smoke.lua "$dir/nibble.cdef" "$BUILD/libnibble.so" \
     "${NIBBLE_TEST_MODEL:-models/smollm2-135m.gguf}"
