@@ -9,12 +9,12 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "fixture.h"
 #include "small_stack.h"
+#include "temp_dir.h"
 #include "tiny_model.h"
 
 /* The call must give `expected` and a message. */
@@ -366,6 +366,8 @@ static void test_hostile_text(void **state)
     nib_model_free(m);
 }
 
+static temp_dir folder; /* holds the state that small_stack saves */
+
 /* A host's thread may have a small stack: everything a session does, in 64 KB. */
 static void *small_stack(void *arg)
 {
@@ -384,8 +386,8 @@ static void *small_stack(void *arg)
     if (*status == NIB_OK) *status = nib_session_new(m, NULL, &s, &message);
     if (*status == NIB_OK)
         *status = nib_complete(s, "for self", 8, &o, text, sizeof text, &len, &message);
-    if (*status == NIB_OK) *status = nib_session_save(s, "/tmp/nibble-small-stack", &message);
-    if (*status == NIB_OK) *status = nib_session_load(s, "/tmp/nibble-small-stack", &message);
+    if (*status == NIB_OK) *status = nib_session_save(s, folder.file, &message);
+    if (*status == NIB_OK) *status = nib_session_load(s, folder.file, &message);
     if (*status == NIB_OK) *status = nib_session_fork(s, &fork, &message);
     nib_session_free(s);
     nib_session_free(fork);
@@ -397,9 +399,11 @@ static void test_small_stack(void **state)
 {
     (void)state;
     nib_status status = NIB_ERR_STATE;
+    temp_dir_make(&folder);
+    (void)temp_dir_file(&folder, "state");
     on_small_stack(small_stack, &status);
     assert_int_equal(status, NIB_OK);
-    (void)unlink("/tmp/nibble-small-stack");
+    temp_dir_remove(&folder);
 }
 
 /* 10 MB as a prompt: too long, said clearly, and the session goes on. */

@@ -9,27 +9,30 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "fault_alloc.h"
 #include "fixture.h"
+#include "temp_dir.h"
 #include "tiny_model.h"
 
-static char state_path[64];
+static temp_dir folder;
+static const char *state_path;
 
-static int choose_path(void **state)
+static int make_folder(void **state)
 {
     (void)state;
-    snprintf(state_path, sizeof state_path, "/tmp/nibble-faults-%ld", (long)getpid());
+    temp_dir_make(&folder);
+    state_path = temp_dir_file(&folder, "state");
     return 0;
 }
 
-static int remove_path(void **state)
+static int remove_folder(void **state)
 {
     (void)state;
-    return unlink(state_path);
+    temp_dir_remove(&folder);
+    return 0;
 }
 
 static nib_status open_model(fault_alloc *fa, const char *name, nib_model **model, nib_error *err)
@@ -190,5 +193,5 @@ int main(void)
         cmocka_unit_test(test_every_allocation),
         cmocka_unit_test(test_resume),
     };
-    return cmocka_run_group_tests_name("faults", tests, choose_path, remove_path);
+    return cmocka_run_group_tests_name("faults", tests, make_folder, remove_folder);
 }

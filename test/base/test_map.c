@@ -7,25 +7,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "support/temp_dir.h"
 #include "support/test.h"
 
-static char folder[] = "/tmp/nib_map_XXXXXX";
+static temp_dir folder;
 
 static const char *path_of(const char *name)
 {
-    static char path[128];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    return path;
+    return temp_dir_file(&folder, name);
 }
 
 static const char *write_file(const char *name, const char *text)
 {
-    const char *path = path_of(name);
-    FILE *file = fopen(path, "wb");
-    assert_non_null(file);
-    assert_int_equal(fwrite(text, 1, strlen(text), file), strlen(text));
-    assert_int_equal(fclose(file), 0);
-    return path;
+    temp_dir_text(&folder, name, text);
+    return path_of(name);
 }
 
 static int open_descriptors(void)
@@ -64,7 +59,7 @@ static void says_why_it_cannot(void **state)
     int before = open_descriptors();
     assert_fails(nib__map_open(path_of("none"), &map, &err), NIB_ERR_IO, err, "no such file");
     assert_non_null(strstr(err.text, "none"));
-    assert_fails(nib__map_open(folder, &map, &err), NIB_ERR_IO, err, "directory");
+    assert_fails(nib__map_open(folder.path, &map, &err), NIB_ERR_IO, err, "directory");
     assert_fails(nib__map_open("/dev/null", &map, &err), NIB_ERR_IO, err, "regular file");
     assert_fails(nib__map_open(write_file("empty", ""), &map, &err), NIB_ERR_FORMAT, err, "empty");
     assert_int_equal(mkfifo(path_of("pipe"), 0600), 0);
@@ -78,7 +73,7 @@ static void unreadable_file_is_named(void **state)
     (void)state;
     const char *path = write_file("secret", "x");
     assert_int_equal(chmod(path, 0), 0);
-    assert_int_equal(chmod(folder, 0755), 0);
+    assert_int_equal(chmod(folder.path, 0755), 0);
     nib_error err;
     nib__map map;
     bool root = geteuid() == 0; /* root reads everything: be nobody for a moment */
@@ -160,16 +155,15 @@ static void memory_of_the_caller_is_never_released(void **state)
 static int make_folder(void **state)
 {
     (void)state;
-    return mkdtemp(folder) == NULL;
+    temp_dir_make(&folder);
+    return 0;
 }
 
 static int remove_folder(void **state)
 {
     (void)state;
-    const char *names[] = {"a",       "empty",   "pipe",     "secret",
-                           "growing", "touched", "replaced", "pages"};
-    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) unlink(path_of(names[i]));
-    return rmdir(folder);
+    temp_dir_remove(&folder);
+    return 0;
 }
 
 int main(void)

@@ -2,7 +2,6 @@
  * Saved sessions: a restored one goes on with the same bits; damaged files, foreign files and full
  * disks leave both the session and the old file as they were. */
 #define _GNU_SOURCE
-#include <dirent.h>
 #include <fcntl.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -20,42 +19,28 @@
 
 #include "fixture.h"
 #include "rng.h"
+#include "temp_dir.h"
 #include "tiny_model.h"
 
-static char directory[64];
+static temp_dir folder;
 
 static const char *path_of(const char *name)
 {
-    static char path[512];
-    snprintf(path, sizeof path, "%s/%s", directory, name);
-    return path;
+    return temp_dir_file(&folder, name);
 }
 
-static int make_directory(void **state)
+static int make_folder(void **state)
 {
     (void)state;
-    strcpy(directory, "/tmp/nibble-state-XXXXXX");
-    return mkdtemp(directory) == NULL;
+    temp_dir_make(&folder);
+    return 0;
 }
 
-static int remove_directory(void **state)
+static int remove_folder(void **state)
 {
     (void)state;
-    DIR *dir = opendir(directory);
-    if (dir == NULL) return 1;
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) (void)unlink(path_of(e->d_name));
-    closedir(dir);
-    return rmdir(directory);
-}
-
-static int count_files(void)
-{
-    DIR *dir = opendir(directory);
-    int n = 0;
-    assert_non_null(dir);
-    for (struct dirent *e; (e = readdir(dir)) != NULL;) n += e->d_name[0] != '.';
-    closedir(dir);
-    return n;
+    temp_dir_remove(&folder);
+    return 0;
 }
 
 static void test_round_trip(void **state)
@@ -96,7 +81,7 @@ static void test_round_trip(void **state)
         nib_session_free(t);
         nib_model_free(model);
     }
-    assert_int_equal(count_files(), 1); /* no temporary file is left */
+    assert_int_equal(temp_dir_count(&folder), 1); /* no temporary file is left */
 }
 
 /* Text that was forgotten is not written: two histories, one file. */
@@ -235,7 +220,7 @@ static void test_foreign(void **state)
     nib_error err = {0};
     assert_int_equal(nib_session_load(v.session, path_of("missing"), &err), NIB_ERR_IO);
     assert_non_null(strstr(err.text, "missing"));
-    assert_int_equal(nib_session_load(v.session, directory, &err), NIB_ERR_IO);
+    assert_int_equal(nib_session_load(v.session, folder.path, &err), NIB_ERR_IO);
     assert_int_equal(mkfifo(path_of("fifo"), 0600), 0); /* must not wait for a writer */
     assert_int_equal(nib_session_load(v.session, path_of("fifo"), &err), NIB_ERR_IO);
     assert_int_equal(nib_session_save(v.session, "/nonexistent/state", &err), NIB_ERR_IO);
@@ -250,7 +235,7 @@ static void test_disk_full(void **state)
 {
     (void)state;
     victim v = make_victim();
-    int files = count_files();
+    size_t files = temp_dir_count(&folder);
     struct rlimit old, limit;
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
@@ -272,7 +257,7 @@ static void test_disk_full(void **state)
             assert_memory_equal(bytes, v.bytes, now);
         }
         free(bytes);
-        assert_int_equal(count_files(), files);
+        assert_int_equal(temp_dir_count(&folder), files);
     }
     assert_int_equal(nib_session_load(v.session, path_of("good"), NULL), NIB_OK);
     assert_same_logits(v.copy, v.session, "after full disks");
@@ -286,5 +271,5 @@ int main(void)
         cmocka_unit_test(test_damage),     cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_disk_full),
     };
-    return cmocka_run_group_tests_name("state", tests, make_directory, remove_directory);
+    return cmocka_run_group_tests_name("state", tests, make_folder, remove_folder);
 }

@@ -17,16 +17,35 @@ void temp_dir_make(temp_dir *d)
     assert_non_null(mkdtemp(d->path));
 }
 
+/* The name of the next file, NULL behind the last. */
+static const char *next_name(DIR *dir)
+{
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            return entry->d_name;
+    }
+    return NULL;
+}
+
 void temp_dir_remove(temp_dir *d)
 {
     DIR *dir = opendir(d->path);
     assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        assert_int_equal(unlink(temp_dir_file(d, entry->d_name)), 0);
+    for (const char *name; (name = next_name(dir)) != NULL;) {
+        assert_int_equal(unlink(temp_dir_file(d, name)), 0);
     }
     closedir(dir);
     assert_int_equal(rmdir(d->path), 0);
+}
+
+size_t temp_dir_count(const temp_dir *d)
+{
+    DIR *dir = opendir(d->path);
+    assert_non_null(dir);
+    size_t n = 0;
+    while (next_name(dir) != NULL) n++;
+    closedir(dir);
+    return n;
 }
 
 const char *temp_dir_file(temp_dir *d, const char *name)

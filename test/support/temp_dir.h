@@ -13,6 +13,9 @@ typedef struct temp_dir {
 void temp_dir_make(temp_dir *d);
 void temp_dir_remove(temp_dir *d);
 
+/* How many files are in it. */
+size_t temp_dir_count(const temp_dir *d);
+
 /* Path of a file in it, overwritten by the next call. */
 const char *temp_dir_file(temp_dir *d, const char *name);
 void temp_dir_write(temp_dir *d, const char *name, const void *data, size_t size);
