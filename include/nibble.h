@@ -146,6 +146,7 @@ typedef struct nib_model_options {
     void *progress_user;
     uint32_t load;             /* NIB_LOAD_*: numbers of linear maps in memory */
     uint32_t gemm;             /* NIB_GEMM_*; DEFAULT also lets NIB_GEMM= decide */
+    const char *cache_dir;     /* NULL: none; else a folder for packed weights, as told below */
 } nib_model_options;
 
 NIB_API void nib_model_options_init(nib_model_options *options, size_t size);
@@ -161,7 +162,15 @@ NIB_API void nib_model_options_init(nib_model_options *options, size_t size);
  * changed in place while the model is open (replacing one by a rename is fine); if one is, the next
  * evaluation fails with NIB_ERR_IO.
  * Errors: ARGUMENT, MEMORY, CANCELLED, IO, FORMAT, UNSUPPORTED; the message names the file, and the
- * key, field or tensor. */
+ * key, field or tensor.
+ * cache_dir: the first time that a GGUF file is opened with it, its packed weights are also written to
+ * a file in that folder, which takes about the size of the model and a second or two per gigabyte,
+ * synced, before this returns (progress is called with 1; it can still cancel). From then on that file
+ * is mapped and used where it lies, as one with NIB_SCHEME_REPACK: no work, no memory of its own, the
+ * same bits. It is private to the user, one per model, and replaced when the model's file changes in
+ * any way; a damaged one is replaced, too. The folder is made if its parent exists; removing its files
+ * clears it. What cannot be read or written there is no error: nib_model_info.cache says how it went.
+ * Other models, and other options of `load` and `flags`, are opened without it. */
 NIB_API nib_status nib_model_open(const char *path, const nib_model_options *options,
                                   nib_model **model, nib_error *err);
 
@@ -182,6 +191,13 @@ enum { /* nib_model_info.kind */
     NIB_MODEL_ENCODER = 2          /* RoBERTa, CodeBERT: hidden states only, nib_session_embed */
 };
 
+enum { /* nib_model_info.cache */
+    NIB_CACHE_NONE = 0,        /* not asked for, or not for such a model */
+    NIB_CACHE_USED = 1,        /* the weights are those of a file in cache_dir */
+    NIB_CACHE_WRITTEN = 2,     /* they were packed, and such a file was written */
+    NIB_CACHE_FAILED = 3       /* they were packed, and none could be written */
+};
+
 typedef struct nib_model_info {
     uint32_t struct_size;
     uint32_t n_layer, n_embd, n_head, n_head_kv, head_dim, n_ff, n_vocab;
@@ -197,11 +213,15 @@ typedef struct nib_model_info {
     char formats[128];         /* e.g. "Q4_K:169 Q6_K:29 F32:141" */
     char tokenizer[64];        /* e.g. "bpe/qwen2" */
     char isa[32];              /* instruction set chosen for this model */
-    uint32_t repacked;         /* 1: a file made by nib_quantize with NIB_SCHEME_REPACK */
+    uint32_t repacked;         /* 1: a file made by nib_quantize with NIB_SCHEME_REPACK, or one of
+                                  cache_dir */
     uint32_t kind;             /* NIB_MODEL_* */
     uint32_t n_encoder_layer;  /* 0 for decoders; n_layer are the decoder's, if there is one */
     int32_t start_id;          /* encoder-decoders: the token that a stream begins with; -1: it
                                   depends on the task (PLBART's language code) */
+    uint32_t cache;            /* NIB_CACHE_* */
+    uint32_t reserved;
+    char cache_note[256];      /* FAILED: why */
 } nib_model_info;
 
 /* Fills *info up to the size given by nib_model_info.struct_size, which the caller sets. */

@@ -6,7 +6,7 @@
 
 #include "base/options.h"
 #include "decode/fim.h"
-#include "model/model.h"
+#include "model/cache.h"
 
 /* ---- version --------------------------------------------------------------------------------- */
 
@@ -57,11 +57,8 @@ static nib_status check_model_options(const nib_model_options *given, nib_model_
 static nib_status open_source(nib__source *source, const nib_model_options *o, nib_model **model,
                               nib_error *err)
 {
-    nib_status status = nib__model_open(source, o, model, err);
-    if (status != NIB_OK) {
-        nib__source_close(source);
-        return status;
-    }
+    nib_status status = nib__model_open_cached(source, o, model, err);
+    if (status != NIB_OK) return status;
     const nib__config *c = &(*model)->config;
     bool pair = (*model)->encoder != NULL;
     if (!c->both_ways) /* a later stage than model/ */

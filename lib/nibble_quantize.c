@@ -42,7 +42,7 @@ nib_status nib_quantize(const char *in, const char *out, const nib_quantize_opti
     open.allocator = o.allocator;
     status = nib_model_open(in, &open, &model, err);
     if (status != NIB_OK) return status;
-    status = nib__model_repack(model, out, &o, err);
+    status = nib__model_repack(model, out, 0, &o, err);
     nib_model_free(model);
     return status;
 }

@@ -37,9 +37,10 @@ typedef struct cli_common {
     uint32_t kv_type;   /* --kv */
     uint32_t load;      /* --load: NIB_LOAD_* */
     const char *isa;    /* --isa */
+    const char *cache;  /* --cache: NULL, or a folder */
 } cli_common;
 
-enum { OPT_ISA = 256, OPT_PRECISION, OPT_CTX, OPT_BATCH, OPT_KV, OPT_LOAD, OPT_HELP, OPT_OWN };
+enum { OPT_ISA = 256, OPT_PRECISION, OPT_CTX, OPT_BATCH, OPT_KV, OPT_LOAD, OPT_CACHE, OPT_HELP, OPT_OWN };
 
 extern const char cli_common_help[];
 

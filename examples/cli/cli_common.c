@@ -18,6 +18,8 @@ const char cli_common_help[] =
     "  -m, --model PATH      GGUF file (of a split model, any part) or Hugging Face directory\n"
     "      --load FORMAT     weights in memory: stored (as in the file, default), f32, f16,\n"
     "                        bf16 or int8 (8 bits with one scale per row)\n"
+    "      --cache DIR       keep packed weights of GGUF files in this folder: the first run\n"
+    "                        writes a file as large as the model, later ones start at once\n"
     "  -t, --threads N       threads (default: the CPUs this process may use)\n"
     "      --ctx N           positions in the KV cache (default: as trained, at most 4096)\n"
     "      --batch N         prompt tokens per pass (default 512)\n"
@@ -152,6 +154,7 @@ int cli_getopt(int argc, char **argv, const char *own_short, const struct option
         {"batch", required_argument, NULL, OPT_BATCH},
         {"kv", required_argument, NULL, OPT_KV},
         {"load", required_argument, NULL, OPT_LOAD},
+        {"cache", required_argument, NULL, OPT_CACHE},
         {"help", no_argument, NULL, OPT_HELP},
     };
     enum { N_COMMON = sizeof common / sizeof *common, MOST = 32 };
@@ -182,6 +185,7 @@ int cli_common_option(cli_common *common, int option, char **argv, const char *h
     case OPT_BATCH: status = cli_u32("--batch", optarg, 1, 65536, &common->n_batch); break;
     case OPT_KV: status = choose("--kv", optarg, caches, 2, &common->kv_type); break;
     case OPT_LOAD: status = choose("--load", optarg, formats, 5, &common->load); break;
+    case OPT_CACHE: common->cache = optarg; break;
     case OPT_HELP:
         fputs(help, stdout);
         fputs(cli_common_help, stdout);
@@ -255,6 +259,15 @@ void cli_bar_end(cli_bar *bar)
     if (bar->shown) fputs("\r\033[K", stderr);
 }
 
+/* A model that runs without the cache that was asked for: nothing failed, but it will be slow to
+ * open the next time, too. */
+static void note_cache(const nib_model *model)
+{
+    nib_model_info info = {.struct_size = sizeof info};
+    if (nib_model_get_info(model, &info) == NIB_OK && info.cache == NIB_CACHE_FAILED)
+        fprintf(stderr, "nibble: not kept by --cache: %s\n", info.cache_note);
+}
+
 int cli_open(const cli_common *common, uint32_t flags, nib_model **model)
 {
     nib_model_options options;
@@ -266,13 +279,16 @@ int cli_open(const cli_common *common, uint32_t flags, nib_model **model)
     options.precision = common->precision;
     options.load = common->load;
     options.isa = common->isa;
+    options.cache_dir = common->cache;
     options.progress = cli_progress;
     options.progress_user = &bar;
     cli_on_interrupt(NULL);
     cli_bar_begin(&bar, "loading");
     nib_status status = nib_model_open(common->model, &options, model, &err);
     cli_bar_end(&bar);
-    return status == NIB_OK ? CLI_OK : cli_error(&err);
+    if (status != NIB_OK) return cli_error(&err);
+    note_cache(*model);
+    return CLI_OK;
 }
 
 int cli_session(const cli_common *common, nib_model *model, nib_session **session)

@@ -43,8 +43,8 @@ static uint32_t level(nib__isa isa, bool there)
     return (uint32_t)there << isa;
 }
 
-/* Levels by CPUID and XGETBV, bit 1 << level; of AMX, that the CPU has it. Each CPUID leaves a virtual
- * machine, so they are few: one for the highest leaf, and one for each leaf. */
+/* Levels by CPUID and XGETBV, bit 1 << level; of AMX, that the CPU has it. Each CPUID leaves a
+ * virtual machine, so they are few: one for the highest leaf, and one for each leaf. */
 static uint32_t levels(void)
 {
     uint32_t a, b, c1, d, b7, c7, d7, a71, b71, c71, d71, xcr0, xcr0_high;

@@ -15,6 +15,8 @@
                                                           this value taken as 0 */
 #define NIB__PACKED_DATA "nibble.hash.data"            /* u64: XXH64 of the data section */
 #define NIB__PACKED_IDENTITY "nibble.identity"         /* u64: nib_model.identity of the original */
+#define NIB__PACKED_SOURCE "nibble.source"             /* u64, in a cache: state of the original's files
+                                                          (stamp.h) */
 #define NIB__PACKED_TYPES "nibble.tensor.types"        /* i32[n_tensors] format, or -1 */
 #define NIB__PACKED_ROWS "nibble.tensor.rows"          /* u32[n_tensors] */
 #define NIB__PACKED_COLUMNS "nibble.tensor.columns"    /* u32[n_tensors] */

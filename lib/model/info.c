@@ -73,6 +73,8 @@ void nib__model_info(const nib_model *model, nib_model_info *info)
     info->n_ctx_train = c->n_ctx_train;
     info->fim_family = model->fim_family;
     info->n_params = model->n_params;
+    info->cache = model->cache;
+    memcpy(info->cache_note, model->cache_note, sizeof model->cache_note);
     info->file_bytes = model->file_bytes;
     info->weight_bytes = model->weight_bytes;
     info->kind = c->both_ways             ? NIB_MODEL_ENCODER

@@ -137,6 +137,8 @@ struct nib_model {
     uint32_t precision;
     uint32_t kinds;      /* bit nib__weight_kind: some linear map has weights of this kind */
     uint32_t fim_family; /* NIB_FIM_* */
+    uint32_t cache;      /* NIB_CACHE_* */
+    char cache_note[256]; /* FAILED: why */
 };
 
 /* `options` is complete (no shorter struct of an older caller) or NULL. */

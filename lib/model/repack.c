@@ -16,7 +16,8 @@
 enum {
     BATCH_BYTES = 8 << 20,
     WRITE_BYTES = 2 << 20, /* a huge page, which the page cache then may keep as one */
-    PUBLIC = 0666
+    PUBLIC = 0666,
+    PRIVATE = 0600
 };
 
 typedef enum item_kind { PANELS, VECTOR, ROWS } item_kind;
@@ -142,7 +143,7 @@ static void put_tensor(repack *r, const item *it)
     nib__gguf_out_tensor(&r->out, t->name, type, n_dims, ne, it->offset);
 }
 
-static nib_status make_directory(repack *r)
+static nib_status make_directory(repack *r, uint64_t state)
 {
     nib__gguf_out *out = &r->out;
     size_t n = r->n_items;
@@ -151,6 +152,7 @@ static nib_status make_directory(repack *r)
     r->directory_at = nib__gguf_out_u64(out, NIB__PACKED_DIRECTORY, 0);
     r->data_at = nib__gguf_out_u64(out, NIB__PACKED_DATA, 0);
     (void)nib__gguf_out_u64(out, NIB__PACKED_IDENTITY, r->model->identity);
+    if (state != 0) (void)nib__gguf_out_u64(out, NIB__PACKED_SOURCE, state);
     nib__gguf_out_u32(out, "general.alignment", NIB__PACKED_ALIGNMENT);
     nib__gguf_out_words(out, NIB__PACKED_TYPES, NIB__META_I32, r->columns, n);
     nib__gguf_out_words(out, NIB__PACKED_ROWS, NIB__META_U32, r->columns + n, n);
@@ -263,7 +265,7 @@ static nib_status write_file(repack *r)
     return status == NIB_OK ? nib__outfile_commit(&r->file, r->err) : status;
 }
 
-nib_status nib__model_repack(const nib_model *model, const char *path,
+nib_status nib__model_repack(const nib_model *model, const char *path, uint64_t state,
                              const nib_quantize_options *options, nib_error *err)
 {
     repack r = {.model = model, .options = options, .err = err, .mem = model->mem};
@@ -274,9 +276,10 @@ nib_status nib__model_repack(const nib_model *model, const char *path,
     }
     r.arch = nib__arch_find(NIB__NAMING_GGUF, model->config.arch, strlen(model->config.arch));
     if (r.arch == NULL) return nib__fail(err, NIB_ERR_STATE, "%s: no architecture", path);
-    nib_status status = nib__outfile_open(&r.file, &r.mem, path, PUBLIC, WRITE_BYTES, err);
+    nib_status status =
+        nib__outfile_open(&r.file, &r.mem, path, state != 0 ? PRIVATE : PUBLIC, WRITE_BYTES, err);
     if (status == NIB_OK) status = plan(&r);
-    if (status == NIB_OK) status = make_directory(&r);
+    if (status == NIB_OK) status = make_directory(&r, state);
     if (status == NIB_OK) status = nib__pool_new(&r.mem, options->n_threads, NULL, &r.pool, err);
     if (status == NIB_OK) {
         r.buffer = nib__alloc_raw(&r.mem, r.buffer_size, 1);

@@ -22,6 +22,7 @@ local options = {
     max_tokens = 48,
     context_lines = 200, -- of text before the cursor; a third of it after
     threads = 2,
+    cache_dir = nil, -- a folder for packed weights: from the second time on the model opens at once
     accept = "<Tab>",
 }
 local nib, session, err
@@ -60,7 +61,12 @@ local function load()
     local o = ffi.new("nib_session_options")
     nib.nib_session_options_init(o, ffi.sizeof(o))
     o.n_threads = options.threads
-    check(nib.nib_model_open(vim.fn.expand(options.model), nil, model, err))
+    local m = ffi.new("nib_model_options")
+    local cache_dir = options.cache_dir and vim.fn.expand(options.cache_dir) -- lives as long as `m`
+    nib.nib_model_options_init(m, ffi.sizeof(m))
+    m.n_threads = options.threads
+    m.cache_dir = cache_dir
+    check(nib.nib_model_open(vim.fn.expand(options.model), m, model, err))
     local status = nib.nib_session_new(model[0], o, handle, err)
     nib.nib_model_free(model[0]) -- the session has its own reference
     check(status)

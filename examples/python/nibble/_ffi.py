@@ -31,7 +31,7 @@ class ModelOptions(C.Structure):
     _fields_ = [("struct_size", C.c_uint32), ("flags", C.c_uint32), ("n_threads", C.c_uint32),
                 ("precision", C.c_uint32), ("isa", C.c_char_p), ("allocator", C.c_void_p),
                 ("progress", ProgressFunction), ("progress_user", C.c_void_p),
-                ("load", C.c_uint32), ("reserved", C.c_uint32)]
+                ("load", C.c_uint32), ("gemm", C.c_uint32), ("cache_dir", C.c_char_p)]
 
 
 class ModelInfo(C.Structure):

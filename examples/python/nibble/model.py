@@ -66,9 +66,11 @@ class Model:
     def __init__(self, path: Union[str, "os.PathLike[str]"], *, threads: Optional[int] = None,
                  precision: str = "default", isa: Optional[str] = None, weights: bool = True,
                  load: str = "stored",
+                 cache_dir: Optional[Union[str, "os.PathLike[str]"]] = None,
                  progress: Optional[Callable[[float], Any]] = None) -> None:
         """weights=False reads metadata and tokenizer only. load: numbers in memory, "stored" (as in
-        the file), "f32", "f16", "bf16" or "int8". progress(fraction) is called while
+        the file), "f32", "f16", "bf16" or "int8". cache_dir: a folder where packed weights of GGUF
+        files are kept, so that they open at once the next time. progress(fraction) is called while
         loading; an exception raised in it cancels the load and comes out here."""
         options = _ffi.ModelOptions()
         _ffi.lib.nib_model_options_init(C.byref(options), C.sizeof(options))
@@ -81,6 +83,7 @@ class Model:
         options.n_threads = threads if threads is not None else cpu_count()
         options.precision = PRECISIONS[precision]
         options.isa = isa.encode() if isa is not None else None
+        options.cache_dir = os.fsencode(cache_dir) if cache_dir is not None else None
         raised: List[BaseException] = []
 
         def on_progress(_user: Any, fraction: float) -> int:
