@@ -100,6 +100,14 @@ static nib_status read_strip(decoder *d, nib__json_value v)
     return NIB_OK;
 }
 
+static bool has(const decoder *d, op_kind kind)
+{
+    for (uint32_t i = 0; i < d->n; i++)
+        if (d->ops[i].kind == kind) return true;
+    return false;
+}
+
+/* BPEDecoder's last space is none, Metaspace's is one: which of them made it is not known. */
 static nib_status read_metaspace(decoder *d, nib__json_value v)
 {
     nib__json_value scheme = nib__json_get(d->j, v, "prepend_scheme");
@@ -109,6 +117,7 @@ static nib_status read_metaspace(decoder *d, nib__json_value v)
     if (!nib__json_equals(d->j, nib__json_get(d->j, v, "replacement"), NIB__SPM_SPACE))
         return unsupported(d, "Metaspace of another character than U+2581");
     if (d->fused) return unsupported(d, "Metaspace behind Fuse");
+    if (d->t->pipe->hold_space) return unsupported(d, "Metaspace with BPEDecoder");
     if (!never) d->by_place = true;
     return add(d, (op){.kind = never ? OP_METASPACE : OP_METASPACE_DROP});
 }
@@ -116,6 +125,8 @@ static nib_status read_metaspace(decoder *d, nib__json_value v)
 static nib_status read_wordpiece(decoder *d, nib__json_value v)
 {
     op next = {.kind = OP_WORDPIECE, .from = string(d, v, "prefix")};
+    if (has(d, OP_BYTE_FALLBACK)) /* a space for each character, not for each of its bytes */
+        return unsupported(d, "WordPiece behind ByteFallback");
     d->by_place = true;
     nib_status status = add(d, next);
     if (status == NIB_OK && nib__json_is_true(d->j, v, "cleanup"))
@@ -127,6 +138,8 @@ static nib_status read_bpe(decoder *d, nib__json_value v)
 {
     op next = {.kind = OP_REPLACE, .from = string(d, v, "suffix"), .to = {d->space, 1}};
     if (next.from.len == 0) return unsupported(d, "BPEDecoder without a suffix");
+    if (has(d, OP_METASPACE) || has(d, OP_METASPACE_DROP))
+        return unsupported(d, "Metaspace with BPEDecoder");
     d->t->pipe->hold_space = true;
     return add(d, next);
 }

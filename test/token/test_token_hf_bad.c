@@ -17,6 +17,10 @@ static nib_status open_text(const char *name, const char *text, nib__tokenizer *
     "{\"model\":{\"type\":\"BPE\",\"vocab\":{" vocab "},\"merges\":[" merges "]" more "}"
 #define AB "\"a\":0,\"b\":1,\"ab\":2"
 #define WITH(part) BPE(AB, "\"a b\"", "") "," part "}"
+#define DECODERS(list) WITH("\"decoder\":{\"type\":\"Sequence\",\"decoders\":[" list "]}")
+#define SUFFIX "{\"type\":\"BPEDecoder\",\"suffix\":\"</w>\"}"
+#define SPACES                                                                                     \
+    "{\"type\":\"Metaspace\",\"replacement\":\"\xe2\x96\x81\",\"prepend_scheme\":\"always\"}"
 
 typedef struct bad_case {
     const char *text;
@@ -88,6 +92,10 @@ static const bad_case CASES[] = {
     {WITH("\"decoder\":{\"type\":\"Sequence\",\"decoders\":[{\"type\":\"Fuse\"},{\"type\":"
           "\"Replace\",\"pattern\":{\"Regex\":\"a\"},\"content\":\"\"}]}"),
      NIB_ERR_UNSUPPORTED, "behind Fuse"},
+    {DECODERS("{\"type\":\"ByteFallback\"},{\"type\":\"WordPiece\",\"prefix\":\"##\"}"),
+     NIB_ERR_UNSUPPORTED, "WordPiece behind ByteFallback"},
+    {DECODERS(SUFFIX "," SPACES), NIB_ERR_UNSUPPORTED, "Metaspace with BPEDecoder"},
+    {DECODERS(SPACES "," SUFFIX), NIB_ERR_UNSUPPORTED, "Metaspace with BPEDecoder"},
 };
 
 static void hostile_json(void **state)
