@@ -6,7 +6,8 @@
 #   sh test/run.sh threads    the cmocka programs that use threads
 # Counting: cmocka's own summary lines; `ok`, `not ok` and `skip` lines of check_*.sh; unittest's
 # summary of test_*.py. A program that ends badly without naming a failure counts as one failure, and
-# so does one that reports no test at all. RUNNER is put before a program (an emulator).
+# so does one that reports no test at all. RUNNER is put before a program (an emulator). JOBS programs
+# run side by side, else as many as there are CPUs; each one's output is shown when it has ended.
 set -u
 cd "$(dirname "$0")/.."
 mode=${1:-all}
@@ -34,40 +35,18 @@ add() {
 sum() { sed -n "s/^$2\([0-9][0-9]*\).*/\1/p" "$1" | awk '{ n += $1 } END { print n + 0 }'; }
 count() { grep -c "$2" "$1" || true; }
 
-# run NAME COMMAND...: shows and keeps the output; sets `status`
-run() {
-    log=$logs/$1.txt
-    started=$(date +%s) program=$1
-    echo
-    echo "== $1"
-    shift
-    { timeout "${TEST_TIMEOUT:-900}" "$@" </dev/null 2>&1; echo $? >"$log.status"; } | tee "$log"
-    status=$(cat "$log.status")
-    rm -f "$log.status"
-    times="$times$(($(date +%s) - started)) $program
-"
-}
-
-run_cmocka() {
-    name=$(basename "$1")
-    # shellcheck disable=SC2086  # RUNNER is a command with arguments
-    run "$name" ${RUNNER:-} "$1"
+# What the program `name`, which ended with `status`, says in `log`.
+count_cmocka() {
     add "$name" "$status" "$(sum "$log" '\[  PASSED  \] ')" "$(sum "$log" '\[  FAILED  \] ')" \
         "$(sum "$log" '\[  SKIPPED \] ')"
 }
 
-run_check() {
-    name=$(basename "$1" .sh)
-    run "$name" sh "$1"
+count_check() {
     add "$name" "$status" "$(count "$log" '^ok ')" "$(count "$log" '^not ok ')" \
         "$(count "$log" '^skip ')"
 }
 
-run_python() {
-    name=$(basename "$1" .py)
-    python=python3
-    [ -x .venv/bin/python ] && python=.venv/bin/python
-    run "$name" "$python" -B "$1"
+count_python() {
     ran=$(sed -n 's/^Ran \([0-9]*\) test.*/\1/p' "$log" | awk '{ n += $1 } END { print n + 0 }')
     bad=$(grep -oE '^FAILED \(.*\)' "$log" | grep -oE '(failures|errors)=[0-9]+' | cut -d= -f2 |
         awk '{ n += $1 } END { print n + 0 }')
@@ -78,29 +57,57 @@ run_python() {
     add "$name" "$status" "$good" "$bad" "$skip"
 }
 
+# plan KIND SOURCE: the line `KIND NAME COMMAND...` of a program
+plan() {
+    name=$(basename "$2")
+    name=${name%.*}
+    case $1 in
+    cmocka) echo "cmocka $name ${RUNNER:+$RUNNER }$BUILD/${2%.c}" ;;
+    replay) echo "cmocka replay_${name#fuzz_} ${RUNNER:+$RUNNER }$BUILD/test/fuzz/replay_${name#fuzz_}" ;;
+    check) echo "check $name sh $2" ;;
+    python) echo "python $name $python -B $2" ;;
+    esac
+}
+
+# test_regex and test_token_limits use a thread for its small stack only; nothing is shared.
+uses_threads() {
+    case $1 in */test_regex.c | */test_token_limits.c) return 1 ;; esac
+    grep -qE 'pthread_create|nib__pool_new|on_small_stack' "$1"
+}
+
+python=python3
+[ -x .venv/bin/python ] && python=.venv/bin/python
 for source in test/*/test_*.c; do
-    # test_token_limits uses a thread for its small stack only; nothing is shared
-    if [ "$mode" = threads ] && { [ "$source" = test/token/test_token_limits.c ] ||
-        ! grep -qE 'pthread_create|nib__pool_new|on_small_stack' "$source"; }; then
-        continue
-    fi
-    run_cmocka "$BUILD/${source%.c}"
-done
+    if [ "$mode" != threads ] || uses_threads "$source"; then plan cmocka "$source"; fi
+done >"$logs/plan"
 if [ "$mode" != threads ]; then
-    for source in test/fuzz/fuzz_*.c; do
-        [ -e "$source" ] || continue
-        name=$(basename "$source" .c)
-        run_cmocka "$BUILD/test/fuzz/replay_${name#fuzz_}"
-    done
-fi
+    for source in test/fuzz/fuzz_*.c; do plan replay "$source"; done
+fi >>"$logs/plan"
 if [ "$mode" = all ]; then
-    for script in test/*/check_*.sh; do
-        [ -e "$script" ] && run_check "$script"
-    done
-    for script in test/*/test_*.py examples/python/tests/test_*.py; do
-        [ -e "$script" ] && run_python "$script"
-    done
-fi
+    for script in test/*/check_*.sh; do plan check "$script"; done
+    for script in test/*/test_*.py examples/python/tests/test_*.py; do plan python "$script"; done
+fi >>"$logs/plan"
+
+# Leaves NAME.txt and NAME.ended, `STATUS SECONDS`; the lock keeps outputs apart.
+rm -f "$logs"/*.ended
+# shellcheck disable=SC2016  # for the inner shell
+xargs -P "${JOBS:-$(nproc)}" -L 1 sh -c '
+    log=$0/$2 name=$2 started=$(date +%s)
+    shift 2
+    timeout "${TEST_TIMEOUT:-900}" "$@" </dev/null >"$log.txt" 2>&1
+    echo "$? $(($(date +%s) - started))" >"$log.ended"
+    flock "$0/plan" sh -c "echo; echo \"== \$0\"; cat \"\$1\"" "$name" "$log.txt"
+    ' "$logs" <"$logs/plan"
+
+echo
+while read -r kind name _; do
+    log=$logs/$name.txt
+    read -r status seconds <"$logs/$name.ended" || status=127 seconds=0
+    times="$times$seconds $name
+"
+    "count_$kind"
+done <"$logs/plan"
+rm -f "$logs"/*.ended
 
 echo
 echo "longest (seconds): $(printf %s "$times" | sort -rn | head -6 | awk '{ printf "%s %s  ", $2, $1 }')"
