@@ -22,16 +22,29 @@ static uint32_t read_count(nib__key_reader *r, const char *key)
     return count == NOT_THERE ? 0 : count;
 }
 
+static void read_ids(nib__key_reader *r, const char *key, uint32_t n_vocab, nib__array *ids)
+{
+    if (r->status != NIB_OK || !nib__key_there(r, key)) return;
+    int32_t got = nib__meta_array(r->source, r->key, NIB__META_U32, ids, r->err);
+    if (got != NIB_OK) r->status = got;
+    for (uint64_t i = 0; r->status == NIB_OK && i < ids->count; i++) {
+        uint32_t id = nib__array_u32(ids, i);
+        if (id >= n_vocab) nib__key_refuse(r, NIB_ERR_FORMAT, "ids of the vocabulary", id);
+    }
+}
+
 /* config.json is asked only if there is no generation_config.json, which transformers marks. */
 static nib_status read_checkpoint(nib__rules *rules, const nib_model *model, uint32_t n_prompt,
                                   nib_error *err)
 {
     static const char *const unknown[] = {
-        "bad_words_ids",      "begin_suppress_tokens",
-        "diversity_penalty",  "encoder_no_repeat_ngram_size",
-        "force_words_ids",    "exponential_decay_length_penalty",
-        "forced_decoder_ids", "sequence_bias",
-        "suppress_tokens",
+        "bad_words_ids",
+        "diversity_penalty",
+        "encoder_no_repeat_ngram_size",
+        "exponential_decay_length_penalty",
+        "force_words_ids",
+        "forced_decoder_ids",
+        "sequence_bias",
     };
     const nib__source *source = model->source;
     bool own = nib__meta_type_of(source, "generation_config.transformers_version") >= 0;
@@ -50,6 +63,8 @@ static nib_status read_checkpoint(nib__rules *rules, const nib_model *model, uin
     rules->min_length = read_count(&r, "min_length");
     if (nib__key_there(&r, "min_new_tokens"))
         rules->min_length = n_prompt + read_count(&r, "min_new_tokens");
+    read_ids(&r, "suppress_tokens", model->config.n_vocab, &rules->never);
+    read_ids(&r, "begin_suppress_tokens", model->config.n_vocab, &rules->never_first);
     nib__key_refuse_all(&r, unknown, sizeof unknown / sizeof unknown[0]);
     return r.status;
 }
@@ -106,6 +121,11 @@ static void penalize(const nib__rules *rules, const nib__so_far *text, double lo
     }
 }
 
+static void forbid(const nib__array *ids, float *logits)
+{
+    for (uint64_t i = 0; i < ids->count; i++) logits[nib__array_u32(ids, i)] = -INFINITY;
+}
+
 void nib__rules_apply(const nib__rules *rules, const nib__so_far *text, double log_total,
                       float *logits)
 {
@@ -117,4 +137,8 @@ void nib__rules_apply(const nib__rules *rules, const nib__so_far *text, double l
             same++;
         if (same == ngram - 1) logits[id_at(text, first + same)] = -INFINITY;
     }
+    /* A first id that is forced stands before the text. */
+    uint32_t begin = text->n_prompt == 1 && rules->first_id >= 0 ? 1 : 0;
+    if (text->n == begin) forbid(&rules->never_first, logits);
+    forbid(&rules->never, logits);
 }

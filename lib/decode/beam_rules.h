@@ -13,6 +13,8 @@ typedef struct nib__rules {
     int32_t first_id, last_id; /* behind a prompt of one id; in the place of the longest text's last
                                   id; -1: any */
     double repetition;         /* log probabilities of ids that are there already times this */
+    nib__array never;          /* ids that no text has; the source's, as long as the model lives */
+    nib__array never_first;    /* nor begins with */
 } nib__rules;
 
 /* The ids before the one that is to be chosen. */
@@ -29,8 +31,8 @@ nib_status nib__rules_read(nib__rules *rules, const nib_beam_options *options,
 /* The only id that may follow, with a probability of 1; -1: any. */
 int32_t nib__rules_forced(const nib__rules *rules, const nib__so_far *text);
 bool nib__rules_end(const nib__rules *rules, const nib__so_far *text); /* it may end here */
-/* Logits become those of the rules: -infinity for what must not follow. An id's log probability is its
- * logit minus `log_total`. */
+/* Logits become those of the rules: -infinity for what must not follow. An id's log probability is
+ * its logit minus `log_total`. */
 void nib__rules_apply(const nib__rules *rules, const nib__so_far *text, double log_total,
                       float *logits);
 

@@ -207,6 +207,48 @@ static void test_rules_of_a_checkpoint(void **state)
     nib_model_free(plain);
 }
 
+/* The texts are those of transformers 4.44.2 (generate with num_beams=4, max_new_tokens=14), the
+ * same in float32 and float64. */
+static void test_ids_that_never_come(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *generation;
+        double score;
+        int32_t ids[14];
+    } cases[] = {
+        {"{" MARK ", \"suppress_tokens\": [], \"begin_suppress_tokens\": null}",
+         -0.71172506,
+         {33, 10, 8, 19, 8, 33, 8, 8, 19, 26, 0, 19, 19, 19}},
+        {"{" MARK ", \"suppress_tokens\": [33, 19]}",
+         -1.3688153,
+         {26, 37, 28, 8, 3, 34, 21, 24, 10, 10, 8, 8, 0, 8}},
+        {"{" MARK ", \"begin_suppress_tokens\": [33]}",
+         -0.89096659,
+         {19, 19, 39, 19, 8, 33, 8, 19, 19, 19, 19, 19, 19, 33}},
+        {"{" MARK ", \"begin_suppress_tokens\": [33, 10], \"forced_bos_token_id\": 11}",
+         -0.73869985,
+         {11, 19, 19, 19, 8, 24, 19, 19, 10, 24, 19, 19, 8, 0}},
+        {"{" MARK ", \"begin_suppress_tokens\": [33, 7], \"suppress_tokens\": [10]}",
+         -0.86716992,
+         {19, 19, 39, 19, 8, 0, 19, 19, 19, 19, 19, 19, 19, 19}},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        nib_beam_options o = plain_options();
+        nib_beam_result got;
+        nib_error err = {0};
+        nib_model *model = open_ruled(cases[i].generation, "");
+        nib_session *session = fixture_session(model, 64, 1, NIB_KV_F16);
+        o.n_beams = 4;
+        assert_ok(best_text(session, &o, &got, &err), err);
+        assert_int_equal(got.n_ids, 14);
+        assert_memory_equal(got.ids, cases[i].ids, sizeof cases[i].ids);
+        assert_true(fabs(got.score - cases[i].score) < 2e-4);
+        nib_session_free(session);
+        nib_model_free(model);
+    }
+}
+
 static void test_rules_that_are_refused(void **state)
 {
     (void)state;
@@ -216,7 +258,10 @@ static void test_rules_that_are_refused(void **state)
         const char *part;
     } cases[] = {
         {"{" MARK ", \"bad_words_ids\": [[3]]}", NIB_ERR_UNSUPPORTED, "bad_words_ids"},
-        {"{" MARK ", \"suppress_tokens\": [3]}", NIB_ERR_UNSUPPORTED, "suppress_tokens"},
+        {"{" MARK ", \"sequence_bias\": {}}", NIB_ERR_UNSUPPORTED, "sequence_bias"},
+        {"{" MARK ", \"suppress_tokens\": [3, 47]}", NIB_ERR_FORMAT, "suppress_tokens"},
+        {"{" MARK ", \"suppress_tokens\": [-1]}", NIB_ERR_FORMAT, "suppress_tokens"},
+        {"{" MARK ", \"begin_suppress_tokens\": [\"a\"]}", NIB_ERR_FORMAT, "begin_suppress_tokens"},
         {"{" MARK ", \"forced_bos_token_id\": 47}", NIB_ERR_FORMAT, "forced_bos_token_id"},
         {"{" MARK ", \"no_repeat_ngram_size\": -1}", NIB_ERR_FORMAT, "no_repeat_ngram_size"},
         {"{" MARK ", \"repetition_penalty\": 0}", NIB_ERR_FORMAT, "repetition_penalty"},
@@ -241,6 +286,7 @@ int main(void)
         cmocka_unit_test(test_bad_options),
         cmocka_unit_test(test_memory_is_known),
         cmocka_unit_test(test_rules_of_a_checkpoint),
+        cmocka_unit_test(test_ids_that_never_come),
         cmocka_unit_test(test_rules_that_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
