@@ -30,6 +30,9 @@ flags=$(sed -n 's/^Cflags: //p; s/^Libs: //p' "$prefix/lib/pkgconfig/nibble.pc" 
 # shellcheck disable=SC2086  # flags and compiler are words
 check "a program builds with the flags of nibble.pc" \
     $CC "$root/program.c" -o "$root/shared" $flags
+sed -n '/^```c$/,/^```$/p' README.md | grep -v '^```' >"$root/readme.c"
+# shellcheck disable=SC2086
+check "and so does the README's" $CC "$root/readme.c" -o "$root/readme" $flags
 check "it runs with the shared library" env LD_LIBRARY_PATH="$prefix/lib" "$root/shared"
 check "a program links the static library" \
     $CC "$root/program.c" -I"$prefix/include" -o "$root/static" "$prefix/lib/libnibble.a" -lm -pthread
