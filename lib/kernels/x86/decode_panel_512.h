@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * One panel of coded weights times a few rows with 512-bit registers. A group is unpacked as a whole
- * first, so that what is read from memory comes early. Integer sums are exact and the float tail
- * follows kernels.h step by step: the bits of the scalar reference. */
+ * One panel of coded weights times a few rows with 512-bit registers. A group is unpacked as a
+ * whole first, so that what is read from memory comes early. Integer sums are exact and the float
+ * tail follows kernels.h step by step: the bits of the scalar reference. */
 #ifndef NIB_KERNELS_X86_DECODE_PANEL_512_H
 #define NIB_KERNELS_X86_DECODE_PANEL_512_H
 
@@ -10,14 +10,14 @@
 #include "kernels/x86/row_block.h"
 #include "kernels/x86/unpack_avx512.h"
 
-/* Defined by the including file: the sum of products of `lines` lines of codes with 256 * hi + lo of
- * a row, `step` bytes a line. */
+/* Defined by the including file: the sum of products of `lines` lines of codes with 256 * hi + lo
+ * of a row, `step` bytes a line. */
 NIB_INLINE __m512i sum_lines(nib__format f, int lines, const __m512i *line, const int8_t *hi,
                              const int8_t *lo, size_t step);
 
 /* One panel times a block of `rows` rows (a constant, up to 4). */
 NIB_INLINE void decode_whole_groups(nib__format f, int rows, const nib__packed *w, uint32_t panel,
-                             const row_block *x, float *y, size_t ldy)
+                                    fetch_steps fetch, const row_block *x, float *y, size_t ldy)
 {
     const int parts = group_scales(f), lines = 8 / parts;
     const size_t step = line_step(rows);
@@ -31,11 +31,12 @@ NIB_INLINE void decode_whole_groups(nib__format f, int rows, const nib__packed *
     NIB_UNROLL
     for (int r = 0; r < rows; r++) acc[r] = acc_min[r] = _mm512_setzero_ps();
     for (uint32_t k = 0; k < w->k; entry += scale_bytes(f)) {
+        fetch_at_group(&fetch, k / NIB__GROUP);
         const block_scale scales = load_block_scale(f, w->layout->unit, entry);
-        fetch_scales(entry, scale_bytes(f));
+        fetch_scales(&fetch, entry, scale_bytes(f));
         for (uint32_t g = 0; g < block_groups(f); g++, k += NIB__GROUP, codes += group_bytes(f)) {
             __m512i line[8];
-            fetch_codes(codes, group_bytes(f));
+            fetch_codes(&fetch, codes, group_bytes(f));
             unpack_group(f, codes, book, line);
             NIB_UNROLL
             for (int part = 0; part < parts; part++, start += rows, sums += rows) {

@@ -16,6 +16,7 @@ typedef struct rows_256 {
     row_block laid;
     const int16_t *pairs; /* [step][k] 256 * hi + lo, per 4 k (k0, k2), (k1, k3); see needs_pairs */
     uint32_t k;
+    fetch_steps fetch; /* of the weights that the rows are multiplied with */
 } rows_256;
 
 /* Four bytes of row r for line j of the group at k; step is a constant. */
@@ -30,8 +31,8 @@ NIB_INLINE __m256i low_bytes(const rows_256 *x, int step, int r, uint32_t k, int
 }
 
 /* sum[rows][halves] = exact sums of (unsigned code) * q over lines [from, from + lines) of a group
- * that begins at input k: halves [first, first + halves) of the panel. All but the pointers, the book
- * and k are constants. */
+ * that begins at input k: halves [first, first + halves) of the panel. All but the pointers, the
+ * book and k are constants. */
 NIB_INLINE void dot_lines(code_class c, int rows, int first, int halves, const uint8_t *group,
                           int from, int lines, __m256i book, const rows_256 *x, uint32_t k,
                           __m256i sum[4][2]);
@@ -62,19 +63,25 @@ NIB_INLINE void forget_loads(void)
     __asm__ volatile("" ::: "memory");
 }
 
-/* y[rows][16] = sum over scale groups of s * (sum of (code - zero) * q). `lines` per scale. Up to two
- * rows take both halves of the panel together, more have not the registers. */
+/* y[rows][16] = sum over scale groups of s * (sum of (code - zero) * q). `lines` per scale. Up to
+ * two rows take both halves of the panel together, more have not the registers. */
 NIB_INLINE void decode_tile(code_class c, int lines, int rows, const nib__packed *w,
                             const uint8_t *codes, const float *s, const rows_256 *x, float y[4][16])
 {
     const __m256i book = load_book(w->layout);
     const int32_t *start = x->laid.start;
     const int halves = rows <= 2 ? 2 : 1;
+    const size_t panel_scales = w->code_offset / (w->k / NIB__GROUP);
+    const uint8_t *next_scales = codes - w->code_offset + w->panel_bytes;
+    fetch_steps fetch = x->fetch;
     __m256 acc[4][2];
     NIB_UNROLL
     for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm256_setzero_ps();
     for (uint32_t k = 0; k < w->k; k += NIB__GROUP, codes += class_bytes(c)) {
-        fetch_codes(codes, class_bytes(c));
+        fetch_at_group(&fetch, k / NIB__GROUP);
+        fetch_codes(&fetch, codes, class_bytes(c));
+        fetch_far(next_scales);
+        next_scales += panel_scales;
         NIB_UNROLL
         for (int from = 0; from < 8; from += lines, s += 16, start += rows) {
             __m256i sum[4][2];
@@ -109,7 +116,8 @@ NIB_INLINE bool often_met(code_class c)
 }
 
 NIB_INLINE void decode_class(code_class c, int lines, uint32_t rows, const nib__packed *w,
-                             const uint8_t *codes, const float *s, const rows_256 *x, float y[4][16])
+                             const uint8_t *codes, const float *s, const rows_256 *x,
+                             float y[4][16])
 {
     if (rows == 4)
         decode_tile(c, lines, 4, w, codes, s, x, y);
@@ -187,10 +195,11 @@ static uint32_t lay_all(const nib__packed *w, const uint8_t *from, uint32_t m, u
     uint32_t n = 0;
     for (uint32_t at = 0, step; at < m; at += step, n++) {
         step = m - at >= 4 ? 4 : m - at >= 2 && often_met(c) ? 2 : 1;
-        x[n].laid = lay_rows(w->layout, w->layout->zero, from + at * row_bytes, step, step, w->k,
-                             scratch);
+        x[n].laid =
+            lay_rows(w->layout, w->layout->zero, from + at * row_bytes, step, step, w->k, scratch);
         x[n].pairs = pairs;
         x[n].k = w->k;
+        x[n].fetch = fetch_steps_of(w);
         scratch += step * laid_bytes(w->k);
         for (uint32_t r = 0; needs_pairs(c) && r < step; r++, pairs += w->k) {
             make_pairs(from + (at + r) * row_bytes, w->k, pairs);

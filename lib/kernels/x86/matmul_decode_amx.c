@@ -53,6 +53,7 @@ typedef struct cursor {
     const uint8_t *entry, *codes;
     block_scale scales;
     __m512i book;
+    fetch_steps fetch;
 } cursor;
 
 NIB_INLINE void unpack_next(nib__format f, const nib__packed *w, uint32_t g, cursor *at, ring *t)
@@ -60,12 +61,13 @@ NIB_INLINE void unpack_next(nib__format f, const nib__packed *w, uint32_t g, cur
     const uint32_t place = g % RING;
     if (g % block_groups(f) == 0) {
         at->scales = load_block_scale(f, w->layout->unit, at->entry);
-        fetch_scales(at->entry, scale_bytes(f));
+        fetch_at_group(&at->fetch, g);
+        fetch_scales(&at->fetch, at->entry, scale_bytes(f));
         at->entry += scale_bytes(f);
     }
     __m512i line[8];
     __m512 s, m = _mm512_setzero_ps();
-    fetch_codes(at->codes, group_bytes(f));
+    fetch_codes(&at->fetch, at->codes, group_bytes(f));
     unpack_group(f, at->codes, at->book, line);
     NIB_UNROLL
     for (int j = 0; j < 8; j++) _mm512_store_si512(t->codes[place][j], line[j]);
@@ -107,7 +109,8 @@ NIB_INLINE void add_sums(nib__format f, int n, const row_set *x, uint32_t g, con
 
 /* One panel times a set of n rows (a constant). */
 NIB_INLINE void decode_panel(nib__format f, int n, const nib__packed *w, uint32_t panel,
-                             const row_set *x, float *y, size_t ldy, ring *t)
+                             const fetch_steps *fetch, const row_set *x, float *y, size_t ldy,
+                             ring *t)
 {
     const uint32_t groups = w->k / NIB__GROUP;
     const __mmask16 mask = panel_mask(w, panel);
@@ -116,6 +119,7 @@ NIB_INLINE void decode_panel(nib__format f, int n, const nib__packed *w, uint32_
     at.entry = w->data + (size_t)panel * w->panel_bytes;
     at.codes = at.entry + w->code_offset;
     at.book = load_book(f, w->layout);
+    at.fetch = *fetch;
     at.scales = (block_scale){_mm512_setzero_ps(), _mm512_setzero_ps(), NULL};
     NIB_UNROLL
     for (int r = 0; r < n; r++) acc[r] = acc_min[r] = _mm512_setzero_ps();
@@ -142,11 +146,12 @@ NIB_INLINE bool often_met(nib__format f)
 NIB_INLINE void decode_run(nib__format f, const nib__packed *w, uint32_t first, uint32_t count,
                            const row_set *x, float *y, size_t ldy, ring *t)
 {
+    const fetch_steps fetch = fetch_steps_of(w);
     for (uint32_t p = first; p < first + count; p++) {
         if (x->n == SET)
-            decode_panel(f, SET, w, p, x, y, ldy, t);
+            decode_panel(f, SET, w, p, &fetch, x, y, ldy, t);
         else if (often_met(f))
-            decode_panel(f, SET / 2, w, p, x, y, ldy, t);
+            decode_panel(f, SET / 2, w, p, &fetch, x, y, ldy, t);
     }
 }
 

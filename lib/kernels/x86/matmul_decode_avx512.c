@@ -42,13 +42,14 @@ NIB_INLINE bool has_four(nib__format f)
 NIB_INLINE void decode_run(nib__format f, const nib__packed *w, uint32_t first, uint32_t count,
                            const row_block *x, uint32_t n, float *y, size_t ldy)
 {
+    const fetch_steps fetch = fetch_steps_of(w);
     for (uint32_t p = first; p < first + count; p++) {
         float *out = y;
         for (uint32_t i = 0; i < n; out += x[i].rows * ldy, i++) {
             if (has_four(f) && x[i].step == 4)
-                decode_whole_groups(f, 4, w, p, &x[i], out, ldy);
+                decode_whole_groups(f, 4, w, p, fetch, &x[i], out, ldy);
             else
-                decode_whole_groups(f, 1, w, p, &x[i], out, ldy);
+                decode_whole_groups(f, 1, w, p, fetch, &x[i], out, ldy);
         }
     }
 }

@@ -52,7 +52,7 @@ NIB_INLINE __m512i sum_lines(nib__format f, int lines, const __m512i *line, cons
 
 /* One panel times a block of `rows` rows (a constant, 2 or more). */
 NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint32_t panel,
-                             const row_block *x, float *y, size_t ldy)
+                             fetch_steps fetch, const row_block *x, float *y, size_t ldy)
 {
     const int parts = group_scales(f);
     const size_t half = 4 * line_step(rows);
@@ -67,13 +67,14 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
     NIB_UNROLL
     for (int r = 0; r < rows; r++) acc[r] = acc_min[r] = _mm512_setzero_ps();
     for (uint32_t b = 0; b < n_blocks; b++, entry += scale_bytes(f)) {
+        fetch_at_group(&fetch, b * block_groups(f));
         block_scale scales = load_block_scale(f, w->layout->unit, entry);
-        fetch_scales(entry, scale_bytes(f));
+        fetch_scales(&fetch, entry, scale_bytes(f));
         for (uint32_t i = 0; i < block_groups(f) * (uint32_t)parts; i++) {
             const int part = parts == 2 ? (int)(i % 2) : 0;
             __m512i line[4], sum_hi[ROW_BLOCK], sum_lo[ROW_BLOCK];
             __m512 s, m = _mm512_setzero_ps();
-            if (part == 0) fetch_codes(codes, group_bytes(f));
+            if (part == 0) fetch_codes(&fetch, codes, group_bytes(f));
             NIB_UNROLL
             for (int r = 0; r < rows; r++) {
                 sum_hi[r] = sum_lo[r] = _mm512_setzero_si512();
@@ -124,17 +125,18 @@ static uint32_t rows_at_once(nib__format f, uint32_t left)
 NIB_INLINE void decode_run(nib__format f, const nib__packed *w, uint32_t first, uint32_t count,
                            const row_block *x, uint32_t n, float *y, size_t ldy)
 {
+    const fetch_steps fetch = fetch_steps_of(w);
     for (uint32_t p = first; p < first + count; p++) {
         float *out = y;
         for (uint32_t i = 0; i < n; out += x[i].rows * ldy, i++) {
             if (x[i].step == 1)
-                decode_whole_groups(f, 1, w, p, &x[i], out, ldy);
+                decode_whole_groups(f, 1, w, p, fetch, &x[i], out, ldy);
             else if (x[i].step == 4)
-                decode_panel(f, 4, w, p, &x[i], out, ldy);
+                decode_panel(f, 4, w, p, fetch, &x[i], out, ldy);
             else if (often_met(f) && x[i].step == 2)
-                decode_panel(f, 2, w, p, &x[i], out, ldy);
+                decode_panel(f, 2, w, p, fetch, &x[i], out, ldy);
             else if (often_met(f))
-                decode_panel(f, 8, w, p, &x[i], out, ldy);
+                decode_panel(f, 8, w, p, fetch, &x[i], out, ldy);
         }
     }
 }
