@@ -24,21 +24,41 @@ uint64_t nib__hash(const char *text, size_t len, uint64_t seed)
     const uint8_t *p = (const uint8_t *)text;
     uint64_t h = seed ^ (uint64_t)len * 0xd6e8feb86659fd93u;
     for (; len >= 8; len -= 8, p += 8) h = nib__hash_mix(h ^ nib__le64(p), seed);
-    uint64_t tail = 0;
-    for (size_t i = 0; i < len; i++) tail |= (uint64_t)p[i] << (8 * i);
+    uint64_t tail = 0; /* all that is left, some of it twice */
+    if (len >= 4)
+        tail = nib__le32(p) | (uint64_t)nib__le32(p + len - 4) << 32;
+    else if (len > 0)
+        tail = p[0] | (uint64_t)p[len / 2] << 8 | (uint64_t)p[len - 1] << 16;
     return nib__hash_mix(h ^ tail, seed);
+}
+
+/* The slot that holds this text, or the free one where it would go. */
+static uint32_t slot_of(const nib__vocab *v, const char *text, size_t len)
+{
+    uint32_t i = (uint32_t)nib__hash(text, len, v->seed) & v->mask;
+    for (; v->slots[i] != 0; i = (i + 1) & v->mask) {
+        nib__str found = nib__vocab_text(v, v->slots[i] - 1);
+        if (found.len == len && memcmp(found.data, text, len) == 0) break;
+    }
+    return i;
 }
 
 int32_t nib__vocab_find(const nib__vocab *v, const char *text, size_t len)
 {
     if (len == 0 || len > v->max_text) return -1;
-    for (uint32_t i = (uint32_t)nib__hash(text, len, v->seed) & v->mask; v->slots[i] != 0;
-         i = (i + 1) & v->mask) {
-        nib__str found = nib__vocab_text(v, v->slots[i] - 1);
-        if (found.len == len && memcmp(found.data, text, len) == 0)
-            return (int32_t)(v->slots[i] - 1);
-    }
-    return -1;
+    return (int32_t)v->slots[slot_of(v, text, len)] - 1;
+}
+
+void nib__vocab_prefetch(const nib__vocab *v, const char *text, size_t len)
+{
+    if (len <= v->max_text) __builtin_prefetch(&v->slots[nib__hash(text, len, v->seed) & v->mask]);
+}
+
+bool nib__vocab_is(const nib__vocab *v, uint32_t id, const char *text, size_t len)
+{
+    if (v->repeats || id >= v->n || len == 0) return false;
+    nib__str found = nib__vocab_text(v, id);
+    return found.len == len && memcmp(found.data, text, len) == 0;
 }
 
 static nib_status no_memory(nib_error *err)
@@ -57,10 +77,12 @@ static nib_status index_texts(const nib_allocator *mem, nib__vocab *v, nib_error
     v->seed = nib__hash_mix((uint64_t)(uintptr_t)v->slots, nib__now_ns());
     for (uint32_t id = 0; id < v->n; id++) {
         nib__str text = nib__vocab_text(v, id);
-        if (text.len == 0 || nib__vocab_find(v, text.data, text.len) >= 0) continue;
-        uint32_t i = (uint32_t)nib__hash(text.data, text.len, v->seed) & v->mask;
-        while (v->slots[i] != 0) i = (i + 1) & v->mask;
-        v->slots[i] = id + 1;
+        if (text.len == 0) continue;
+        uint32_t i = slot_of(v, text.data, text.len);
+        if (v->slots[i] == 0)
+            v->slots[i] = id + 1;
+        else
+            v->repeats = true;
     }
     return NIB_OK;
 }

@@ -42,6 +42,7 @@ typedef struct nib__vocab {
     uint32_t *slots;  /* [mask + 1] hash table of text: id + 1, or 0 */
     uint32_t mask;
     uint64_t seed;
+    bool repeats; /* some text occurs twice */
     size_t max_text, max_bytes;
     int32_t byte_id[256]; /* the token of a single byte, or -1 */
 } nib__vocab;
@@ -109,6 +110,10 @@ nib_status nib__vocab_make(const nib_allocator *mem, nib__vocab *v, const nib__s
                            uint32_t n, nib_error *err);
 void nib__vocab_free(const nib_allocator *mem, nib__vocab *v);
 int32_t nib__vocab_find(const nib__vocab *v, const char *text, size_t len);
+/* This text will be looked for soon. */
+void nib__vocab_prefetch(const nib__vocab *v, const char *text, size_t len);
+/* true: `id`, which may be any number, is what nib__vocab_find would give. A guess that costs little. */
+bool nib__vocab_is(const nib__vocab *v, uint32_t id, const char *text, size_t len);
 static inline nib__str nib__vocab_text(const nib__vocab *v, uint32_t id)
 {
     return (nib__str){v->text.data + v->text.at[id], v->text.at[id + 1] - v->text.at[id]};
