@@ -12,7 +12,7 @@
 #include "measure.h"
 
 typedef struct request {
-    const char *mode, *path, *isa;
+    const char *mode, *path, *isa, *cache;
     uint32_t threads, most, prompt, ctx, repeat;
 } request;
 
@@ -32,6 +32,7 @@ static nib_model *open_model(const request *q)
     nib_model_options_init(&options, sizeof options);
     options.n_threads = q->threads;
     options.isa = q->isa;
+    options.cache_dir = q->cache;
     must(nib_model_open(q->path, &options, &model, &err));
     return model;
 }
@@ -239,8 +240,9 @@ static void start(const request *q)
     nib_model_free(model);
 }
 
-static const char usage[] = "usage: model curve|rows|start -m FILE [--threads T] [--isa LEVEL]\n"
-                            "             [--most N] [--prompt N] [--ctx N] [--repeat N]\n";
+static const char usage[] =
+    "usage: model curve|rows|start -m FILE [--threads T] [--isa LEVEL]\n"
+    "             [--cache DIR] [--most N] [--prompt N] [--ctx N] [--repeat N]\n";
 
 int main(int argc, char **argv)
 {
@@ -252,6 +254,8 @@ int main(int argc, char **argv)
             q.path = value;
         else if (strcmp(option, "--isa") == 0)
             q.isa = value;
+        else if (strcmp(option, "--cache") == 0)
+            q.cache = value;
         else if (strcmp(option, "--threads") == 0)
             q.threads = measure_number(option, value);
         else if (strcmp(option, "--most") == 0)

@@ -45,6 +45,11 @@ class Nibble(Engine):
             output([BUILD / "nibble", "quantize", "-m", model, "-o", packed, "--scheme", "repack"])
         return str(packed)
 
+    def cached(self, model, isa, threads, prompt):
+        """As start, with the folder of a cache that the model was opened with before."""
+        return self.program("start", model, isa, threads, "--prompt", prompt,
+                            "--cache", BUILD / "bench" / "cache")
+
     def rows(self, model, isa, threads, repeat):
         return self.program("rows", model, isa, threads, "--repeat", repeat)
 

@@ -49,6 +49,18 @@ class Prepacked:
         return self.nibble.start(self.path, isa, threads, prompt)
 
 
+class Cached:
+    """Stands where an engine stands: nibble with --cache, not for the first time."""
+    name = "nibble, cache"
+
+    def __init__(self, nibble, path, isa, threads):
+        self.version, self.nibble = nibble.version, nibble
+        nibble.cached(path, isa, threads, 0)
+
+    def start(self, model, isa, threads, prompt):
+        return self.nibble.cached(model, isa, threads, prompt)
+
+
 class Machine:
     """Stands where an engine stands, for what the machine itself can do."""
     name, version = "machine", ""
@@ -219,7 +231,8 @@ def start(plan):
                 pass
         got, engines = {}, plan.able("start", isa)
         packed = attempt("prepacking", Prepacked, engines[0], path)
-        engines += [packed] if packed else []
+        cached = attempt("cache", Cached, engines[0], path, isa, plan.threads)
+        engines += [engine for engine in (packed, cached) if engine]
         for run in range(plan.runs):
             for engine in engines:
                 for idle in (False, True):

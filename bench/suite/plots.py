@@ -8,6 +8,7 @@ from .programs import Failed, say
 
 FOLDER = machine.ROOT / "docs" / "plots"
 COLOURS = {"nibble": "#1f6fb4", "nibble, prepacked": "#92c5de",
+           "nibble, cache": "#5aa2d0",
            "llama.cpp": "#e08214", "ik_llama.cpp": "#8073ac",
            "OpenVINO GenAI": "#35978f", "CTranslate2": "#c51b7d", "PyTorch": "#8c6d31",
            "file": "#969696"}

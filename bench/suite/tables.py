@@ -337,7 +337,8 @@ def reach_other(results, body):
                      f"1/{theirs[0] / ours[0]:.1f} ({1e3 * ours[0]:.0f} ms against "
                      f"{1e3 * theirs[0]:.0f} ms)", verdict(ours[0] * 15 <= theirs[0])])
     reach_checkpoints(results, best, body)
-    for engine, note in (("nibble", "GGUF"), ("nibble, prepacked", "prepacked")):
+    for engine, note in (("nibble", "GGUF"), ("nibble, prepacked", "prepacked"),
+                         ("nibble, cache", "GGUF with a cache")):
         for state in ("", " after idle"):
             ours, theirs = [results.value("start", engine=name, model=LARGE,
                                           measure="first_token" + state)
