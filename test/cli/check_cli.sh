@@ -222,6 +222,18 @@ works "info --verify" info -m "$dir/repacked" --verify &&
     if grep -q repacked "$out"; then ok "info says repacked"; else not_ok "info says repacked" ""; fi
 fails 1 "info --verify of another file" "no checksums" info -m "$model" --verify
 
+# ---- cache ----
+rm -rf "$dir/cache"
+for turn in written used; do
+    works "complete, cache $turn" complete -m "$model" --cache "$dir/cache" \
+        -p "int add(int a, int b) {" -n 12 && same "the same text, cache $turn" "$dir/text12"
+done
+works "info of the kept file" info -m "$dir"/cache/*.nib --verify && ok "the kept file is whole"
+rm -rf "$dir/cache"
+"$nibble" complete -m "$tiny" --cache /proc/none -p x -n 1 >"$out" 2>"$err"
+if [ $? -eq 0 ] && grep -q "not kept.*/proc/none" "$err"; then ok "no room for a cache"
+else not_ok "no room for a cache" "status or message"; fi
+
 # ---- info and bench: the keys that scripts rely on ----
 has_keys() { # has_keys NAME KEY...
     name=$1

@@ -99,6 +99,13 @@ class ModelTest(unittest.TestCase):
             with self.assertRaises(nibble.ArgumentError):
                 self.model.detokenize([bad])
 
+    def test_cache(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for path in (os.path.join(folder, "cache"), Path(folder, "cache")):
+                with nibble.Model(MODEL, cache_dir=path) as model:
+                    self.assertEqual(model.tokenize("x"), self.model.tokenize("x"))
+                self.assertEqual(len(os.listdir(path)), 1)
+
     def test_closed(self):
         model = nibble.Model(MODEL, weights=False)
         model.close()
