@@ -62,7 +62,7 @@ struct nib__pipeline {
     nib__literal literals[NIB__MAX_RULES]; /* owned texts of nib__find_text */
     nib__regex *regexes[NIB__MAX_RULES];   /* owned */
     uint32_t n_rules;
-    uint8_t *added;  /* [n] NIB__ADDED_* */
+    uint8_t *added;      /* [n] NIB__ADDED_* */
     nib__trie cut[2][2]; /* [normalized or not][special tokens too] */
     /* BPE over characters */
     int32_t unknown; /* -1: what has no token is left out */
@@ -71,15 +71,16 @@ struct nib__pipeline {
     uint32_t max_word;         /* WordPiece: characters; a longer word is unknown */
     double *scores;            /* [n] unigram */
     bool float_scores;         /* SentencePiece adds them in float */
+    double led_score;          /* the sum with which a text that starts with a space begins */
     /* NIB__STEP_SENTENCEPIECE: a space before a text, or before the first one; runs become one. */
     bool dummy_prefix, first_only, extra_spaces;
-    bool words; /* a SentencePiece word model */
+    bool words;       /* a SentencePiece word model */
     nib__texts first; /* bytes of tokens where they come first; at == NULL: as anywhere */
     bool hold_space;  /* a space at the very end of the text is not shown */
     int32_t before[NIB__MAX_FRAME], after[NIB__MAX_FRAME]; /* NIB_TOKENIZE_BOS */
     uint32_t n_before, n_after;
-    bool end_once;    /* a text that ends in after[0] gets no other */
-    bool space_first; /* a space before the whole text */
+    bool end_once;     /* a text that ends in after[0] gets no other */
+    bool space_first;  /* a space before the whole text */
     bool unless_space; /* unless it starts with white space */
 };
 
@@ -173,10 +174,10 @@ typedef struct nib__hf_added {
     nib__json *file; /* added_tokens.json, which has the texts; or NULL */
 } nib__hf_added;
 
-/* `defaults`: bos, eos, unk, sep, pad, cls, mask where no file says them; NULL: none. To be freed in
- * any case. */
-nib_status nib__hf_added_read(const nib__hf *hf, const char *const defaults[7],
-                              nib__hf_added *list, nib_error *err);
+/* `defaults`: bos, eos, unk, sep, pad, cls, mask where no file says them; NULL: none. To be freed
+ * in any case. */
+nib_status nib__hf_added_read(const nib__hf *hf, const char *const defaults[7], nib__hf_added *list,
+                              nib_error *err);
 void nib__hf_added_free(const nib__hf *hf, nib__hf_added *list);
 /* The vocabulary has this text; an error if as another id than the files say. */
 nib_status nib__hf_added_found(nib__hf_added *list, nib__str text, int64_t id, nib_error *err);
@@ -193,7 +194,7 @@ nib_status nib__hf_frame(nib__hf *hf, const nib__json *j, nib__json_value v, nib
 nib_status nib__hf_special(nib__hf *hf, nib_error *err);
 nib_status nib__hf_files_read(nib__hf *hf, nib__str vocab, nib__str merges, nib_error *err);
 nib_status nib__hf_spm_read(nib__hf *hf, const char *file, nib__str bytes, nib_error *err);
-nib_status nib__hf_spm_bytes(nib__hf *hf, nib_error *err); /* the decoder of SentencePiece */
+nib_status nib__hf_spm_bytes(nib__hf *hf, nib_error *err);   /* the decoder of SentencePiece */
 nib_status nib__hf_plain_bytes(nib__hf *hf, nib_error *err); /* a token is its text */
 nib_status nib__hf_byt5_read(nib__hf *hf, nib_error *err);
 

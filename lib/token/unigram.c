@@ -101,13 +101,15 @@ static void begin_again(best_end *best, uint32_t at, uint32_t reached)
         if (best[i].from != UNSEEN) best[i].score = (double)((float)best[i].score - sum);
 }
 
-/* Viterbi: positions in order, every token that starts there. */
-static void segment(const nib__tokenizer *t, const char *text, uint32_t len, best_end *best)
+/* Viterbi: positions in order, every token that starts there. `start`: the sum of what stands
+ * before the text. */
+static void segment(const nib__tokenizer *t, const char *text, uint32_t len, double start,
+                    best_end *best)
 {
     int32_t unknown = t->pipe != NULL ? t->pipe->unknown : t->ids[NIB_TOKEN_UNK];
     bool in_float = t->pipe != NULL && t->pipe->float_scores;
     for (uint32_t i = 1; i <= len; i++) best[i] = (best_end){0, UNSEEN, 0, -1};
-    best[0] = (best_end){0, 0, 0, -1};
+    best[0] = (best_end){start, 0, 0, -1};
     for (uint32_t at = 0, reached = 0; at < len;) {
         uint32_t code, node = 0;
         if (in_float) begin_again(best, at, reached);
@@ -165,7 +167,8 @@ nib_status nib__unigram_piece(const nib__tokenizer *t, const char *text, size_t 
     if (len >= INT32_MAX) return nib__fail(err, NIB_ERR_LIMIT, "text of %zu bytes", len);
     if (!nib__grow(scratch->mem, &scratch->best, &scratch->cap, len + 1, sizeof(best_end)))
         return nib__fail(err, NIB_ERR_MEMORY, "out of memory while tokenizing");
-    segment(t, text, (uint32_t)len, scratch->best);
+    bool led = t->pipe != NULL && len >= 3 && memcmp(text, NIB__SPM_SPACE, 3) == 0;
+    segment(t, text, (uint32_t)len, led ? t->pipe->led_score : 0, scratch->best);
     if (push_path(t, text, scratch->best, (uint32_t)len, ids)) return NIB_OK;
     return nib__fail(err, NIB_ERR_MEMORY, "out of memory while tokenizing");
 }
@@ -218,5 +221,13 @@ nib_status nib__unigram_prepare(nib__tokenizer *t, nib_error *err)
     }
     t->unknown_score = low - 10.0; /* the penalty of SentencePiece */
     if (t->pipe != NULL && t->pipe->float_scores) t->unknown_score = (double)((float)low - 10.0f);
+    if (t->pipe != NULL && t->pipe->first_only) {
+        /* transformers' T5 without `legacy` encodes "<unk>" in front of such a text, and drops it.
+         */
+        static const char UNK[] = "<unk>";
+        best_end best[sizeof UNK];
+        segment(t, UNK, sizeof UNK - 1, 0, best);
+        t->pipe->led_score = best[sizeof UNK - 1].score;
+    }
     return NIB_OK;
 }
