@@ -140,7 +140,8 @@ typedef struct nib_model_options {
     uint32_t n_threads;        /* threads used while loading; 0 or 1: the calling thread only */
     uint32_t precision;        /* NIB_PRECISION_*; DEFAULT also lets NIB_PRECISION= decide */
     const char *isa;           /* highest instruction set allowed ("scalar", "avx2", "avx512vnni",
-                                  "amx", "neon", "dotprod", ...); NULL: NIB_ISA=, else all */
+                                  "avx512bf16", "amx", "neon", "dotprod", ...); NULL: NIB_ISA=,
+                                  else all */
     const nib_allocator *allocator; /* NULL: aligned malloc */
     int32_t (*progress)(void *user, double fraction); /* non-zero return cancels the load */
     void *progress_user;

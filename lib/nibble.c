@@ -18,7 +18,7 @@ uint32_t nib_version(void)
 const char *nib_build_info(void)
 {
 #if defined(__x86_64__)
-    return "nibble 0.1.0, x86-64: scalar avx2 avxvnni avx512 avx512vnni amx";
+    return "nibble 0.1.0, x86-64: scalar avx2 avxvnni avx512 avx512vnni avx512bf16 amx";
 #elif defined(__aarch64__)
     return "nibble 0.1.0, AArch64: scalar neon dotprod i8mm";
 #else

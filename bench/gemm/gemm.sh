@@ -9,7 +9,7 @@ BUILD=${BUILD:-build}
 PYTHON=${PYTHON:-python3}
 csv=${CSV:-bench/results/gemm.csv}
 threads=${THREADS:-"1 2"}
-levels=${NIB_ISA:-${LEVELS:-"avx2 avx512vnni amx"}}
+levels=${NIB_ISA:-${LEVELS:-"avx2 avx512vnni avx512bf16 amx"}}
 mkdir -p "$(dirname "$csv")"
 echo "isa,type,planes,library,m,k,n,threads,ms,tops,peak_tops" >"$csv"
 for level in $levels; do

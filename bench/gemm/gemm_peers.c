@@ -54,6 +54,7 @@ static dnnl_cpu_isa_t isa_of(const char *isa)
     if (strcmp(isa, "avxvnni") == 0) return dnnl_cpu_isa_avx2_vnni;
     if (strcmp(isa, "avx512") == 0) return dnnl_cpu_isa_avx512_core;
     if (strcmp(isa, "avx512vnni") == 0) return dnnl_cpu_isa_avx512_core_vnni;
+    if (strcmp(isa, "avx512bf16") == 0) return dnnl_cpu_isa_avx512_core_bf16;
     return dnnl_cpu_isa_all;
 }
 

@@ -14,6 +14,7 @@ static const peak_kind kinds[] = {
     {"vnni256", "vpdpbusd ymm", NIB__ISA_AVXVNNI, peak_int8_avxvnni},
     {"maddubs512", "vpmaddubsw zmm", NIB__ISA_AVX512, peak_int8_avx512},
     {"vnni512", "vpdpbusd zmm", NIB__ISA_AVX512VNNI, peak_int8_avx512vnni},
+    {"bf16_512", "vdpbf16ps zmm", NIB__ISA_AVX512BF16, peak_bf16_avx512bf16},
     {"amx_bf16", "tdpbf16ps", NIB__ISA_AMX, peak_bf16_amx},
     {"amx_int8", "tdpbssd", NIB__ISA_AMX, peak_int8_amx},
 #elif defined(__aarch64__)
@@ -50,6 +51,7 @@ const peak_kind *peak_of_strategy(const char *name)
         {"_avxvnni", "fma256", "fma256", "vnni256"},
         {"_avx512", "fma512", "fma512", "maddubs512"},
         {"_avx512vnni", "fma512", "fma512", "vnni512"},
+        {"_avx512bf16", "fma512", "bf16_512", "vnni512"},
         {"_amx", "fma512", "amx_bf16", "amx_int8"},
         {"_neon", "fma128", "fma128", "fma128"},
         {"_dotprod", "fma128", "fma128", "sdot"},

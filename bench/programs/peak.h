@@ -17,6 +17,7 @@ double peak_int8_avxvnni(uint64_t steps);    /* vpdpbusd ymm */
 double peak_fma_avx512(uint64_t steps);      /* vfmadd231ps zmm */
 double peak_int8_avx512(uint64_t steps);     /* vpmaddubsw zmm */
 double peak_int8_avx512vnni(uint64_t steps); /* vpdpbusd zmm */
+double peak_bf16_avx512bf16(uint64_t steps); /* vdpbf16ps zmm */
 double peak_int8_amx(uint64_t steps);        /* tdpbssd */
 double peak_bf16_amx(uint64_t steps);        /* tdpbf16ps */
 double peak_fma_neon(uint64_t steps);        /* fmla 4s */

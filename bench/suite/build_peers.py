@@ -26,7 +26,8 @@ PACKAGES = {"openvino": ["openvino-genai==2026.4.1.0"],
 
 _AVX2 = ["SSE42", "AVX", "AVX2", "FMA", "F16C", "BMI2"]
 LLAMA_FLAGS = {"avx2": _AVX2, "avxvnni": _AVX2 + ["AVX_VNNI"], "avx512": _AVX2 + ["AVX512"],
-               "avx512vnni": _AVX2 + ["AVX512", "AVX512_VBMI", "AVX512_VNNI", "AVX512_BF16"]}
+               "avx512vnni": _AVX2 + ["AVX512", "AVX512_VBMI", "AVX512_VNNI"],
+               "avx512bf16": _AVX2 + ["AVX512", "AVX512_VBMI", "AVX512_VNNI", "AVX512_BF16"]}
 
 
 def shell(log, *command):

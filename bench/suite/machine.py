@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Flags of /proc/cpuinfo that a level needs; the same list as lib/base/cpu.c. Best first.
 LEVELS = {
     "amx": "amx_tile amx_int8 amx_bf16 avx512_bf16 avx512_vnni avx512vbmi",
+    "avx512bf16": "avx512f avx512bw avx512vl avx512dq avx512_vnni avx512vbmi avx512_bf16",
     "avx512vnni": "avx512f avx512bw avx512vl avx512dq avx512_vnni avx512vbmi",
     "avx512": "avx512f avx512bw avx512vl avx512dq",
     "avxvnni": "avx2 fma f16c bmi2 avx_vnni",

@@ -12,8 +12,8 @@ COLOURS = {"nibble": "#1f6fb4", "nibble, prepacked": "#92c5de",
            "llama.cpp": "#e08214", "ik_llama.cpp": "#8073ac",
            "OpenVINO GenAI": "#35978f", "CTranslate2": "#c51b7d", "PyTorch": "#8c6d31",
            "file": "#969696"}
-LEVEL_COLOURS = {"amx": "#1f6fb4", "avx512vnni": "#35978f", "avx512": "#7fbc41",
-                 "avxvnni": "#e08214", "avx2": "#c51b7d"}
+LEVEL_COLOURS = {"amx": "#1f6fb4", "avx512bf16": "#01665e", "avx512vnni": "#35978f",
+                 "avx512": "#7fbc41", "avxvnni": "#e08214", "avx2": "#c51b7d"}
 TITLES = {"smollm2-135m": "SmolLM2-135M Q4\\\\_1",
           "qwen2.5-coder-1.5b": "Qwen2.5-Coder-1.5B Q4\\\\_K\\\\_M"}
 

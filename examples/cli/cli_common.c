@@ -24,8 +24,9 @@ const char cli_common_help[] =
     "      --ctx N           positions in the KV cache (default: as trained, at most 4096)\n"
     "      --batch N         prompt tokens per pass (default 512)\n"
     "      --kv f16|q8       numbers in the KV cache (default f16)\n"
-    "      --isa NAME        highest instruction set to use: scalar, avx2, avx512vnni, amx,\n"
-    "                        neon, dotprod ... (default: NIB_ISA, else all this CPU has)\n"
+    "      --isa NAME        highest instruction set to use: scalar, avx2, avx512vnni,\n"
+    "                        avx512bf16, amx, neon, dotprod ... (default: NIB_ISA, else\n"
+    "                        all this CPU has)\n"
     "      --precision P     default, exact, fast or f32 (default: NIB_PRECISION)\n"
     "      --help            this text\n";
 

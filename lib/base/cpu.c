@@ -17,7 +17,8 @@
 #endif
 
 static const char *const isa_names[NIB__ISA_COUNT] = {
-    "scalar", "avx2", "avxvnni", "avx512", "avx512vnni", "amx", "neon", "dotprod", "i8mm",
+    "scalar",     "avx2", "avxvnni", "avx512",  "avx512vnni",
+    "avx512bf16", "amx",  "neon",    "dotprod", "i8mm",
 };
 
 const char *nib__isa_name(nib__isa isa)
@@ -62,11 +63,11 @@ static uint32_t levels(void)
     bool avx512 =
         avx2 && has(b7, 16) && has(b7, 17) && has(b7, 30) && has(b7, 31) && (xcr0 & 0xe6) == 0xe6;
     bool vnni = avx512 && has(c7, 11) && has(c7, 1);
-    bool amx = vnni && has(a71, 5) && has(d7, 22) && has(d7, 24) && has(d7, 25) &&
-               (xcr0 & 0x60000) == 0x60000;
+    bool bf16 = vnni && has(a71, 5);
+    bool amx = bf16 && has(d7, 22) && has(d7, 24) && has(d7, 25) && (xcr0 & 0x60000) == 0x60000;
     return scalar | level(NIB__ISA_AVX2, avx2) | level(NIB__ISA_AVXVNNI, avx2 && has(a71, 4)) |
            level(NIB__ISA_AVX512, avx512) | level(NIB__ISA_AVX512VNNI, vnni) |
-           level(NIB__ISA_AMX, amx);
+           level(NIB__ISA_AVX512BF16, bf16) | level(NIB__ISA_AMX, amx);
 }
 
 static bool permitted(nib__isa isa)
@@ -126,7 +127,8 @@ nib_status nib__isa_choose(const char *cap, nib__isa *isa, nib_error *err)
         if (top < 0) {
             return nib__fail(err, NIB_ERR_ARGUMENT,
                              "instruction set \"%s\": expected one of scalar, "
-                             "avx2, avxvnni, avx512, avx512vnni, amx, neon, dotprod, i8mm",
+                             "avx2, avxvnni, avx512, avx512vnni, avx512bf16, amx, neon, "
+                             "dotprod, i8mm",
                              cap);
         }
     }

@@ -12,7 +12,8 @@ typedef enum nib__isa {
     NIB__ISA_AVXVNNI,    /* AVX2 + 256-bit vpdpbusd */
     NIB__ISA_AVX512,     /* AVX-512 F, BW, VL, DQ */
     NIB__ISA_AVX512VNNI, /* AVX512 + VNNI + VBMI */
-    NIB__ISA_AMX,        /* AVX512VNNI + AVX512-BF16 + AMX tile, int8, bf16, permission granted */
+    NIB__ISA_AVX512BF16, /* AVX512VNNI + AVX512-BF16 */
+    NIB__ISA_AMX,        /* AVX512BF16 + AMX tile, int8, bf16, permission granted */
     NIB__ISA_NEON,
     NIB__ISA_DOTPROD,
     NIB__ISA_I8MM,

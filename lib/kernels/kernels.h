@@ -271,6 +271,7 @@ void nib__kernels_init_avx2(nib__kernels *table);
 void nib__kernels_init_avxvnni(nib__kernels *table);
 void nib__kernels_init_avx512(nib__kernels *table);
 void nib__kernels_init_avx512vnni(nib__kernels *table);
+void nib__kernels_init_avx512bf16(nib__kernels *table);
 void nib__kernels_init_amx(nib__kernels *table);
 void nib__kernels_init_neon(nib__kernels *table);
 void nib__kernels_init_dotprod(nib__kernels *table);

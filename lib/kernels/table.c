@@ -61,6 +61,7 @@ void nib__kernels_init(nib__kernels *table, nib__isa isa, uint32_t precision)
     if (isa == NIB__ISA_AVXVNNI) nib__kernels_init_avxvnni(table);
     if (isa >= NIB__ISA_AVX512 && isa <= NIB__ISA_AMX) nib__kernels_init_avx512(table);
     if (isa >= NIB__ISA_AVX512VNNI && isa <= NIB__ISA_AMX) nib__kernels_init_avx512vnni(table);
+    if (isa >= NIB__ISA_AVX512BF16 && isa <= NIB__ISA_AMX) nib__kernels_init_avx512bf16(table);
     if (isa == NIB__ISA_AMX) nib__kernels_init_amx(table);
 #elif defined(__aarch64__)
     if (isa >= NIB__ISA_NEON && isa <= NIB__ISA_I8MM) nib__kernels_init_neon(table);

@@ -36,8 +36,11 @@ static void detection_agrees_with_the_compiler(void **state)
     assert_int_equal(nib__isa_available(NIB__ISA_AVX2), avx2);
     assert_int_equal(nib__isa_available(NIB__ISA_AVX512), avx512);
     assert_int_equal(nib__isa_available(NIB__ISA_AVX512VNNI), vnni);
+    assert_int_equal(nib__isa_available(NIB__ISA_AVX512BF16),
+                     vnni && __builtin_cpu_supports("avx512bf16"));
     assert_int_equal(nib__isa_available(NIB__ISA_NEON), 0);
-    if (nib__isa_available(NIB__ISA_AMX)) assert_true(vnni);
+    if (nib__isa_available(NIB__ISA_AMX))
+        assert_int_equal(nib__isa_available(NIB__ISA_AVX512BF16), 1);
 #elif defined(__aarch64__)
     assert_int_equal(nib__isa_available(NIB__ISA_NEON), 1);
     assert_int_equal(nib__isa_available(NIB__ISA_AVX2), 0);

@@ -338,6 +338,26 @@ static void test_f32_precision(void **state)
     check_level(NIB__ISA_SCALAR, NIB_PRECISION_F32);
 }
 
+/* More rows and k than kernels take in one block of float weights. */
+static void test_large_float(void **state)
+{
+    (void)state;
+    static const nib__format formats[] = {NIB__BF16, NIB__F16, NIB__F32};
+    rng r = {10};
+    nib__kernels level, scalar;
+    nib__kernels_init(&scalar, NIB__ISA_SCALAR, NIB_PRECISION_DEFAULT);
+    for (int isa = 0; isa < NIB__ISA_COUNT; isa++) {
+        if (!nib__isa_available((nib__isa)isa)) continue;
+        nib__kernels_init(&level, (nib__isa)isa, NIB_PRECISION_DEFAULT);
+        for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+            matrix mat;
+            matrix_make(&mat, formats[i], 43, 3301, &weight_kinds[0], &r);
+            check_prefill(&level, &scalar, &mat, 531, 0, nib__isa_name((nib__isa)isa), &r);
+            matrix_free(&mat);
+        }
+    }
+}
+
 /* Infinities and NaN in the activations make the whole row NaN, never something that looks fine. */
 static void test_not_a_number(void **state)
 {
@@ -348,14 +368,17 @@ static void test_not_a_number(void **state)
         if (!nib__isa_available((nib__isa)isa)) continue;
         nib__kernels level;
         nib__kernels_init(&level, (nib__isa)isa, NIB_PRECISION_DEFAULT);
-        for (int i = 0; i < 8; i++) {
+        for (int i = 0; i < 16; i++) {
             matrix mat;
             float x[64];
             make_row(0, 64, &r, x);
             x[rng_below(&r, 64)] = bad[i % 4];
-            matrix_make(&mat, NIB__Q8_0, 16, 64, &weight_kinds[0], &r);
+            matrix_make(&mat, i < 8 ? NIB__Q8_0 : NIB__BF16, 16, 64, &weight_kinds[0], &r);
             job j;
-            job_make(&j, i < 4 ? &level.decode_coded : &level.prefill_coded, &mat.packed, x, 1);
+            nib__weight_kind kind = nib__weight_kind_of(mat.packed.layout);
+            const nib__matmul *op =
+                i % 8 < 4 ? nib__decode_of(&level, kind) : nib__prefill_of(&level, kind);
+            job_make(&j, op, &mat.packed, x, 1);
             run_all(&j);
             for (uint32_t n = 0; n < 16; n++) {
                 if (isfinite(j.y[n])) fail_msg("%s gives %g", j.op->name, (double)j.y[n]);
@@ -373,15 +396,14 @@ int main(int argc, char **argv)
     }
     if (argc > 1) cmocka_set_test_filter(argv[1]); /* one level by name */
     static nib__isa levels[NIB__ISA_COUNT];
-    struct CMUnitTest tests[NIB__ISA_COUNT + 4] = {
-        cmocka_unit_test(test_exact_precision),
-        cmocka_unit_test(test_fast_precision),
-        cmocka_unit_test(test_f32_precision),
-        cmocka_unit_test(test_not_a_number),
+    struct CMUnitTest tests[NIB__ISA_COUNT + 5] = {
+        cmocka_unit_test(test_exact_precision), cmocka_unit_test(test_fast_precision),
+        cmocka_unit_test(test_f32_precision),   cmocka_unit_test(test_not_a_number),
+        cmocka_unit_test(test_large_float),
     };
     for (int i = 0; i < NIB__ISA_COUNT; i++) {
         levels[i] = (nib__isa)i;
-        tests[4 + i] = (struct CMUnitTest){
+        tests[5 + i] = (struct CMUnitTest){
             .name = nib__isa_name(levels[i]), .test_func = test_level, .initial_state = &levels[i]};
     }
     return cmocka_run_group_tests_name("matmul", tests, NULL, NULL);

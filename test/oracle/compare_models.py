@@ -257,7 +257,7 @@ def case(seed, only, keep):
         if hasattr(transformers, family + "Config"):
             usual = getattr(transformers, family + "Config")().to_dict()
         done += random_models.edit_config(d, config, os.path.join(folder, "config.json"), usual)
-        isa = d.of("scalar", "avx2", "avx512vnni", "amx")
+        isa = d.of("scalar", "avx2", "avx512vnni", "avx512bf16", "amx")
         step = d.chance(0.4)
         description = f"{cls} {fields} {done} {isa}{' step' * step}"
         got = nibble(folder, stream, source, step, isa, "" if dtype == torch.float32 else "f32")

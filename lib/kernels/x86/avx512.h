@@ -29,7 +29,7 @@ size_t nib__decode_coded_scratch_amx(uint32_t k);
 extern const nib__matmul nib__matmul_float_avx512;
 extern const nib__matmul nib__prefill_coded_avx512, nib__prefill_coded_avx512vnni;
 extern const nib__matmul nib__prefill_coded_amx;
-extern const nib__matmul nib__prefill_float_amx;
+extern const nib__matmul nib__prefill_float_avx512bf16, nib__prefill_float_amx;
 
 double nib__sum_exp_avx512(const float *x, uint32_t n, float max, float scale);
 uint32_t nib__filter_above_avx512(const float *x, uint32_t n, float above, int32_t *ids);

@@ -8,16 +8,8 @@
  * costs. */
 #include "kernels/x86/expand_amx.h"
 
+#include "kernels/x86/bf16_avx512.h"
 #include "kernels/x86/unpack_avx512.h"
-
-/* Order of 32 words that interleaves two halves. */
-NIB_INLINE __m512i interleave(void)
-{
-    static const uint16_t order[32] = {0,  16, 1,  17, 2,  18, 3,  19, 4,  20, 5,
-                                       21, 6,  22, 7,  23, 8,  24, 9,  25, 10, 26,
-                                       11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    return _mm512_loadu_si512(order);
-}
 
 NIB_INLINE __m512i round_pair(__m512 low, __m512 high)
 {
@@ -147,39 +139,5 @@ void nib__expand_coded_amx(const nib__packed *w, uint32_t panel, uint32_t first,
     case NIB__IQ4_XS: expand_coded(NIB__IQ4_XS, w, panel, first, count, tiles); break;
     case NIB__MXFP4: expand_coded(NIB__MXFP4, w, panel, first, count, tiles); break;
     default: break;
-    }
-}
-
-/* Row k of a float panel as bf16, 0 from w->k on. */
-NIB_INLINE __m256i float_row(nib__format f, const nib__packed *w, const uint8_t *panel, uint32_t k)
-{
-    if (k >= w->k) return _mm256_setzero_si256();
-    const uint8_t *row = panel + (size_t)k * NIB__PANEL * (f == NIB__F32 ? 4 : 2);
-    if (f == NIB__BF16) return _mm256_load_si256((const __m256i *)(const void *)row);
-    __m512 v = f == NIB__F16 ? load_f16(row) : _mm512_load_ps(row);
-    __m256bh half = _mm512_cvtneps_pbh(v);
-    __m256i bits;
-    memcpy(&bits, &half, sizeof bits);
-    return bits;
-}
-
-NIB_INLINE void expand_float(nib__format f, const nib__packed *w, uint32_t panel, uint32_t first,
-                             uint32_t count, uint8_t *tiles)
-{
-    const uint8_t *src = w->data + (size_t)panel * w->panel_bytes;
-    for (uint32_t k = first * NIB__GROUP; k < (first + count) * NIB__GROUP; k += 2, tiles += 64) {
-        __m512i rows = _mm512_castsi256_si512(float_row(f, w, src, k));
-        rows = _mm512_inserti64x4(rows, float_row(f, w, src, k + 1), 1);
-        _mm512_store_si512(tiles, _mm512_permutexvar_epi16(interleave(), rows));
-    }
-}
-
-void nib__expand_float_amx(const nib__packed *w, uint32_t panel, uint32_t first, uint32_t count,
-                           uint8_t *tiles)
-{
-    switch (w->layout->format) {
-    case NIB__F32: expand_float(NIB__F32, w, panel, first, count, tiles); break;
-    case NIB__F16: expand_float(NIB__F16, w, panel, first, count, tiles); break;
-    default: expand_float(NIB__BF16, w, panel, first, count, tiles); break;
     }
 }

@@ -13,6 +13,7 @@
 #include "kernels/x86/activate_avx512.h"
 #include "kernels/x86/amx.h"
 #include "kernels/x86/avx512.h"
+#include "kernels/x86/bf16_avx512.h"
 #include "kernels/x86/expand_amx.h"
 
 enum {
@@ -206,17 +207,10 @@ static uint32_t block_of(uint32_t k)
     return (groups + n - 1) / n * NIB__GROUP;
 }
 
-/* An odd number of cache lines, so that 16 rows of a tile do not share cache sets. */
-static size_t row_bytes(uint32_t k)
-{
-    size_t lines = ((size_t)k + 31) / 32;
-    return (lines | 1) * 64;
-}
-
 /* All k of that many rows fit the L2 cache; else 0. */
 static uint32_t whole_rows(uint32_t k)
 {
-    size_t rows = L2_ROWS / row_bytes(k) / ROWS * ROWS;
+    size_t rows = L2_ROWS / bf16_row_bytes(k) / ROWS * ROWS;
     return rows < LONG_M_BLOCK ? 0 : rows < M_BLOCK ? LONG_M_BLOCK : M_BLOCK;
 }
 
@@ -231,19 +225,6 @@ static size_t scratch_bytes(uint32_t k)
     size_t sums = whole_rows(k) != 0 ? M_BLOCK / ROWS : LONG_M_BLOCK / ROWS * LONG_STRIPS;
     return (size_t)block_of(k) / NIB__GROUP * 2 * TILE_BYTES +
            (sums + 2) * BLOCK_FLOATS * sizeof(float);
-}
-
-static void round_row(const float *x, uint32_t k, void *row)
-{
-    uint16_t *out = row;
-    size_t end = row_bytes(k) / 2;
-    for (size_t i = 0; i < end; i += 32) {
-        size_t left = i < k ? k - i : 0;
-        __mmask16 low = nib__lanes(left), high = nib__lanes(left > 16 ? left - 16 : 0);
-        __m512 a = _mm512_maskz_loadu_ps(low, x + i), b = _mm512_maskz_loadu_ps(high, x + i + 16);
-        __m512bh both = _mm512_cvtne2ps_pbh(b, a);
-        memcpy(out + i, &both, sizeof both);
-    }
 }
 
 static uint32_t least(uint32_t a, uint32_t b)
@@ -357,7 +338,7 @@ static void run(product *p, const nib__packed *w, uint32_t first, uint32_t count
     p->count = count;
     p->rows = rows;
     p->m = m;
-    p->row_bytes = row_bytes(w->k);
+    p->row_bytes = bf16_row_bytes(w->k);
     p->strip = p->gated != NULL ? 1 : 2;
     p->m_block = block_rows(w->k);
     p->chunk = (uint32_t)strips * p->strip;
@@ -375,7 +356,7 @@ static void run_plain(expand_fn *expand, const nib__packed *w, uint32_t first, u
                       const void *rows, uint32_t m, float *y, size_t ldy, void *scratch)
 {
     product p = {.expand = expand, .y = y + (size_t)first * NIB__PANEL, .ldy = ldy};
-    p.stream = m * (row_bytes(w->k) + ldy * sizeof(float)) > L2_BYTES &&
+    p.stream = m * (bf16_row_bytes(w->k) + ldy * sizeof(float)) > L2_BYTES &&
                ((uintptr_t)y | (ldy * sizeof(float))) % 64 == 0;
     run(&p, w, first, count, rows, m, scratch);
 }
@@ -385,7 +366,7 @@ static void run_gated(expand_fn *expand, const nib__gated *maps, uint32_t first,
 {
     product p = {.gated = maps, .expand = expand};
     p.to = (uint8_t *)to + (size_t)first * NIB__PANEL * 2;
-    p.to_bytes = row_bytes(maps->gate->n);
+    p.to_bytes = bf16_row_bytes(maps->gate->n);
     run(&p, maps->gate, first, count, rows, m, scratch);
 }
 
@@ -398,7 +379,7 @@ static void run_gated_coded(const nib__gated *maps, uint32_t first, uint32_t cou
 static void run_gated_float(const nib__gated *maps, uint32_t first, uint32_t count,
                             const void *rows, uint32_t m, void *to, void *scratch)
 {
-    run_gated(nib__expand_float_amx, maps, first, count, rows, m, to, scratch);
+    run_gated(nib__expand_float_avx512bf16, maps, first, count, rows, m, to, scratch);
 }
 
 static void run_coded(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
@@ -410,12 +391,12 @@ static void run_coded(const nib__packed *w, uint32_t first, uint32_t count, cons
 static void run_float(const nib__packed *w, uint32_t first, uint32_t count, const void *rows,
                       uint32_t m, float *y, size_t ldy, void *scratch)
 {
-    run_plain(nib__expand_float_amx, w, first, count, rows, m, y, ldy, scratch);
+    run_plain(nib__expand_float_avx512bf16, w, first, count, rows, m, y, ldy, scratch);
 }
 
 const nib__matmul nib__prefill_coded_amx = {.name = "bf16_amx",
-                                            .row_bytes = row_bytes,
-                                            .round_row = round_row,
+                                            .row_bytes = bf16_row_bytes,
+                                            .round_row = bf16_round_row,
                                             .run = run_coded,
                                             .scratch_bytes = scratch_bytes,
                                             .block_rows = block_rows,
@@ -423,8 +404,8 @@ const nib__matmul nib__prefill_coded_amx = {.name = "bf16_amx",
                                             .min_rows = 12};
 
 const nib__matmul nib__prefill_float_amx = {.name = "bf16_amx",
-                                            .row_bytes = row_bytes,
-                                            .round_row = round_row,
+                                            .row_bytes = bf16_row_bytes,
+                                            .round_row = bf16_round_row,
                                             .run = run_float,
                                             .scratch_bytes = scratch_bytes,
                                             .block_rows = block_rows,
