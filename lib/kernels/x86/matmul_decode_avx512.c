@@ -32,10 +32,15 @@ NIB_INLINE __m512i sum_lines(nib__format f, int lines, const __m512i *line, cons
     return sum;
 }
 
-/* Formats compiled for four rows, too: each takes two kilobytes. */
-NIB_INLINE bool has_four(nib__format f)
+/* Formats compiled for two and four rows, too: each takes three kilobytes. */
+NIB_INLINE bool often_met(nib__format f)
 {
     return f == NIB__Q4_K || f == NIB__Q6_K;
+}
+
+static uint32_t rows_at_once(nib__format f, uint32_t left)
+{
+    return !often_met(f) ? 1 : left > 2 ? 4 : left;
 }
 
 /* All panels times all rows; the first block of rows brings a panel into the cache. */
@@ -46,8 +51,10 @@ NIB_INLINE void decode_run(nib__format f, const nib__packed *w, uint32_t first, 
     for (uint32_t p = first; p < first + count; p++) {
         float *out = y;
         for (uint32_t i = 0; i < n; out += x[i].rows * ldy, i++) {
-            if (has_four(f) && x[i].step == 4)
+            if (often_met(f) && x[i].step == 4)
                 decode_whole_groups(f, 4, w, p, fetch, &x[i], out, ldy);
+            else if (often_met(f) && x[i].step == 2)
+                decode_whole_groups(f, 2, w, p, fetch, &x[i], out, ldy);
             else
                 decode_whole_groups(f, 1, w, p, fetch, &x[i], out, ldy);
         }
@@ -79,7 +86,7 @@ bool nib__decode_coded_avx512(const nib__packed *w, uint32_t first, uint32_t cou
         const uint32_t end = m - at < NIB__DECODE_ROWS ? m : at + NIB__DECODE_ROWS;
         uint32_t n = 0;
         for (uint8_t *to = scratch; at < end; n++) {
-            const uint32_t step = has_four(w->layout->format) && end - at > 2 ? 4 : 1;
+            const uint32_t step = rows_at_once(w->layout->format, end - at);
             const uint32_t there = step < end - at ? step : end - at;
             x[n] = lay_rows(w->layout, w->layout->zero, from + at * nib__row16_bytes(w->k), step,
                             there, w->k, to);
