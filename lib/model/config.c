@@ -71,8 +71,9 @@ static nib_status read_arch(const nib__source *source, const nib__arch **arch, n
     char known[192];
     nib__arch_list(naming, known, sizeof known);
     int shown = name.len > 40 ? 40 : (int)name.len;
-    return nib__fail(err, NIB_ERR_UNSUPPORTED, "%s%s: key %s: expected one of %s, got \"%.*s\"",
-                     nib__source_path(source), file, key, known, shown, name.data);
+    /* the long list last: behind it a long path would leave no room for the name */
+    return nib__fail(err, NIB_ERR_UNSUPPORTED, "%s%s: key %s: got \"%.*s\", expected one of %s",
+                     nib__source_path(source), file, key, shown, name.data, known);
 }
 
 static void read_heads(nib__key_reader *r, const nib__keys *keys, nib__config *c)

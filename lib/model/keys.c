@@ -271,9 +271,9 @@ uint32_t nib__key_choice(nib__key_reader *r, const char *name, const char *const
         len += nib__text(known + len, sizeof known - len, "%s%s", i == 0 ? "" : ", ", names[i]);
     }
     r->status =
-        nib__fail(r->err, NIB_ERR_UNSUPPORTED, "%s%s: key %s: expected one of %s, got \"%.*s\"",
-                  nib__source_path(r->source), r->file, r->key, known,
-                  got.len > 40 ? 40 : (int)got.len, got.data);
+        nib__fail(r->err, NIB_ERR_UNSUPPORTED, "%s%s: key %s: got \"%.*s\", expected one of %s",
+                  nib__source_path(r->source), r->file, r->key, got.len > 40 ? 40 : (int)got.len,
+                  got.data, known);
     return fallback;
 }
 

@@ -299,7 +299,7 @@ static const struct {
     {"codegen", "\"vocab_size\": 53", "\"vocab_size\": 52", NIB_ERR_FORMAT, "wte.weight", "52"},
     {"codegen", "\"gelu_new\"", "\"mish\"", NIB_ERR_UNSUPPORTED, "activation_function", "mish"},
     {"codegen", "\"model_type\": \"codegen\"", "\"model_type\": \"codegen9\"", NIB_ERR_UNSUPPORTED,
-     "model_type", "codegen9"},
+     "model_type", "got \"codegen9\", expected one of codegen"},
     {"codegen", "\"model_type\": \"codegen\"", "\"model_kind\": \"codegen\"", NIB_ERR_FORMAT,
      "model_type", "no such key"},
     {"gpt2", "\"n_embd\": 15", "\"n_embd\": 18", NIB_ERR_FORMAT, "wte.weight", "18 x 37"},
