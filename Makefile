@@ -292,21 +292,21 @@ demo: ## watch a code model fill in a function; MODEL=smollm2-135m or MODEL=path
 # ---- installation --------------------------------------------------------------------------------
 LIBDIR ?= $(PREFIX)/lib
 install: all ## install header, libraries, nibble.pc and the command under PREFIX (DESTDIR honoured)
-	install -d $(DESTDIR)$(PREFIX)/include $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(PREFIX)/bin
-	install -m 644 include/nibble.h $(DESTDIR)$(PREFIX)/include/nibble.h
-	install -m 644 $(BUILD)/libnibble.a $(DESTDIR)$(LIBDIR)/libnibble.a
-	install -m 755 $(BUILD)/libnibble.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libnibble.so.$(SOVERSION)
-	ln -sf libnibble.so.$(SOVERSION) $(DESTDIR)$(LIBDIR)/libnibble.so
-	install -m 755 $(BUILD)/nibble $(DESTDIR)$(PREFIX)/bin/nibble
+	install -d "$(DESTDIR)$(PREFIX)/include" "$(DESTDIR)$(LIBDIR)/pkgconfig" "$(DESTDIR)$(PREFIX)/bin"
+	install -m 644 include/nibble.h "$(DESTDIR)$(PREFIX)/include/nibble.h"
+	install -m 644 $(BUILD)/libnibble.a "$(DESTDIR)$(LIBDIR)/libnibble.a"
+	install -m 755 $(BUILD)/libnibble.so.$(SOVERSION) "$(DESTDIR)$(LIBDIR)/libnibble.so.$(SOVERSION)"
+	ln -sf libnibble.so.$(SOVERSION) "$(DESTDIR)$(LIBDIR)/libnibble.so"
+	install -m 755 $(BUILD)/nibble "$(DESTDIR)$(PREFIX)/bin/nibble"
 	@printf '%s\n' 'prefix=$(PREFIX)' 'libdir=$(LIBDIR)' 'includedir=$${prefix}/include' '' \
 	    'Name: nibble' 'Description: Code completion with a language model on the CPU' \
 	    'Version: $(VERSION)' 'Libs: -L$${libdir} -lnibble' 'Libs.private: -lm -pthread' \
-	    'Cflags: -I$${includedir}' > $(DESTDIR)$(LIBDIR)/pkgconfig/nibble.pc
+	    'Cflags: -I$${includedir}' > "$(DESTDIR)$(LIBDIR)/pkgconfig/nibble.pc"
 
 uninstall: ## remove what install put there
-	rm -f $(DESTDIR)$(PREFIX)/include/nibble.h $(DESTDIR)$(PREFIX)/bin/nibble \
-	    $(DESTDIR)$(LIBDIR)/libnibble.a $(DESTDIR)$(LIBDIR)/libnibble.so.$(SOVERSION) \
-	    $(DESTDIR)$(LIBDIR)/libnibble.so $(DESTDIR)$(LIBDIR)/pkgconfig/nibble.pc
+	rm -f "$(DESTDIR)$(PREFIX)/include/nibble.h" "$(DESTDIR)$(PREFIX)/bin/nibble" \
+	    "$(DESTDIR)$(LIBDIR)/libnibble.a" "$(DESTDIR)$(LIBDIR)/libnibble.so.$(SOVERSION)" \
+	    "$(DESTDIR)$(LIBDIR)/libnibble.so" "$(DESTDIR)$(LIBDIR)/pkgconfig/nibble.pc"
 
 # ---- the look of the source ------------------------------------------------------------------------
 lint: ## formatting, include direction, licence lines, forbidden words

@@ -12,7 +12,8 @@ check() {
     shift
     if "$@"; then echo "ok $name"; else echo "not ok $name"; status=1; fi
 }
-root=$(mktemp -d)
+# A relative path: the flags of nibble.pc are words, and the folder of the tree may have a space.
+root=$(mktemp -d "$BUILD/install-XXXXXX")
 trap 'rm -rf "$root"' EXIT
 prefix=$root/usr
 # MAKEFLAGS: no job server of a make that called this one

@@ -8,5 +8,5 @@ if ! command -v nvim >/dev/null; then
     exit 0
 fi
 NIBBLE_MODEL=$PWD/test/fixtures/tiny/qwen2.gguf NIBBLE_LIBRARY=$PWD/${BUILD:-build}/libnibble.so \
-    timeout 120 nvim --headless -u NONE -i NONE -n --cmd "set runtimepath+=$PWD/examples/nvim" \
+    timeout 120 nvim --headless -u NONE -i NONE -n --cmd "set runtimepath+=examples/nvim" \
     -c "luafile test/nvim/plugin.lua" 2>&1
