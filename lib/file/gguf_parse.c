@@ -329,6 +329,7 @@ static nib_status parse_tensor(const nib__gguf *gguf, nib__cursor *c, nib__tenso
     t->data = nib__cursor_take(c, 8);
     t->part = 0;
     t->packed = false;
+    t->copied = false;
     if (c->failed) return truncated(gguf, err, at, "the offset of a tensor");
     return NIB_OK;
 }
