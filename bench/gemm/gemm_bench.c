@@ -147,7 +147,7 @@ typedef struct bench {
     const char *isa;
     FILE *csv;
     gemm_type type;
-    bool exact; /* int8 with two planes */
+    bool exact; /* int8 weights: the default rounding, not the fast one */
     int repeats;
     double peak;
     shape s;
@@ -164,6 +164,14 @@ static const nib__matmul *strategy(const bench *b, nib__format *format)
     *format = b->type == GEMM_INT8 ? NIB__I8R : NIB__BF16;
     if (b->type == GEMM_BF16) return &b->table.prefill_float;
     return b->exact ? &b->table.prefill_int8 : &b->fast.prefill_int8;
+}
+
+/* How int8 products round activations: one plane or two of a whole row, or a scale for 32. */
+static int rounding_of(const bench *b)
+{
+    nib__format format;
+    const char *name = strategy(b, &format)->name;
+    return strncmp(name, "g32", 3) == 0 ? 32 : strncmp(name, "q16", 3) == 0 ? 2 : 1;
 }
 
 /* The peers' threads wait actively for 15 to 30 ms after a product, on CPUs that we need next. */
@@ -190,8 +198,8 @@ static void report(const bench *b, const char *who, double seconds, double peak)
     printf("\n");
     if (b->csv == NULL) return;
     fprintf(b->csv, "%s,%s,%d,%s,%u,%u,%u,%u,%.6f,%.4f,%.4f\n", b->isa, type_names[b->type],
-            b->exact ? 2 : 1, who, b->s.m, b->s.k, b->s.n, nib__pool_threads(b->pool),
-            seconds * 1e3, rate * 1e-12, peak * 1e-12);
+            rounding_of(b), who, b->s.m, b->s.k, b->s.n, nib__pool_threads(b->pool), seconds * 1e3,
+            rate * 1e-12, peak * 1e-12);
 }
 
 /* In place: a library must serve these weights better than our kernels there to be the default. */
@@ -252,9 +260,10 @@ static void run_shape(bench *b)
     }
     double mine = median(t_ours, b->repeats);
     printf("%s%s %u x %u x %u (M x K x N), %u thread%s, peak %.2f Top/s\n", type_names[b->type],
-           b->type != GEMM_INT8 ? ""
-           : b->exact           ? ", two planes"
-                                : ", one plane",
+           b->type != GEMM_INT8   ? ""
+           : rounding_of(b) == 32 ? ", a scale for 32"
+           : rounding_of(b) == 2  ? ", two planes"
+                                  : ", one plane",
            b->s.m, b->s.k, b->s.n, threads, threads == 1 ? "" : "s", peak * 1e-12);
     report(b, op->name, mine, peak);
     if (dnn != NULL) report(b, "oneDNN", median(t_dnn, b->repeats), peak);

@@ -17,8 +17,8 @@ MARGIN = 1.05
 KINDS = {"int8": "INT8", "bf16": "HALF", "f32": "F32"}
 CHOICES = {"oneDNN": "ONEDNN", "OpenBLAS": "OPENBLAS"}
 LEVELS = ["avx2", "avxvnni", "avx512", "avx512vnni", "avx512bf16", "amx", "neon", "dotprod", "i8mm"]
-PRODUCTS = [("int8", "1", "int8, one plane"), ("int8", "2", "int8, two planes"), ("bf16", "1", "bf16"),
-            ("f32", "1", "f32")]
+PRODUCTS = [("int8", "1", "int8, one plane"), ("int8", "2", "int8, two planes"),
+            ("int8", "32", "int8, a scale for 32"), ("bf16", "1", "bf16"), ("f32", "1", "f32")]
 PLACE = " in place"
 TABLE = "lib/kernels/gemm_table.c"
 DOCS = "docs/kernels.md"

@@ -116,24 +116,20 @@ static double error_bound(const nib__matmul *op, const matrix *mat, uint32_t n, 
         total += aw * ax;
         if (ax > max) max = ax;
     }
-    size = total;
-    if (w->layout->coded) {
-        size = 0;
-        const uint8_t *panel = nib__panel_at(w, n / NIB__PANEL);
-        for (uint32_t k = 0; k < w->k; k += NIB__GROUP) {
-            double top = 0, sum = 0;
-            for (uint32_t i = k; i < k + NIB__GROUP; i++) {
-                float s[16], m[16];
-                if (i % w->layout->scale_group == 0) {
-                    nib__panel_scales(w->layout, panel, i / w->layout->scale_group, s, m);
-                }
-                double ax = fabs((double)x[i]), am = fabs((double)m[n % 16]);
-                size += (fabs((double)weights[i]) + 2 * am) * ax;
-                if (ax > top) top = ax;
-                sum += fabs((double)weights[i]);
+    for (uint32_t k = 0; k < w->k; k += NIB__GROUP) {
+        double top = 0, sum = 0;
+        float s[16], m[16] = {0};
+        for (uint32_t i = k; i < w->k && i < k + NIB__GROUP; i++) {
+            if (w->layout->coded && i % w->layout->scale_group == 0) {
+                nib__panel_scales(w->layout, nib__panel_at(w, n / NIB__PANEL),
+                                  i / w->layout->scale_group, s, m);
             }
-            group32 += top / 254 * sum;
+            double ax = fabs((double)x[i]), aw = fabs((double)weights[i]);
+            size += (aw + 2 * fabs((double)m[n % 16])) * ax;
+            if (ax > top) top = ax;
+            sum += aw;
         }
+        group32 += top / 254 * sum;
     }
     /* Magnitudes below 2^-100 may count as zero. */
     double steps = w->k + 8.0, bound = steps * 0x1p-24 * size + 0x1p-100 * abs_w;
@@ -363,17 +359,18 @@ static void test_not_a_number(void **state)
 {
     (void)state;
     static const float bad[] = {INFINITY, -INFINITY, NAN, -NAN};
+    static const nib__format formats[] = {NIB__Q8_0, NIB__BF16, NIB__I8R};
     rng r = {9};
     for (int isa = 0; isa < NIB__ISA_COUNT; isa++) {
         if (!nib__isa_available((nib__isa)isa)) continue;
         nib__kernels level;
         nib__kernels_init(&level, (nib__isa)isa, NIB_PRECISION_DEFAULT);
-        for (int i = 0; i < 16; i++) {
+        for (int i = 0; i < 24; i++) {
             matrix mat;
             float x[64];
             make_row(0, 64, &r, x);
             x[rng_below(&r, 64)] = bad[i % 4];
-            matrix_make(&mat, i < 8 ? NIB__Q8_0 : NIB__BF16, 16, 64, &weight_kinds[0], &r);
+            matrix_make(&mat, formats[i / 8], 16, 64, &weight_kinds[0], &r);
             job j;
             nib__weight_kind kind = nib__weight_kind_of(mat.packed.layout);
             const nib__matmul *op =

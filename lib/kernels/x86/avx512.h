@@ -27,7 +27,7 @@ void nib__decode_coded_amx(const nib__packed *w, uint32_t first, uint32_t count,
 size_t nib__decode_coded_scratch_amx(uint32_t k);
 
 extern const nib__matmul nib__matmul_float_avx512;
-extern const nib__matmul nib__prefill_coded_avx512, nib__prefill_coded_avx512vnni;
+extern const nib__matmul nib__prefill_coded_avx512, nib__prefill_g32_avx512vnni;
 extern const nib__matmul nib__prefill_coded_amx;
 extern const nib__matmul nib__prefill_float_avx512bf16, nib__prefill_float_amx;
 

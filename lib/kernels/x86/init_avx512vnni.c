@@ -17,9 +17,9 @@ static const nib__matmul decode_coded = {
 void nib__kernels_init_avx512vnni(nib__kernels *table)
 {
     table->decode_coded = decode_coded;
-    table->prefill_coded = nib__prefill_coded_avx512vnni;
+    table->prefill_coded = nib__prefill_g32_avx512vnni;
     table->decode_int8 = nib__int8_avx512vnni;
-    table->prefill_int8 = nib__int8_avx512vnni;
+    table->prefill_int8 = nib__prefill_g32_avx512vnni;
     table->fast_int8 = nib__int8_fast_avx512vnni;
     table->attention_prefill = nib__attention_prefill_avx512vnni;
     table->attention_prefill_scratch = nib__attention_prefill_scratch_avx512vnni;

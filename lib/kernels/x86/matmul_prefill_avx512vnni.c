@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Prefill for coded weights with vpdpbusd: activations rounded to int8 with one scale per 32 k.
+ * Prefill for coded and int8 weights with vpdpbusd: activations rounded to int8 with one scale per
+ * 32 k.
  *
  * A strip of 32 outputs is unpacked once per call to signed codes and float32 scales, then
  * multiplied with blocks of up to 6 rows. Activations are stored with 128 added, as the unsigned
@@ -13,9 +14,13 @@
  * most 20.
  *
  * Groups whose largest value stands out of their row would cause most of the rounding error: theirs
- * is rounded again, to a second int8 plane in units of 1/254. Few groups need it. */
+ * is rounded again, to a second int8 plane in units of 1/254. Few groups need it.
+ *
+ * Int8 weights have one scale per row, of more than 20 bits: its power of two is the scale of all
+ * groups, and results are multiplied with its mantissa at the end. */
 #include "base/half.h"
 #include "kernels/x86/avx512.h"
+#include "kernels/x86/int8_avx512.h"
 #include "kernels/x86/unpack_avx512.h"
 
 enum {
@@ -45,7 +50,14 @@ typedef struct row_group {
 } row_group;
 
 /* A rounded row: [codes: k][second plane: k][groups: k / 32][n, uint32_t][n groups that have a
- * second plane, ascending, uint32_t], each part but the last padded to 64 bytes. */
+ * second plane, ascending, uint32_t], each part but the last padded to 64 bytes. Here and in all
+ * that follows k is a multiple of 32; int8 weights may have any, and zeros fill up the last group.
+ */
+static uint32_t whole_groups(uint32_t k)
+{
+    return (uint32_t)nib__align_up(k, NIB__GROUP);
+}
+
 static size_t plane_bytes(uint32_t k)
 {
     return nib__align_up(k, NIB_ALIGN);
@@ -56,8 +68,9 @@ static size_t list_at(uint32_t k)
     return 2 * plane_bytes(k) + nib__align_up(k / NIB__GROUP * sizeof(row_group), NIB_ALIGN);
 }
 
-static size_t row_bytes(uint32_t k)
+static size_t row_bytes(uint32_t any_k)
 {
+    const uint32_t k = whole_groups(any_k);
     return list_at(k) + nib__align_up((k / NIB__GROUP + 1) * sizeof(uint32_t), NIB_ALIGN);
 }
 
@@ -78,8 +91,9 @@ static size_t masks_bytes(uint32_t k)
     return nib__align_up(k / NIB__GROUP * sizeof(row_mask), NIB_ALIGN);
 }
 
-static size_t scratch_bytes(uint32_t k)
+static size_t scratch_bytes(uint32_t any_k)
 {
+    const uint32_t k = whole_groups(any_k);
     return masks_bytes(k) + k / NIB__GROUP * strip_group_bytes(2);
 }
 
@@ -128,15 +142,28 @@ static void round_group(const float *x, uint32_t bits, uint8_t *codes, uint8_t *
     group->sum32 = group->scale * (sum[0] + sum[1]);
 }
 
-static void round_row(const float *x, uint32_t k, void *row)
+/* Group g of x[k], the last one with zeros behind it. */
+static const float *group_in(const float *x, uint32_t k, uint32_t g, float last[NIB__GROUP])
 {
+    const float *from = x + (size_t)g * NIB__GROUP;
+    const uint32_t there = k - g * NIB__GROUP;
+    if (there >= NIB__GROUP) return from;
+    memset(last, 0, NIB__GROUP * sizeof *last);
+    memcpy(last, from, there * sizeof *last);
+    return last;
+}
+
+static void round_row(const float *x, uint32_t any_k, void *row)
+{
+    const uint32_t k = whole_groups(any_k);
+    float last[NIB__GROUP];
     uint8_t *codes = row, *second = codes + plane_bytes(k);
     uint32_t *list = (uint32_t *)(void *)(codes + list_at(k)), count = 0;
     row_group *groups = (row_group *)(void *)(codes + 2 * plane_bytes(k));
     uint32_t n = k / NIB__GROUP;
     float energy = 0.0f;
     for (uint32_t g = 0; g < n; g++) {
-        float max = nib__f32_of_bits(max_bits(x + g * NIB__GROUP));
+        float max = nib__f32_of_bits(max_bits(group_in(x, any_k, g, last)));
         groups[g].scale = max;
         energy += max * max;
     }
@@ -146,8 +173,8 @@ static void round_row(const float *x, uint32_t k, void *row)
         uint32_t at = g * NIB__GROUP;
         const bool large = max * max > limit;
         if (large) list[++count] = g;
-        round_group(x + at, nib__bits_of_f32(max), codes + at, large ? second + at : NULL,
-                    &groups[g]);
+        round_group(group_in(x, any_k, g, last), nib__bits_of_f32(max), codes + at,
+                    large ? second + at : NULL, &groups[g]);
     }
     list[0] = count;
 }
@@ -190,6 +217,29 @@ NIB_INLINE void unpack_panel(nib__format f, const nib__packed *w, uint32_t panel
     }
 }
 
+/* The same for int8 weights; scales are the power of two of the row's. */
+static void unpack_int8(const nib__packed *w, uint32_t panel, int half, uint8_t *strip)
+{
+    const uint8_t *codes = nib__panel_at(w, panel) + w->code_offset;
+    const __m512i minus = _mm512_set1_epi8(-128);
+    const __m512 exponent = _mm512_getexp_ps(_mm512_load_ps(int8_head(w, panel)->scale));
+    const __m512 scale = _mm512_scalef_ps(_mm512_set1_ps(1.0f), exponent);
+    for (uint32_t k = 0; k < w->k; k += NIB__GROUP) {
+        strip_part *p = (strip_part *)(void *)(strip + LINES_BYTES);
+        __m512i sum = _mm512_setzero_si512();
+        NIB_UNROLL
+        for (int j = 0; j < 8; j++, codes += 64) {
+            __m512i code = _mm512_load_si512(codes);
+            sum = _mm512_dpbusd_epi32(sum, minus, code);
+            _mm512_store_si512(strip + 128 * j + 64 * half, code);
+        }
+        _mm512_store_si512(p->start[half], _mm512_sub_epi32(_mm512_set1_epi32(BIAS_BITS), sum));
+        _mm512_store_ps(p->scale[half], scale);
+        _mm512_store_ps(p->offset[half], _mm512_mul_ps(scale, _mm512_set1_ps(-BIAS)));
+        strip += strip_group_bytes(1);
+    }
+}
+
 static void unpack(const nib__packed *w, uint32_t panel, int half, uint8_t *strip)
 {
     switch (panel_twin(w->layout->format)) {
@@ -208,6 +258,7 @@ static void unpack(const nib__packed *w, uint32_t panel, int half, uint8_t *stri
     case NIB__TQ2_0: unpack_panel(NIB__TQ2_0, w, panel, half, strip); break;
     case NIB__IQ4_XS: unpack_panel(NIB__IQ4_XS, w, panel, half, strip); break;
     case NIB__MXFP4: unpack_panel(NIB__MXFP4, w, panel, half, strip); break;
+    case NIB__I8R: unpack_int8(w, panel, half, strip); break;
     default: break; /* float formats go to prefill_float */
     }
 }
@@ -359,10 +410,9 @@ NIB_INLINE void multiply(int parts, int with_min, const product *p, const uint8_
         const uint8_t *row = rows + r * p->row_bytes;
         float *out = y + r * p->ldy;
         uint32_t left = m - r;
-        step = left >= 6 ? 6 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+        step = left >= 6 ? 6 : left >= 2 ? 2 : 1;
         switch (step) {
         case 6: multiply_rows(6, parts, with_min, p, row, out); break;
-        case 4: multiply_rows(4, parts, with_min, p, row, out); break;
         case 2: multiply_rows(2, parts, with_min, p, row, out); break;
         default: multiply_rows(1, parts, with_min, p, row, out); break;
         }
@@ -370,15 +420,26 @@ NIB_INLINE void multiply(int parts, int with_min, const product *p, const uint8_
     add_second_planes(parts, p, rows, y);
 }
 
+/* Results of int8 weights, columns of one panel, times the mantissas of its scales. */
+static void apply_mantissas(const nib__packed *w, uint32_t panel, uint32_t m, float *y, size_t ldy)
+{
+    const __m512 scale = _mm512_load_ps(int8_head(w, panel)->scale);
+    const __m512 mantissa = _mm512_getmant_ps(scale, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+    const __mmask16 mask = panel_mask(w, panel);
+    for (uint32_t r = 0; r < m; r++, y += ldy) {
+        _mm512_mask_storeu_ps(y, mask, _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, y), mantissa));
+    }
+}
+
 static void run_block(const nib__packed *w, uint32_t first, uint32_t count, const uint8_t *rows,
                       uint32_t m, float *y, size_t ldy, uint8_t *scratch)
 {
-    int parts = w->layout->scale_group == 16 ? 2 : 1;
+    const int parts = w->layout->scale_group == 16 ? 2 : 1;
+    const uint32_t k = whole_groups(w->k);
     row_mask *masks = (row_mask *)(void *)scratch;
-    uint8_t *strip = scratch + masks_bytes(w->k);
-    find_second_planes(rows, m, w->k, masks);
-    product job = {
-        .strip = strip, .second = masks, .k = w->k, .row_bytes = row_bytes(w->k), .ldy = ldy};
+    uint8_t *strip = scratch + masks_bytes(k);
+    find_second_planes(rows, m, k, masks);
+    product job = {.strip = strip, .second = masks, .k = k, .row_bytes = row_bytes(k), .ldy = ldy};
     for (uint32_t p = first; p < first + count; p += 2) {
         bool two = p + 1 < first + count;
         unpack(w, p, 0, strip);
@@ -395,6 +456,9 @@ static void run_block(const nib__packed *w, uint32_t first, uint32_t count, cons
             multiply(2, 0, &job, rows, m, out);
         else
             multiply(2, 1, &job, rows, m, out);
+        if (w->layout->format != NIB__I8R) continue;
+        apply_mantissas(w, p, m, out, ldy);
+        if (two) apply_mantissas(w, p + 1, m, out + NIB__PANEL, ldy);
     }
 }
 
@@ -408,9 +472,9 @@ static void run(const nib__packed *w, uint32_t first, uint32_t count, const void
     }
 }
 
-const nib__matmul nib__prefill_coded_avx512vnni = {.name = "g32_avx512vnni",
-                                                   .row_bytes = row_bytes,
-                                                   .round_row = round_row,
-                                                   .run = run,
-                                                   .scratch_bytes = scratch_bytes,
-                                                   .min_rows = 8};
+const nib__matmul nib__prefill_g32_avx512vnni = {.name = "g32_avx512vnni",
+                                                 .row_bytes = row_bytes,
+                                                 .round_row = round_row,
+                                                 .run = run,
+                                                 .scratch_bytes = scratch_bytes,
+                                                 .min_rows = 8};
