@@ -14,6 +14,7 @@ Python's standard library only; gnuplot draws. See bench/README.md.
 import argparse
 import sys
 import time
+from pathlib import Path
 
 from suite import build_peers, checkpoints, machine, parts, plots, tables, turns
 from suite.engines import Nibble
@@ -42,6 +43,9 @@ def arguments():
     parser.add_argument("--short", action="store_true",
                         help="a trial: few runs, short texts; figures go to build/bench/trial")
     parser.add_argument("--out", help="folder for CSV files and plots; bench/results and docs/ stay as they are")
+    parser.add_argument("--page", type=Path, default=machine.ROOT / "docs" / "results.md",
+                        help="whose tables are filled; plots go to docs/plots/, those of another page "
+                        "than results.md to a folder of its name there")
     chosen = parser.parse_args()
     if chosen.short and not chosen.out:
         chosen.out = BUILD / "bench" / "trial"  # figures of a trial replace no measured ones
@@ -85,8 +89,9 @@ def main():
         if chosen.out:
             plots.draw_all(results, results.folder / "plots")
         else:
-            plots.draw_all(results)
-            tables.update(results, machine.ROOT / "docs" / "results.md")
+            main_page = chosen.page.name == "results.md"
+            plots.draw_all(results, plots.FOLDER / ("" if main_page else chosen.page.stem))
+            tables.update(results, chosen.page.resolve())
     tables.show(results)
 
 

@@ -75,6 +75,8 @@ def cpu():
     flags = set(_cpuinfo("flags", "Features").split())
     if name == "Intel(R) Xeon(R) Processor" and "amx_tile" in flags:
         name += " (Sapphire Rapids class)"
+    if name == "AMD EPYC" and "avx512_bf16" in flags and "avx_vnni" not in flags:
+        name += " (Zen 4 class)"
     return name.replace("(R)", "").replace("(TM)", "")
 
 
