@@ -58,6 +58,8 @@ peers)
     want cmake command -v cmake
     want g++ command -v g++
     want python3-torch /usr/bin/python3 -c 'import importlib.util as u, sys; sys.exit(u.find_spec("torch") is None)'
+    # without it Debian's PyTorch multiplies with the reference BLAS, tens of times slower
+    want libopenblas0-pthread ls /usr/lib/*/openblas-pthread/libblas.so.3
     ;;
 lint) want clang-format command -v clang-format ;;
 *)
