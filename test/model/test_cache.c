@@ -16,19 +16,20 @@
 #include "fault_alloc.h"
 #include "fixture.h"
 #include "model/model.h"
+#include "temp_dir.h"
 #include "tiny_model.h"
 
 enum { N_IDS = 24 };
 
-static char folder[64], cache[96], input[96];
+static temp_dir folder;
+static char cache[300], input[300];
 
 static int make_folder(void **state)
 {
     (void)state;
-    snprintf(folder, sizeof folder, "/tmp/nibble-cache-XXXXXX");
-    if (mkdtemp(folder) == NULL) return -1;
-    snprintf(cache, sizeof cache, "%s/cache", folder);
-    snprintf(input, sizeof input, "%s/model.gguf", folder);
+    temp_dir_make(&folder);
+    snprintf(cache, sizeof cache, "%s/cache", folder.path);
+    snprintf(input, sizeof input, "%s/model.gguf", folder.path);
     return 0;
 }
 
@@ -49,7 +50,7 @@ static int count_files(char *path, size_t size)
 
 static void clear(void)
 {
-    char path[400];
+    char path[600];
     while (count_files(path, sizeof path) != 0) assert_int_equal(remove(path), 0);
 }
 
@@ -59,7 +60,7 @@ static int remove_folder(void **state)
     clear();
     (void)rmdir(cache);
     (void)unlink(input);
-    return rmdir(folder);
+    return rmdir(folder.path); /* fails if anything else was left in it */
 }
 
 static const char *fixture(const char *name)
@@ -167,7 +168,7 @@ static void test_same_bits(void **state)
         "archs/gemma3",     "archs/gpt2",     "archs/gptneox",     "archs/phi2",      "archs/qwen3",
         "archs/starcoder2", "archs/t5_q8",    "archs/t5encoder"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-        char path[400];
+        char path[600];
         nib_model *first = open_as(fixture(names[i]), NIB_CACHE_WRITTEN);
         assert_same(first, open_as(fixture(names[i]), NIB_CACHE_USED));
         assert_same(open_plain(fixture(names[i])), open_as(fixture(names[i]), NIB_CACHE_USED));
@@ -178,7 +179,7 @@ static void test_same_bits(void **state)
 static void test_private_and_alone(void **state)
 {
     (void)state;
-    char path[400], other[400];
+    char path[600], other[400];
     struct stat st;
     write_input("tiny/qwen2");
     nib_model *packed = open_as(input, NIB_CACHE_WRITTEN), *mapped = open_as(input, NIB_CACHE_USED);
@@ -190,7 +191,7 @@ static void test_private_and_alone(void **state)
     assert_int_equal(count_files(path, sizeof path), 1);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
-    snprintf(other, sizeof other, "%s/link", folder); /* another name of the same file */
+    snprintf(other, sizeof other, "%s/link", folder.path); /* another name of the same file */
     assert_int_equal(symlink(input, other), 0);
     nib_model_free(open_as(other, NIB_CACHE_USED));
     assert_int_equal(unlink(other), 0);
@@ -233,7 +234,7 @@ static void wait_a_tick(void)
 static void test_stale(void **state)
 {
     (void)state;
-    char path[400];
+    char path[600];
     struct stat before;
     write_input("tiny/qwen2");
     expect(NIB_CACHE_WRITTEN);
@@ -263,7 +264,7 @@ static void test_stale(void **state)
 static void test_damaged(void **state)
 {
     (void)state;
-    char path[400];
+    char path[600];
     size_t size;
     write_input("tiny/llama-mixed");
     expect(NIB_CACHE_WRITTEN);
@@ -307,18 +308,18 @@ static void test_no_folder(void **state)
     assert_int_equal(file_write(cache, "x", 1), 0); /* a file of that name */
     expect(NIB_CACHE_FAILED);
     assert_int_equal(unlink(cache), 0);
-    snprintf(cache, sizeof cache, "%s/no/folder", folder);
+    snprintf(cache, sizeof cache, "%s/no/folder", folder.path);
     expect(NIB_CACHE_FAILED);
     snprintf(cache, sizeof cache, "/proc/nibble");
     expect(NIB_CACHE_FAILED);
-    snprintf(cache, sizeof cache, "%s/cache", folder);
+    snprintf(cache, sizeof cache, "%s/cache", folder.path);
 }
 
 /* Files cannot grow beyond a limit: the way of a disk that fills up. */
 static void test_no_room(void **state)
 {
     (void)state;
-    char path[400];
+    char path[600];
     struct rlimit before, low;
     write_input("tiny/qwen2");
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
@@ -383,7 +384,7 @@ static int32_t stop_later(void *user, double fraction)
 static void test_cancel(void **state)
 {
     (void)state;
-    char path[400];
+    char path[600];
     nib_status status = NIB_ERR_CANCELLED;
     write_input("tiny/qwen2");
     for (int calls = 1; status != NIB_OK; calls++) {
@@ -424,7 +425,7 @@ static void test_at_once(void **state)
     enum { N = 4 };
     pthread_t threads[N];
     static nib_model *models[N][4];
-    char path[400];
+    char path[600];
     write_input("tiny/llama-mixed");
     for (int i = 0; i < N; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, open_many, models[i]), 0);

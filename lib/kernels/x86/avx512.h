@@ -4,13 +4,23 @@
 #define NIB_KERNELS_X86_AVX512_H
 
 #include <immintrin.h>
+#include <string.h>
 
 #include "kernels/kernels.h"
+#include "kernels/simd.h"
 
 /* The first `count` of 16 lanes; all of them from 16 on. */
 static inline __mmask16 nib__lanes(size_t count)
 {
     return (__mmask16)(0xffffu >> (count < 16 ? 16 - count : 0));
+}
+
+/* The same four bytes in every lane. */
+NIB_INLINE __m512i broadcast4_512(const void *p)
+{
+    int32_t four;
+    memcpy(&four, p, sizeof four);
+    return _mm512_set1_epi32(four);
 }
 
 /* Decode strategies share their rounded rows with the scalar reference. */

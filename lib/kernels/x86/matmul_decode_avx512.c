@@ -23,8 +23,8 @@ NIB_INLINE __m512i sum_lines(nib__format f, int lines, const __m512i *line, cons
         NIB_UNROLL
         for (int j = from; j < from + most; j++) {
             const size_t at = (size_t)j * step;
-            a = _mm512_add_epi16(a, _mm512_maddubs_epi16(line[j], broadcast4(hi + at)));
-            b = _mm512_add_epi16(b, _mm512_maddubs_epi16(line[j], broadcast4(lo + at)));
+            a = _mm512_add_epi16(a, _mm512_maddubs_epi16(line[j], broadcast4_512(hi + at)));
+            b = _mm512_add_epi16(b, _mm512_maddubs_epi16(line[j], broadcast4_512(lo + at)));
         }
         sum = _mm512_add_epi32(sum, _mm512_madd_epi16(a, high));
         sum = _mm512_add_epi32(sum, _mm512_madd_epi16(b, one));

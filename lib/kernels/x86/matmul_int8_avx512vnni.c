@@ -51,9 +51,7 @@ NIB_INLINE void multiply(int pairs, int panels, const int8_job *job, uint32_t p,
         NIB_UNROLL
         for (int r = 0; r < 2 * pairs; r++) {
             const uint8_t *at = planes + (size_t)(r / 2) * row_bytes + k;
-            int32_t four;
-            memcpy(&four, at + (size_t)(r % 2) * apart, sizeof four);
-            const __m512i x = _mm512_set1_epi32(four);
+            const __m512i x = broadcast4_512(at + (size_t)(r % 2) * apart);
             NIB_UNROLL
             for (int i = 0; i < panels; i++) sum[r][i] = _mm512_dpbusd_epi32(sum[r][i], x, line[i]);
         }

@@ -58,9 +58,7 @@ NIB_INLINE void tile(int n_rows, const strip *s, const uint8_t *rows, float *y, 
         }
         NIB_UNROLL
         for (int r = 0; r < n_rows; r++) {
-            int32_t pair;
-            memcpy(&pair, rows + r * s->row_bytes, sizeof pair);
-            const __m512bh value = (__m512bh)_mm512_set1_epi32(pair);
+            const __m512bh value = (__m512bh)broadcast4_512(rows + r * s->row_bytes);
             NIB_UNROLL
             for (int i = 0; i < PANELS; i++) {
                 sum[r][i] = _mm512_dpbf16_ps(sum[r][i], w[i], value);

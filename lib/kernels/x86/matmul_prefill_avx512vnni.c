@@ -179,6 +179,15 @@ static void round_row(const float *x, uint32_t any_k, void *row)
     list[0] = count;
 }
 
+/* All but the min of one panel's half (0 or 1) of a scale group; `sum` is 128 times that of its
+ * codes. */
+NIB_INLINE void store_part(strip_part *p, int half, __m512i sum, __m512 scale)
+{
+    _mm512_store_si512(p->start[half], _mm512_sub_epi32(_mm512_set1_epi32(BIAS_BITS), sum));
+    _mm512_store_ps(p->scale[half], scale);
+    _mm512_store_ps(p->offset[half], _mm512_mul_ps(scale, _mm512_set1_ps(-BIAS)));
+}
+
 /* One panel into its half (0 or 1) of the strip. */
 NIB_INLINE void unpack_panel(nib__format f, const nib__packed *w, uint32_t panel, int half,
                              uint8_t *strip)
@@ -206,10 +215,7 @@ NIB_INLINE void unpack_panel(nib__format f, const nib__packed *w, uint32_t panel
                     sum = _mm512_dpbusd_epi32(sum, minus, code);
                     _mm512_store_si512(strip + 128 * j + 64 * half, code);
                 }
-                sum = _mm512_sub_epi32(_mm512_set1_epi32(BIAS_BITS), sum);
-                _mm512_store_si512(p->start[half], sum);
-                _mm512_store_ps(p->scale[half], s);
-                _mm512_store_ps(p->offset[half], _mm512_mul_ps(s, _mm512_set1_ps(-BIAS)));
+                store_part(p, half, sum, s);
                 _mm512_store_ps(p->min[half], m);
             }
             strip += strip_group_bytes(group_scales(f));
@@ -233,9 +239,7 @@ static void unpack_int8(const nib__packed *w, uint32_t panel, int half, uint8_t 
             sum = _mm512_dpbusd_epi32(sum, minus, code);
             _mm512_store_si512(strip + 128 * j + 64 * half, code);
         }
-        _mm512_store_si512(p->start[half], _mm512_sub_epi32(_mm512_set1_epi32(BIAS_BITS), sum));
-        _mm512_store_ps(p->scale[half], scale);
-        _mm512_store_ps(p->offset[half], _mm512_mul_ps(scale, _mm512_set1_ps(-BIAS)));
+        store_part(p, half, sum, scale);
         strip += strip_group_bytes(1);
     }
 }
@@ -302,7 +306,7 @@ NIB_INLINE void add_second_plane(int parts, const product *p, const uint8_t *str
         __m512i sum[2] = {_mm512_load_si512(w->start[0]), _mm512_load_si512(w->start[1])};
         NIB_UNROLL
         for (int j = part * n_lines; j < (part + 1) * n_lines; j++) {
-            __m512i four = broadcast4((const int8_t *)x + 4 * j);
+            __m512i four = broadcast4_512(x + 4 * j);
             sum[0] = _mm512_dpbusd_epi32(sum[0], four, code[j][0]);
             sum[1] = _mm512_dpbusd_epi32(sum[1], four, code[j][1]);
         }
@@ -378,7 +382,7 @@ NIB_INLINE void multiply_rows(int rows, int parts, int with_min, const product *
                 NIB_UNROLL
                 for (int r = 0; r < rows; r++) {
                     const uint8_t *x = row + r * p->row_bytes + k + 4 * j;
-                    __m512i four = broadcast4((const int8_t *)x);
+                    __m512i four = broadcast4_512(x);
                     sum[r][0] = _mm512_dpbusd_epi32(sum[r][0], four, c0);
                     sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], four, c1);
                 }

@@ -241,11 +241,4 @@ NIB_INLINE __mmask16 panel_mask(const nib__packed *w, uint32_t panel)
     return nib__lanes(w->n - panel * NIB__PANEL);
 }
 
-NIB_INLINE __m512i broadcast4(const int8_t *p)
-{
-    int32_t four;
-    memcpy(&four, p, sizeof four);
-    return _mm512_set1_epi32(four);
-}
-
 #endif

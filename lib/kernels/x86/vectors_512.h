@@ -4,9 +4,6 @@
 #ifndef NIB_KERNELS_X86_VECTORS_512_H
 #define NIB_KERNELS_X86_VECTORS_512_H
 
-#include <string.h>
-
-#include "kernels/simd.h"
 #include "kernels/x86/avx512.h"
 
 enum { LANES = 16 };
@@ -78,9 +75,7 @@ NIB_INLINE ints v_int(int32_t x)
 /* The same four bytes in every lane. */
 NIB_INLINE ints v_four(const void *at)
 {
-    int32_t four;
-    memcpy(&four, at, sizeof four);
-    return _mm512_set1_epi32(four);
+    return broadcast4_512(at);
 }
 
 NIB_INLINE ints v_load_ints(const void *at)
