@@ -2,10 +2,8 @@
 """What a figure was measured on."""
 
 import datetime
-import mmap
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -47,25 +45,6 @@ def free_memory():
     """Bytes that programs can still have."""
     with open("/proc/meminfo", encoding="ascii") as file:
         return 1024 * next(int(line.split()[1]) for line in file if line.startswith("MemAvailable"))
-
-
-TOUCH = """
-import mmap, sys
-with mmap.mmap(-1, int(sys.argv[1])) as memory:
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        memory.madvise(mmap.MADV_HUGEPAGE)
-    for at in range(0, len(memory), mmap.PAGESIZE):
-        memory[at] = 1
-"""
-
-
-def touch_memory(size=3 << 30):
-    """Touches memory and gives it back to the system, so that whoever starts next finds free pages
-    that a machine stands behind: the host of a virtual machine may take those that are free and give
-    them again, 4 KB at a time, when they are touched, which takes longer than everything else. In a
-    process of its own: a program inherits the peak of the process that starts it."""
-    size = min(size, free_memory() // 2) // mmap.PAGESIZE * mmap.PAGESIZE
-    subprocess.run([sys.executable, "-c", TOUCH, str(size)], check=True)
 
 
 def cpu():
