@@ -182,7 +182,7 @@ static nib_status report(const repack *r)
 
 static nib_status pad_to(repack *r, uint64_t offset)
 {
-    static const uint8_t zeros[NIB__PACKED_ALIGNMENT];
+    const uint8_t zeros[NIB__PACKED_ALIGNMENT] = {0};
     return put_data(r, zeros, (size_t)(offset - r->done));
 }
 
