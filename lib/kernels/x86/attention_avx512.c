@@ -91,7 +91,6 @@ NIB_INLINE void score_block(source src, int rows, const void *k, size_t k_first,
     }
 }
 
-/* Scores of the tile with the first `subs` sub-blocks of keys at element k_first of k. */
 NIB_INLINE void score_tile(source src, const tile *t, const void *k, size_t k_first, uint32_t subs)
 {
     for (uint32_t r = 0, step; r < t->count; r += step) {
@@ -171,6 +170,27 @@ NIB_INLINE void value_tile(source src, const tile *t, const void *v, size_t v_fi
         case 2: value_block(src, 2, t, r, v, v_first, v_stride, n_keys); break;
         default: value_block(src, 1, t, r, v, v_first, v_stride, n_keys); break;
         }
+    }
+}
+
+/* Scores of the tile with the first `subs` sub-blocks of keys at element k_first of k. One copy of
+ * each source serves direct and expanded blocks, for each takes 6 KB. */
+static void score_any(source src, const tile *t, const void *k, size_t k_first, uint32_t subs)
+{
+    switch (src) {
+    case SOURCE_F32: score_tile(SOURCE_F32, t, k, k_first, subs); break;
+    case SOURCE_F16: score_tile(SOURCE_F16, t, k, k_first, subs); break;
+    case SOURCE_Q8: score_tile(SOURCE_Q8, t, k, k_first, subs); break;
+    }
+}
+
+static void value_any(source src, const tile *t, const void *v, size_t v_first, size_t v_stride,
+                      uint32_t n_keys)
+{
+    switch (src) {
+    case SOURCE_F32: value_tile(SOURCE_F32, t, v, v_first, v_stride, n_keys); break;
+    case SOURCE_F16: value_tile(SOURCE_F16, t, v, v_first, v_stride, n_keys); break;
+    case SOURCE_Q8: value_tile(SOURCE_Q8, t, v, v_first, v_stride, n_keys); break;
     }
 }
 
@@ -265,23 +285,38 @@ NIB_INLINE void expand(source src, const tile *t, uint32_t key0, uint32_t subs, 
     }
 }
 
-NIB_INLINE void attend_block(source src, const tile *t, uint32_t key0, uint32_t n_keys)
+static void expand_any(source src, const tile *t, uint32_t key0, uint32_t subs, uint32_t n_keys)
+{
+    switch (src) {
+    case SOURCE_F32: expand(SOURCE_F32, t, key0, subs, n_keys); break;
+    case SOURCE_F16: expand(SOURCE_F16, t, key0, subs, n_keys); break;
+    case SOURCE_Q8: expand(SOURCE_Q8, t, key0, subs, n_keys); break;
+    }
+}
+
+static source source_of(const nib__kv_head *kv)
+{
+    if (kv->type == NIB_KV_Q8) return SOURCE_Q8;
+    return kv->type == NIB__KV_F32 ? SOURCE_F32 : SOURCE_F16;
+}
+
+static void attend_block(source src, const tile *t, uint32_t key0, uint32_t n_keys)
 {
     const nib__kv_head *kv = &t->a->kv;
     uint32_t subs = (n_keys + 15) / 16;
     size_t first = (size_t)key0 * t->dim;
     bool direct = t->count <= DIRECT && t->dim == t->dim16;
     if (direct) {
-        score_tile(src, t, kv->k, first, subs);
+        score_any(src, t, kv->k, first, subs);
     } else {
-        expand(src, t, key0, subs, n_keys);
-        score_tile(SOURCE_F32, t, t->k, 0, subs);
+        expand_any(src, t, key0, subs, n_keys);
+        score_any(SOURCE_F32, t, t->k, 0, subs);
     }
     for (uint32_t r = 0; r < t->count; r++) softmax_row(t, r, key0);
     if (direct) {
-        value_tile(src, t, kv->v, first, t->dim, n_keys);
+        value_any(src, t, kv->v, first, t->dim, n_keys);
     } else {
-        value_tile(SOURCE_F32, t, t->v, 0, t->dim16, n_keys);
+        value_any(SOURCE_F32, t, t->v, 0, t->dim16, n_keys);
     }
 }
 
@@ -339,12 +374,7 @@ void nib__attention_avx512(const nib__attention *a)
         start_tile(&t);
         for (; key0 < end; key0 += KEYS) {
             uint32_t n_keys = end - key0 < KEYS ? end - key0 : KEYS;
-            if (a->kv.type == NIB_KV_Q8)
-                attend_block(SOURCE_Q8, &t, key0, n_keys);
-            else if (a->kv.type == NIB__KV_F32)
-                attend_block(SOURCE_F32, &t, key0, n_keys);
-            else
-                attend_block(SOURCE_F16, &t, key0, n_keys);
+            attend_block(source_of(&a->kv), &t, key0, n_keys);
         }
         finish_tile(&t);
     }
