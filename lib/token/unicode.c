@@ -17,21 +17,35 @@ uint32_t nib__range_value(const uint32_t ranges[][2], uint32_t count, uint32_t c
     return 0;
 }
 
-uint32_t nib__map_code(const nib__code_map *map, uint32_t code, uint32_t out[NIB__MAPPED_MAX])
+/* The last run that does not begin behind `code`, or NULL. */
+static const nib__code_run *run_before(const nib__code_map *map, uint32_t code)
 {
-    uint32_t plane = code >> 16, wanted = code & 0xFFFF, n = 0;
-    if (plane >= 3) return 0;
-    uint32_t low = map->plane[plane], high = map->plane[plane + 1], end = high;
+    const uint32_t plane = code >> 16;
+    if (plane >= 3) return NULL;
+    uint32_t low = map->plane[plane], high = map->plane[plane + 1];
     while (low < high) {
         uint32_t mid = (low + high) / 2;
-        if (map->low[mid] < wanted)
+        if (map->runs[mid].first <= (code & 0xFFFF))
             low = mid + 1;
         else
             high = mid;
     }
-    if (low == end || map->low[low] != wanted) return 0;
-    for (uint32_t i = map->at[low]; i < map->at[low + 1]; i++) {
-        uint32_t unit = map->pool[i];
+    return low == map->plane[plane] ? NULL : &map->runs[low - 1];
+}
+
+uint32_t nib__map_code(const nib__code_map *map, uint32_t code, uint32_t out[NIB__MAPPED_MAX])
+{
+    const nib__code_run *run = run_before(map, code);
+    if (run == NULL) return 0;
+    const uint32_t length = run->shape >> 2 & 31, step = 1 + (run->shape & 1);
+    const uint32_t ahead = (code & 0xFFFF) - run->first;
+    const bool moves = (run->shape & 2) != 0;
+    if (ahead % step != 0 || ahead / step >= run->shape >> 7) return 0;
+    const uint16_t *text = map->pool + run->text + (moves ? 0 : ahead / step * length);
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < length; i++) {
+        uint32_t unit = text[i];
+        if (moves && i == length - 1) unit += ahead;
         if (unit >= 0xDC00 && unit < 0xE000) /* the second half of a pair of surrogates */
             out[n - 1] = 0x10000 + ((out[n - 1] - 0xD800) << 10) + (unit - 0xDC00);
         else

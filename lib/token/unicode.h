@@ -48,11 +48,19 @@ extern const uint8_t nib__class_block[][NIB__CLASS_BLOCK / 2]; /* two classes a 
 extern const uint32_t nib__class_high_count, nib__class_high_table[][2];
 extern const uint32_t nib__ccc_count, nib__ccc_table[][2];
 
-/* Characters and the text that stands for each. Row i is the character whose lower 16 bits are
- * low[i], ascending within the rows plane[p] to plane[p + 1] of plane p; its text in UTF-16 is
- * pool[at[i]] to pool[at[i + 1]]. */
+/* Some characters, 1 or 2 apart, whose texts have one length. `shape` is count << 7 | length << 2 |
+ * moves << 1 | (distance - 1). Their texts follow each other in the pool; or, if they move, only the
+ * first one is there, and the last unit of another's is as much higher as the character is. */
+typedef struct nib__code_run {
+    uint16_t first, text; /* lower 16 bits of the first character, and the place of its text */
+    uint16_t shape;
+} nib__code_run;
+
+/* Characters and the text in UTF-16 that stands for each. Runs ascend; those of plane p are
+ * plane[p] to plane[p + 1]. */
 typedef struct nib__code_map {
-    const uint16_t *low, *at, *pool;
+    const nib__code_run *runs;
+    const uint16_t *pool;
     uint16_t plane[4];
 } nib__code_map;
 
