@@ -80,11 +80,13 @@ static nib_status add_file(const nib__hf *hf, nib__hf_added *list, nib_error *er
     return NIB_OK;
 }
 
-static nib_status add_role(nib__hf_added *list, const nib__json *j, const char *role,
+/* `plain`: what a token that is only a text does. */
+static nib_status add_role(nib__hf_added *list, const nib__json *j, const char *role, uint8_t plain,
                            nib_error *err)
 {
     nib__json_value v = nib__json_get(j, 0, role);
     nib__hf_added_token token = {nib__hf_token(j, v), -1, flags_of(j, v), true, false};
+    if (nib__json_type_of(j, v) == NIB__JSON_STRING) token.flags = plain;
     return add(list, token, err);
 }
 
@@ -98,11 +100,12 @@ static nib_status add_roles(const nib__hf *hf, const char *const defaults[7], ni
     nib_status status = NIB_OK;
     for (size_t i = 0; i < 7 && status == NIB_OK; i++) {
         bool given = nib__hf_role(hf, ROLES[i]).data != NULL;
+        bool mask = i == 6 && defaults != NULL && defaults[i] != NULL; /* RoBERTa's */
+        uint8_t plain = mask ? NIB__ADDED_LSTRIP : 0;
         for (int f = 0; f < 2 && status == NIB_OK; f++)
-            if (files[f] != NULL) status = add_role(list, files[f], ROLES[i], err);
+            if (files[f] != NULL) status = add_role(list, files[f], ROLES[i], plain, err);
         if (status != NIB_OK || given || defaults == NULL || defaults[i] == NULL) continue;
-        nib__hf_added_token token = {{defaults[i], strlen(defaults[i])}, -1, 0, true, false};
-        if (i == 6) token.flags = NIB__ADDED_LSTRIP; /* the mask */
+        nib__hf_added_token token = {{defaults[i], strlen(defaults[i])}, -1, plain, true, false};
         status = add(list, token, err);
     }
     for (int f = 0; f < 2 && status == NIB_OK; f++) {

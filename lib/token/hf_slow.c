@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
- * vocab.json and merges.txt, without a tokenizer.json: byte-level BPE as the tokenizers of GPT-2
- * and RoBERTa define it. Which of the two, tokenizer_config.json says, or the special tokens of the
- * vocabulary do. */
+ * vocab.json and merges.txt, without a tokenizer.json: byte-level BPE as the tokenizers of GPT-2,
+ * RoBERTa and Qwen 2 define it. Which of them, tokenizer_config.json says, or model_type of
+ * config.json, or the special tokens of the vocabulary do. */
 #include "token/pipeline.h"
 
 typedef struct reader {
@@ -56,9 +56,9 @@ static nib_status put_tokens(reader *r)
     return status == NIB_OK ? nib__hf_vocab(r->hf, &r->tokens, r->err) : status;
 }
 
-/* Lines "left right". As in transformers, the first line is "#version" whatever it says, a last
- * line without an end counts for nothing, and neither do empty ones. */
-static nib_status read_merges(reader *r, nib__str text)
+/* Lines "left right". As in transformers, empty ones count for nothing, and unless `all` neither
+ * does a last line without an end, and the first is "#version" whatever it says. */
+static nib_status read_merges(reader *r, nib__str text, bool all)
 {
     nib__tokenizer *t = r->hf->t;
     uint64_t lines = 1;
@@ -71,11 +71,12 @@ static nib_status read_merges(reader *r, nib__str text)
     for (size_t at = 0, end; at < text.len && status == NIB_OK; at = end + 1) {
         const char *line = text.data + at;
         const char *stop = memchr(line, '\n', text.len - at);
-        if (stop == NULL) break;
-        end = (size_t)(stop - text.data);
+        if (stop == NULL && !all) break;
+        end = stop != NULL ? (size_t)(stop - text.data) : text.len;
         size_t len = end - at;
         if (len > 0 && line[len - 1] == '\r') len--;
-        if (len == 0 || at == 0) continue;
+        if (len == 0 || (at == 0 && (!all || (len >= 9 && memcmp(line, "#version:", 9) == 0))))
+            continue;
         const char *space = memchr(line, ' ', len);
         nib__str left = {line, space == NULL ? 0 : (size_t)(space - line)}, right = {line, 0};
         if (space != NULL) right = (nib__str){space + 1, len - left.len - 1};
@@ -85,7 +86,9 @@ static nib_status read_merges(reader *r, nib__str text)
     return status;
 }
 
-/* ---- what differs between GPT-2 and RoBERTa ---- */
+/* ---- what differs between GPT-2, RoBERTa and Qwen 2 ---- */
+
+typedef enum family { GPT2, ROBERTA, QWEN2 } family;
 
 static bool is_one_of(nib__str name, const char *const *names, size_t n)
 {
@@ -94,13 +97,18 @@ static bool is_one_of(nib__str name, const char *const *names, size_t n)
     return false;
 }
 
-static nib_status choose(const reader *r, bool *roberta)
+static nib_status choose(const reader *r, family *which)
 {
-    static const char *const GPT[] = {"GPT2", "CodeGen", "GPTNeoX", "Qwen2", "PreTrained"};
-    static const char *const ROBERTA[] = {"Roberta", "Bart", "Longformer", "LED", "Blenderbot"};
-    nib__str name = nib__hf_class(r->hf);
-    *roberta = is_one_of(name, ROBERTA, sizeof ROBERTA / sizeof *ROBERTA);
-    if (*roberta || is_one_of(name, GPT, sizeof GPT / sizeof *GPT)) return NIB_OK;
+    static const char *const GPT[] = {"GPT2", "CodeGen", "GPTNeoX", "PreTrained"};
+    static const char *const ROBERTAS[] = {"Roberta", "Bart", "Longformer", "LED", "Blenderbot"};
+    static const char *const QWENS[] = {"Qwen2", "qwen2", "qwen3"};
+    const nib__json *config = r->hf->config;
+    nib__str name = nib__hf_class(r->hf), type = {NULL, 0};
+    if (config != NULL)
+        type.data = nib__json_string(config, nib__json_get(config, 0, "model_type"), &type.len);
+    *which = is_one_of(name.len != 0 ? name : type, QWENS, 3) ? QWEN2 : GPT2;
+    if (is_one_of(name, ROBERTAS, sizeof ROBERTAS / sizeof *ROBERTAS)) *which = ROBERTA;
+    if (*which != GPT2 || is_one_of(name, GPT, sizeof GPT / sizeof *GPT)) return NIB_OK;
     if (name.len != 0)
         return nib__fail(
             r->err, NIB_ERR_UNSUPPORTED,
@@ -111,8 +119,19 @@ static nib_status choose(const reader *r, bool *roberta)
     uint32_t found = 0;
     for (size_t i = 0; i < 4; i++) found += nib__json_get(r->vocab, 0, marks[i]) != NIB__JSON_NONE;
     bool gpt = nib__json_get(r->vocab, 0, "<|endoftext|>") != NIB__JSON_NONE;
-    *roberta = found == 4 && !gpt;
+    if (found == 4 && !gpt) *which = ROBERTA;
     return NIB_OK;
+}
+
+/* How a text is cut into words. */
+static nib_status put_rules(nib__tokenizer *t, family which, nib_error *err)
+{
+    static const nib__str NONE = {"", 0};
+    nib__pretok pretok;
+    nib_status status = NIB_OK;
+    (void)nib__pretok_find(which == QWEN2 ? "qwen2" : "gpt-2", 5, &pretok);
+    if (which == QWEN2) status = nib__step_add(t, NIB__STEP_NFC, NONE, NONE, err);
+    return status == NIB_OK ? nib__rule_add(t, *pretok.rules[0], err) : status;
 }
 
 static void put_frame(nib__tokenizer *t, const reader *r, bool roberta)
@@ -136,25 +155,27 @@ static void put_frame(nib__tokenizer *t, const reader *r, bool roberta)
 
 static nib_status read_all(reader *r, nib__str merges)
 {
-    static const char *const ROBERTA[] = {"<s>", "</s>", "<unk>", "</s>", "<pad>", "<s>", "<mask>"};
-    static const char *const GPT[7] = {"<|endoftext|>", "<|endoftext|>", "<|endoftext|>"};
+    static const char *const NAMES[] = {"gpt2", "roberta", "qwen2"};
+    static const char *const MARKS[] = {"<s>", "</s>", "<unk>", "</s>", "<pad>", "<s>", "<mask>"};
+    static const char *const END[7] = {"<|endoftext|>", "<|endoftext|>", "<|endoftext|>"};
     nib__tokenizer *t = r->hf->t;
-    bool roberta = false;
-    nib__rule rule = {.find = nib__find_gpt2};
-    t->pipe->space_first = nib__json_is_true(r->hf->tokenizer_config, 0, "add_prefix_space");
+    family which = GPT2;
     t->model = NIB__BPE;
     t->byte_level = true;
-    nib_status status = choose(r, &roberta);
+    nib_status status = choose(r, &which);
+    bool roberta = which == ROBERTA;
+    t->pipe->space_first =
+        which != QWEN2 && nib__json_is_true(r->hf->tokenizer_config, 0, "add_prefix_space");
     t->pipe->unless_space = roberta;
-    nib__text(t->name, sizeof t->name, roberta ? "hf/roberta" : "hf/gpt2");
+    nib__text(t->name, sizeof t->name, "hf/%s", NAMES[which]);
     if (status == NIB_OK)
-        status = nib__hf_added_read(r->hf, roberta ? ROBERTA : GPT, &r->added, r->err);
+        status = nib__hf_added_read(r->hf, roberta ? MARKS : END, &r->added, r->err);
     if (status == NIB_OK) status = find_ids(r);
     if (status == NIB_OK) status = put_tokens(r);
-    if (status == NIB_OK) status = read_merges(r, merges);
-    if (status == NIB_OK) status = nib__rule_add(t, rule, r->err);
+    if (status == NIB_OK) status = read_merges(r, merges, which == QWEN2);
+    if (status == NIB_OK) status = put_rules(t, which, r->err);
     if (status != NIB_OK) return status;
-    put_frame(t, r, roberta);
+    if (which != QWEN2) put_frame(t, r, roberta);
     status = nib__hf_special(r->hf, r->err);
     if (status != NIB_OK) return status;
     const char *const unknown = roberta ? "<unk>" : "<|endoftext|>";

@@ -23,7 +23,7 @@ import compare_sentencepiece as sp
 import hf_tokenizers
 import make_token_golden
 
-BYTES = ["GPT2", "CodeGen", "Roberta", "Bart"]
+BYTES = ["GPT2", "CodeGen", "Qwen2", "Roberta", "Bart"]
 PIECES = ["PLBart", "T5", "XGLM", "Llama"]
 
 
@@ -46,7 +46,7 @@ def vocabulary(r, kind, folder, trained):
             for name in ("vocab.json", "merges.txt"):
                 shutil.copy(os.path.join(published, "codet5", name), folder)
         else:
-            vocab, merges = trained["gpt2" if kind in ("GPT2", "CodeGen") else "roberta"]
+            vocab, merges = trained["roberta" if kind in ("Roberta", "Bart") else "gpt2"]
             save(folder, "vocab.json", vocab)
             with open(os.path.join(folder, "merges.txt"), "w") as f:
                 f.write(("#version: 0.2\n" if r.random() < 0.9 else "") + merges[:-1 if r.random() < 0.1 else None])
@@ -115,6 +115,8 @@ def configuration(r, kind, folder, size):
         text = r.choice(["<|x|>", "<end>", "</s>", "<|endoftext|>"])
         config[r.choice(["eos_token", "bos_token", "pad_token"])] = text if r.random() < 0.5 else \
             dict(added(r, text, True), __type="AddedToken")
+    if kind in ("Roberta", "Bart") and r.random() < 0.3:
+        config["mask_token"] = "<mask>"
     if r.random() < 0.2 and kind in BYTES and where != "decoder":
         config["additional_special_tokens"] = r.sample(["<a>", "<b>", "<|x|>", "<extra_id_1>"], 2)
     save(folder, "tokenizer_config.json", config)

@@ -205,6 +205,10 @@ def slow_folders(corpus, size):
                                      additional_special_tokens=["<extra_id_%d>" % i for i in range(9, -1, -1)]),
          "RobertaTokenizer", {}),
         ("bart_slow", bpe_folder("roberta", tokenizer_class="BartTokenizer"), "BartTokenizer", {}),
+        ("roberta_mask", bpe_folder("roberta", tokenizer_class="RobertaTokenizer", mask_token="<mask>"),
+         "RobertaTokenizer", {}),
+        ("qwen2_slow", bpe_folder("gpt2", tokenizer_class="Qwen2Tokenizer", added_tokens_decoder=runs),
+         "Qwen2Tokenizer", {}),
     ]
     if published:
         jobs += [("codet5", copied("codet5/vocab.json", "codet5/merges.txt", tokenizer_class="RobertaTokenizer"),

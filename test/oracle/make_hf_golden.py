@@ -34,7 +34,8 @@ JSON = ["codegen", "starcoder", "llama3", "roberta", "byte_bpe_unknown", "llama"
         "gemma", "bpe_unknown_alone", "bpe_suffix", "bpe_prefix", "metaspace_never", "t5", "xglm", "unigram_bytes",
         "unigram_nmt", "bert", "bert_cased", "wordlevel", "wordlevel_split", "added", "added_metaspace"]
 SP = ["sp_bpe_llama", "sp_bpe_gemma", "sp_unigram_bytes", "sp_unigram_spaces"]
-SLOW = ["plbart_java", "xglm_slow", "t5_20", "byt5_slow", "opt_slow", "codegen_slow", "roberta_space"]
+SLOW = ["plbart_java", "xglm_slow", "t5_20", "byt5_slow", "opt_slow", "codegen_slow", "roberta_space", "roberta_mask",
+        "qwen2_slow"]
 PUBLISHED = ["codet5", "plbart"]
 SIZE = 460
 

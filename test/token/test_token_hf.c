@@ -263,7 +263,9 @@ static char *names[] = {"codegen",
                         "byt5_slow",
                         "opt_slow",
                         "codegen_slow",
-                        "roberta_space"};
+                        "roberta_space",
+                        "roberta_mask",
+                        "qwen2_slow"};
 
 int main(void)
 {
