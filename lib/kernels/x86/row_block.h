@@ -32,11 +32,14 @@ static inline void interleave(const int8_t *const from[4], uint32_t k, int8_t *t
 {
     for (uint32_t i = 0; i < k; i += 16, to += 4 * step) {
         __m128i v[4], pair[4];
+        NIB_UNROLL
         for (int r = 0; r < 4; r++) v[r] = _mm_loadu_si128((const void *)(from[r] + i));
+        NIB_UNROLL
         for (int r = 0; r < 2; r++) {
             pair[r] = _mm_unpacklo_epi32(v[2 * r], v[2 * r + 1]);
             pair[2 + r] = _mm_unpackhi_epi32(v[2 * r], v[2 * r + 1]);
         }
+        NIB_UNROLL
         for (int r = 0; r < 2; r++) {
             int8_t *line = to + (size_t)(2 * r) * step;
             _mm_storeu_si128((void *)line, _mm_unpacklo_epi64(pair[2 * r], pair[2 * r + 1]));
@@ -67,6 +70,17 @@ static inline size_t sums_bytes(uint32_t k)
     return k / 16 * (sizeof(float) + sizeof(int32_t));
 }
 
+/* Sums of one row over scale groups of 16 * per inputs, and -zero times that, `step` apart. */
+static inline void lay_sums(const int32_t *from, uint32_t per, uint32_t groups, int32_t zero,
+                            uint32_t step, float *sum, int32_t *start)
+{
+    for (uint32_t g = 0; g < groups; g++, from += per, sum += step, start += step) {
+        const int32_t total = from[0] + (per == 2 ? from[1] : 0);
+        *sum = (float)total;
+        *start = -zero * total;
+    }
+}
+
 /* A block of `step` rows, `rows` of them from `from` on; rows that are not there repeat the last.
  * `to` has step * laid_bytes(k) bytes. */
 static inline row_block lay_rows(const nib__layout *layout, int32_t zero, const uint8_t *from,
@@ -81,11 +95,7 @@ static inline row_block lay_rows(const nib__layout *layout, int32_t zero, const 
     for (uint32_t r = 0; r < step; r++) {
         x[r] = nib__row16_view(from + (r < rows ? r : rows - 1) * nib__row16_bytes(k), k);
         block.scale[r] = x[r].scale;
-        for (uint32_t g = 0; g < groups; g++) {
-            int32_t total = per == 2 ? x[r].sum[2 * g] + x[r].sum[2 * g + 1] : x[r].sum[g];
-            sum[g * step + r] = (float)total;
-            start[g * step + r] = -zero * total;
-        }
+        lay_sums(x[r].sum, per, groups, zero, step, sum + r, start + r);
     }
     if (step == 1) {
         block.hi = x[0].hi;
