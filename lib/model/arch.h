@@ -68,6 +68,8 @@ typedef enum nib__fusion {
     NIB__ONE_LESS,     /* a norm that stores its weights minus 1: Gemma */
     NIB__QKV,          /* rows of q, then k, then v */
     NIB__QKV_TURNED,   /* the same as columns */
+    NIB__KV,           /* rows of k, then v */
+    NIB__KV_TURNED,    /* the same as columns */
     NIB__QKV_PER_HEAD, /* of each head in turn its rows of q, k, v; as many heads each */
     NIB__QVK_SHARDS    /* config.qkv_shards equal parts, each with rows of q, v, k: CodeGen, from its
                           training on so many accelerators */

@@ -11,9 +11,11 @@
 
 /* ---- keys of single families ---- */
 
-/* GPT-2 (transformers). */
+/* GPT-2 (transformers); SantaCoder's own code adds heads that share one key head. */
 static void special_gpt2(nib__key_reader *r, nib__config *c)
 {
+    static const char *const heads[] = {"multihead", "multiquery"};
+    if (nib__key_choice(r, "attention_head_type", heads, 2, 0) == 1) c->n_head_kv = 1;
     if (!nib__key_bool(r, "scale_attn_weights", true)) c->attn_scale = 1;
     c->attn_scale_by_layer = nib__key_bool(r, "scale_attn_by_inverse_layer_idx", false);
 }

@@ -154,6 +154,12 @@ static bool map_rows(const nib__name *name, const nib__config *c, nib__row_map *
         map->base = part == 0 ? 0 : part == 1 ? q : q + k;
         map->file_rows = q + 2 * k;
         return true;
+    case NIB__KV_TURNED:
+    case NIB__KV:
+        map->turned = name->fusion == NIB__KV_TURNED;
+        map->base = part == 1 ? 0 : k;
+        map->file_rows = 2 * k;
+        return true;
     case NIB__QKV_PER_HEAD:
         map->run = c->head_dim;
         map->stride = 3 * (size_t)c->head_dim;

@@ -43,9 +43,13 @@ static const char *const buffers[] = {
 
 static const char *const prefixes_gpt2[] = {"transformer.", "", NULL};
 
+/* The second names of q, k and v are SantaCoder's. */
 static const nib__name gpt2[] = {
     BOTH(ATTN_NORM, "ln_1"),
     FUSED("attn.c_attn", NIB__QKV_TURNED, NIB__QKV),
+    BOTH_AS(Q, "attn.q_attn", NIB__TURNED, NIB__ALONE),
+    BOTH_AS(K, "attn.kv_attn", NIB__KV_TURNED, NIB__KV),
+    BOTH_AS(V, "attn.kv_attn", NIB__KV_TURNED, NIB__KV),
     BOTH_AS(O, "attn.c_proj", NIB__TURNED, NIB__ALONE),
     BOTH(FFN_NORM, "ln_2"),
     BOTH_AS(UP, "mlp.c_fc", NIB__TURNED, NIB__ALONE),

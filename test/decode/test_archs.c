@@ -28,7 +28,7 @@ static const checkpoint checkpoints[] = {
     {"opt", 0},      {"opt-2", 1},     {"qwen3", 0},      {"qwen3-2", 1},      {"gemma3", 0},
     {"gemma3-2", 1}, {"stablelm", 0},  {"stablelm-2", 1}, {"codegen2", 0},     {"codegen2-2", 0},
     {"opt_350m", 0}, {"opt-wide", 1},  {"phi_norms", 0},  {"gptneo", 0},       {"gptneo-2", 1},
-    {"gptneo-3", 0}, {"gemma3-3", 0},
+    {"gptneo-3", 0}, {"gemma3-3", 0},  {"santacoder", 0}, {"santacoder-2", 0},
 };
 enum { N_CHECKPOINTS = sizeof checkpoints / sizeof checkpoints[0], CONTEXT = 84 };
 
@@ -310,6 +310,8 @@ static const struct {
     {"gpt2", "\"n_embd\"", "\"add_cross_attention\": true, \"n_embd\"", NIB_ERR_UNSUPPORTED,
      "add_cross_attention", "cannot be run"},
     {"bigcode", "\"multi_query\": true", "\"multi_query\": false", NIB_ERR_FORMAT, "c_attn", "54"},
+    {"santacoder", "multiquery", "multihead", NIB_ERR_FORMAT, "kv_attn", "14"},
+    {"santacoder", "multiquery", "grouped", NIB_ERR_UNSUPPORTED, "attention_head_type", "grouped"},
     {"neox", "\"rotary_pct\": 0.25", "\"rotary_pct\": 0.01", NIB_ERR_FORMAT, "rotary_pct", "two"},
     {"neox", "\"rotary_pct\": 0.25", "\"rotary_pct\": 0.4", NIB_ERR_FORMAT, "rotary_pct", "even"},
     {"llama", "\"num_key_value_heads\": 2", "\"num_key_value_heads\": 3", NIB_ERR_FORMAT,

@@ -68,6 +68,12 @@ MODELS = {
     "bigcode-2": ("GPTBigCode", dict(
         vocab_size=33, n_positions=84, n_embd=20, n_layer=1, n_head=4, n_inner=None,
         multi_query=False, activation_function="gelu")),
+    "santacoder": ("GPTBigCode", dict(  # saved as SantaCoder's own code does
+        vocab_size=41, n_positions=88, n_embd=21, n_layer=2, n_head=3, n_inner=None,
+        activation_function="gelu_fast", multi_query=True)),
+    "santacoder-2": ("GPTBigCode", dict(
+        vocab_size=37, n_positions=84, n_embd=28, n_layer=1, n_head=7, n_inner=33,
+        multi_query=True, tie_word_embeddings=False)),
     "gptj": ("GPTJ", dict(
         vocab_size=39, n_positions=96, n_embd=21, n_layer=2, n_head=3, rotary_dim=4, n_inner=None,
         tie_word_embeddings=False)),
@@ -300,6 +306,31 @@ class Transformers:
         with open(path, "w") as f:
             json.dump(config, f, indent=2)
 
+    def save_santacoder(self, folder, safe):
+        """As the code beside SantaCoder does: GPT-2's turned matrices, q apart from k and v."""
+        state = {}
+        for name, w in self.model.state_dict().items():
+            w = w.t() if w.dim() == 2 and ".h." in name else w
+            if ".c_attn." in name:
+                n = self.model.config.n_embd
+                state[name.replace("c_attn", "q_attn")] = w[..., :n].contiguous()
+                state[name.replace("c_attn", "kv_attn")] = w[..., n:].contiguous()
+            elif name != "lm_head.weight" or not self.model.config.tie_word_embeddings:
+                state[name] = w.contiguous()
+        config = self.model.config.to_diff_dict()
+        del config["multi_query"]
+        config.update(model_type="gpt2", architectures=["GPT2LMHeadCustomModel"],
+                      attention_head_type="multiquery", reorder_and_upcast_attn=False,
+                      auto_map={"AutoConfig": "configuration_gpt2_mq.GPT2CustomConfig"})
+        with open(os.path.join(folder, "config.json"), "w") as f:
+            json.dump(config, f, indent=1)
+        for i in range(self.model.config.n_layer):
+            state[f"transformer.h.{i}.attn.bias"] = torch.ones(1, 9, 9, dtype=torch.uint8)
+        if safe:
+            save_file(state, os.path.join(folder, "model.safetensors"), {"format": "pt"})
+        else:
+            torch.save(state, os.path.join(folder, "pytorch_model.bin"))
+
     def save_old(self, folder):
         self.model.config.save_pretrained(folder)
         state = self.model.transformer.state_dict()
@@ -382,6 +413,8 @@ def make(name, out, both, first_seed):
         os.makedirs(path)
         if name == "gpt2-old":
             model.save_old(path)
+        elif name.startswith("santacoder"):
+            model.save_santacoder(path, safe)
         elif name.startswith("codegen2"):
             model.save_shards(path, safe)
         else:
