@@ -57,9 +57,8 @@ static nib_status fail(parser *p, size_t at, nib_status code, const char *format
         else
             column += (p->source[i] & 0xc0) != 0x80;
     }
-    nib__path path = nib__path_tail(p->what);
-    return nib__fail_at(p->err, code, at, "%s%s: line %zu column %zu: %s", path.dots, path.tail,
-                        line, column, message);
+    return nib__fail_file(p->err, code, at, p->what, "line %zu column %zu: %s", line, column,
+                          message);
 }
 
 static nib_status expected(parser *p, const char *what)
@@ -74,8 +73,7 @@ static nib_status expected(parser *p, const char *what)
 
 static nib_status no_memory(parser *p)
 {
-    nib__path path = nib__path_tail(p->what);
-    return nib__fail(p->err, NIB_ERR_MEMORY, "%s%s: out of memory for JSON", path.dots, path.tail);
+    return nib__fail_file(p->err, NIB_ERR_MEMORY, NIB_NO_OFFSET, p->what, "out of memory for JSON");
 }
 
 /* ---- strings ---- */

@@ -112,14 +112,14 @@ size_t nib__text(char *buffer, size_t cap, const char *format, ...)
     return len;
 }
 
-nib__path nib__path_tail(const char *path)
+const char *nib__path_tail(const char *path)
 {
     enum { MAX_PATH = 80 };
     size_t len = strlen(path);
-    if (len <= MAX_PATH) return (nib__path){"", path};
+    if (len <= MAX_PATH) return path;
     path += len - MAX_PATH;
     while ((*path & 0xc0) == 0x80) path++; /* not into the middle of a UTF-8 character */
-    return (nib__path){"...", path};
+    return path;
 }
 
 /* Length of the well-formed UTF-8 code point at p[0..left), or 0 (Unicode 15, table 3-7). */
@@ -148,14 +148,20 @@ static void make_printable(char *text, size_t len)
     }
 }
 
-static nib_status vfail(nib_error *err, nib_status code, uint64_t offset, const char *format,
-                        va_list args)
+/* path: NULL if the message names no file. */
+static nib_status vfail(nib_error *err, nib_status code, uint64_t offset, const char *path,
+                        const char *format, va_list args)
 {
+    size_t len = 0;
     if (err == NULL) return code;
     err->code = code;
     err->reserved = 0;
     err->offset = offset;
-    size_t len = nib__text_v(err->text, sizeof err->text, format, args);
+    if (path != NULL) {
+        const char *tail = nib__path_tail(path);
+        len = nib__text(err->text, sizeof err->text, "%s%s: ", tail == path ? "" : "...", tail);
+    }
+    len += nib__text_v(err->text + len, sizeof err->text - len, format, args);
     make_printable(err->text, len);
     return code;
 }
@@ -164,7 +170,7 @@ nib_status nib__fail(nib_error *err, nib_status code, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
-    vfail(err, code, NIB_NO_OFFSET, format, args);
+    vfail(err, code, NIB_NO_OFFSET, NULL, format, args);
     va_end(args);
     return code;
 }
@@ -173,7 +179,23 @@ nib_status nib__fail_at(nib_error *err, nib_status code, uint64_t offset, const 
 {
     va_list args;
     va_start(args, format);
-    vfail(err, code, offset, format, args);
+    vfail(err, code, offset, NULL, format, args);
     va_end(args);
     return code;
+}
+
+nib_status nib__fail_file(nib_error *err, nib_status code, uint64_t offset, const char *path,
+                          const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vfail(err, code, offset, path, format, args);
+    va_end(args);
+    return code;
+}
+
+nib_status nib__fail_file_v(nib_error *err, nib_status code, uint64_t offset, const char *path,
+                            const char *format, va_list args)
+{
+    return vfail(err, code, offset, path, format, args);
 }

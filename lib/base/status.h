@@ -21,11 +21,15 @@ nib_status nib__fail(nib_error *err, nib_status code, const char *format, ...)
 nib_status nib__fail_at(nib_error *err, nib_status code, uint64_t offset, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* A path cut for a message, which directories must not fill: "%s%s" of dots and tail. */
-typedef struct nib__path {
-    const char *dots, *tail;
-} nib__path;
-nib__path nib__path_tail(const char *path);
+/* "PATH: MESSAGE", of a path that is cut, for directories must not fill the message. offset as in
+ * nib__fail_at, or NIB_NO_OFFSET. */
+nib_status nib__fail_file(nib_error *err, nib_status code, uint64_t offset, const char *path,
+                          const char *format, ...) __attribute__((format(printf, 5, 6)));
+nib_status nib__fail_file_v(nib_error *err, nib_status code, uint64_t offset, const char *path,
+                            const char *format, va_list args);
+
+/* The end of a path, as messages show it. */
+const char *nib__path_tail(const char *path);
 
 /* Formats into buffer[cap]; always terminates; returns the length written. */
 size_t nib__text(char *buffer, size_t cap, const char *format, ...)

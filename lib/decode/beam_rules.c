@@ -24,9 +24,7 @@ static uint32_t read_count(nib__key_reader *r, const char *key)
 
 static void read_ids(nib__key_reader *r, const char *key, uint32_t n_vocab, nib__array *ids)
 {
-    if (r->status != NIB_OK || !nib__key_there(r, key)) return;
-    int32_t got = nib__meta_array(r->source, r->key, NIB__META_U32, ids, r->err);
-    if (got != NIB_OK) r->status = got;
+    if (!nib__key_array(r, key, NIB__META_U32, ids)) return;
     for (uint64_t i = 0; r->status == NIB_OK && i < ids->count; i++) {
         uint32_t id = nib__array_u32(ids, i);
         if (id >= n_vocab) nib__key_refuse(r, NIB_ERR_FORMAT, "ids of the vocabulary", id);

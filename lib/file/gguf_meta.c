@@ -31,11 +31,10 @@ nib_status nib__gguf_fail(const nib__gguf *gguf, nib_error *err, nib_status code
     va_start(args, format);
     nib__text_v(message, sizeof message, format, args);
     va_end(args);
-    nib__path path = nib__path_tail(gguf->path);
     if (offset == NIB_NO_OFFSET)
-        return nib__fail(err, code, "%s%s: %s", path.dots, path.tail, message);
-    return nib__fail_at(err, code, offset, "%s%s: byte %llu: %s", path.dots, path.tail,
-                        (unsigned long long)offset, message);
+        return nib__fail_file(err, code, offset, gguf->path, "%s", message);
+    return nib__fail_file(err, code, offset, gguf->path, "byte %llu: %s",
+                          (unsigned long long)offset, message);
 }
 
 static const struct {

@@ -60,8 +60,8 @@ static nib_status field_fail(const field *f, nib_error *err, const char *format,
     va_start(args, format);
     nib__text_v(message, sizeof message, format, args);
     va_end(args);
-    nib__path path = nib__path_tail(f->config->path);
-    return nib__fail(err, NIB_ERR_FORMAT, "%s%s: %s: %s", path.dots, path.tail, f->key, message);
+    return nib__fail_file(err, NIB_ERR_FORMAT, NIB_NO_OFFSET, f->config->path, "%s: %s", f->key,
+                          message);
 }
 
 static nib_status wrong_type(const field *f, const char *expected, nib_error *err)
@@ -297,17 +297,16 @@ static bool encode_arrays(const nib__hf *hf, nib__hf_config *c)
 nib_status nib__hf_config_parse(const nib__hf *hf, nib__hf_config *c, const char *text, size_t size,
                                 nib_error *err)
 {
-    nib__path path = nib__path_tail(c->path);
     if (size > NIB__HF_MAX_CONFIG) {
-        return nib__fail(err, NIB_ERR_LIMIT, "%s%s: expected at most %d bytes, got %zu", path.dots,
-                         path.tail, NIB__HF_MAX_CONFIG, size);
+        return nib__fail_file(err, NIB_ERR_LIMIT, NIB_NO_OFFSET, c->path,
+                              "expected at most %d bytes, got %zu", NIB__HF_MAX_CONFIG, size);
     }
     nib_status status = nib__json_parse(&hf->mem, c->path, text, size, &c->json, err);
     if (status != NIB_OK) return status;
     if (nib__json_type_of(c->json, 0) != NIB__JSON_OBJECT)
-        return nib__fail(err, NIB_ERR_FORMAT, "%s%s: expected an object", path.dots, path.tail);
+        return nib__fail_file(err, NIB_ERR_FORMAT, NIB_NO_OFFSET, c->path, "expected an object");
     if (encode_arrays(hf, c)) return NIB_OK;
-    return nib__fail(err, NIB_ERR_MEMORY, "%s%s: out of memory", path.dots, path.tail);
+    return nib__fail_file(err, NIB_ERR_MEMORY, NIB_NO_OFFSET, c->path, "out of memory");
 }
 
 int32_t nib__hf_config_open(const nib__hf *hf, const char *name, nib__hf_config *config,

@@ -25,13 +25,11 @@ enum { N_LAYOUTS = sizeof layouts / sizeof layouts[0] };
 nib_status nib__shard_fail(const nib__shard *shard, nib_error *err, nib_status code,
                            const char *format, ...)
 {
-    char message[256];
     va_list args;
     va_start(args, format);
-    nib__text_v(message, sizeof message, format, args);
+    nib__fail_file_v(err, code, NIB_NO_OFFSET, shard->path, format, args);
     va_end(args);
-    nib__path path = nib__path_tail(shard->path);
-    return nib__fail(err, code, "%s%s: %s", path.dots, path.tail, message);
+    return code;
 }
 
 nib_status nib__hf_path(const nib__hf *hf, const char *name, size_t len, char **path,
@@ -236,8 +234,7 @@ static int32_t read_named(nib__source *source, const char *name, nib_error *err)
     int32_t status =
         index ? read_index_file(source, name, read, err) : read_shard(source, name, len, read, err);
     if (status != NIB__ABSENT) return status;
-    nib__path path = nib__path_tail(source->hf->path);
-    return nib__fail(err, NIB_ERR_IO, "%s%s: no such file", path.dots, path.tail);
+    return nib__fail_file(err, NIB_ERR_IO, NIB_NO_OFFSET, source->hf->path, "no such file");
 }
 
 static nib_status read_weights(nib__source *source, nib_error *err)
@@ -249,11 +246,9 @@ static nib_status read_weights(nib__source *source, nib_error *err)
                                   : read_shard(source, name, strlen(name), layouts[i].read, err);
     }
     if (status != NIB__ABSENT) return status;
-    nib__path path = nib__path_tail(source->hf->path);
-    return nib__fail(err, NIB_ERR_IO,
-                     "%s%s: no weights in this directory: expected model.safetensors, "
-                     "pytorch_model.bin, or one of these with .index.json",
-                     path.dots, path.tail);
+    return nib__fail_file(err, NIB_ERR_IO, NIB_NO_OFFSET, source->hf->path,
+                          "no weights in this directory: expected model.safetensors, "
+                          "pytorch_model.bin, or one of these with .index.json");
 }
 
 /* dir: `path` itself, or where the file `path` lies; *name: that file, or NULL. */
@@ -282,11 +277,9 @@ nib_status nib__hf_open(nib__source *source, const char *path, nib_error *err)
     hf->mem = source->mem;
     int32_t status = split_path(hf, path, &name, err);
     if (status == NIB_OK) status = nib__hf_config_open(hf, "config.json", &hf->config, err);
-    if (status == NIB__ABSENT) {
-        nib__path shown = nib__path_tail(hf->config.path);
-        return nib__fail(err, NIB_ERR_IO, "%s%s: no such file, but a model directory needs one",
-                         shown.dots, shown.tail);
-    }
+    if (status == NIB__ABSENT)
+        return nib__fail_file(err, NIB_ERR_IO, NIB_NO_OFFSET, hf->config.path,
+                              "no such file, but a model directory needs one");
     if (status == NIB_OK)
         status = nib__hf_config_open(hf, "generation_config.json", &hf->generation, err);
     if (status == NIB_OK || status == NIB__ABSENT) status = nib__hf_files_new(hf, err);

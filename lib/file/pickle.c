@@ -39,10 +39,9 @@ static nib_status fail(machine *m, nib_status code, const char *format, ...)
     va_start(args, format);
     nib__text_v(message, sizeof message, format, args);
     va_end(args);
-    nib__path path = nib__path_tail(m->shard->path);
     uint64_t offset = (uint64_t)(m->c.base - m->shard->map.data) + m->at;
-    return nib__fail_at(m->err, code, offset, "%s%s: %s: byte %zu: %s", path.dots, path.tail,
-                        m->what, m->at, message);
+    return nib__fail_file(m->err, code, offset, m->shard->path, "%s: byte %zu: %s", m->what, m->at,
+                          message);
 }
 
 static nib_status cut_off(machine *m)

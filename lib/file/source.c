@@ -51,9 +51,8 @@ nib_status nib__source_index(nib__source *source, nib_error *err)
         nib__shown name = nib__show(t->name, strlen(t->name));
         const char *file;
         (void)map_of(source, t->part, &file);
-        nib__path path = nib__path_tail(file);
-        return nib__fail(err, NIB_ERR_FORMAT, "%s%s: tensor %s appears twice", path.dots, path.tail,
-                         name.text);
+        return nib__fail_file(err, NIB_ERR_FORMAT, NIB_NO_OFFSET, file, "tensor %s appears twice",
+                              name.text);
     }
     return NIB_OK;
 }
@@ -150,14 +149,14 @@ void nib__source_close(nib__source *source)
 const char *nib__source_path(const nib__source *source)
 {
     const char *path = source->hf != NULL ? source->hf->path : source->parts[0].path;
-    return nib__path_tail(path).tail;
+    return nib__path_tail(path);
 }
 
 const char *nib__source_path_of(const nib__source *source, const nib__tensor *tensor)
 {
     const char *path;
     (void)map_of(source, tensor->part, &path);
-    return nib__path_tail(path).tail;
+    return nib__path_tail(path);
 }
 
 nib__naming nib__source_naming(const nib__source *source)
@@ -202,10 +201,9 @@ nib_status nib__source_check(const nib__source *source, nib_error *err)
         const char *name;
         const nib__map *map = map_of(source, (uint32_t)p, &name);
         if (nib__map_check(map, NULL) == NIB_OK) continue;
-        nib__path path = nib__path_tail(name);
-        return nib__fail(err, NIB_ERR_IO,
-                         "%s%s: the file was changed while it was open (it had %zu bytes)",
-                         path.dots, path.tail, map->size);
+        return nib__fail_file(err, NIB_ERR_IO, NIB_NO_OFFSET, name,
+                              "the file was changed while it was open (it had %zu bytes)",
+                              map->size);
     }
     return NIB_OK;
 }

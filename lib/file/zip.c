@@ -38,9 +38,8 @@ typedef struct directory {
 
 static nib_status fail(const nib__zip *zip, nib_error *err, uint64_t at, const char *what)
 {
-    nib__path path = nib__path_tail(zip->shard->path);
-    return nib__fail_at(err, NIB_ERR_FORMAT, at, "%s%s: zip archive: byte %llu: %s", path.dots,
-                        path.tail, (unsigned long long)at, what);
+    return nib__fail_file(err, NIB_ERR_FORMAT, at, zip->shard->path, "zip archive: byte %llu: %s",
+                          (unsigned long long)at, what);
 }
 
 static nib_status fail_entry(const nib__zip *zip, nib_error *err, nib_status code,

@@ -39,11 +39,8 @@ static bool read_layer_types(nib__key_reader *r, const char *key, const char *fu
     nib__array types;
     nib__str type;
     size_t at = 0;
-    if (r->status != NIB_OK || !nib__key_there(r, key)) return false;
-    int32_t got = nib__meta_array(r->source, r->key, NIB__META_STRING, &types, r->err);
-    if (got != NIB_OK)
-        r->status = got;
-    else if (types.count != c->n_layer)
+    if (!nib__key_array(r, key, NIB__META_STRING, &types)) return false;
+    if (types.count != c->n_layer)
         nib__key_refuse(r, NIB_ERR_FORMAT, "a type for each layer", (uint32_t)types.count);
     for (uint32_t i = 0; r->status == NIB_OK && nib__array_next_str(&types, &at, &type); i++) {
         if (is(type, full))

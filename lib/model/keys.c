@@ -219,6 +219,14 @@ uint32_t nib__key_layer_count(nib__key_reader *r, const char *name, uint32_t lo,
     return count_in_range(r, lo, hi, value);
 }
 
+bool nib__key_array(nib__key_reader *r, const char *name, nib__meta_type type, nib__array *array)
+{
+    if (r->status != NIB_OK || !nib__key_there(r, name)) return false;
+    int32_t got = nib__meta_array(r->source, r->key, type, array, r->err);
+    if (got != NIB_OK) r->status = got;
+    return got == NIB_OK;
+}
+
 float nib__key_real(nib__key_reader *r, const char *name, float lo, float hi, float fallback)
 {
     float value = 0;

@@ -48,6 +48,8 @@ uint32_t nib__key_layer_count(nib__key_reader *r, const char *name, uint32_t lo,
                               uint32_t fallback, uint32_t n_layer);
 /* A number in [lo, hi]; `fallback` if the key is absent, an error if the fallback is 0. */
 float nib__key_real(nib__key_reader *r, const char *name, float lo, float hi, float fallback);
+/* Whether the key is there and its array was read; see r->status. */
+bool nib__key_array(nib__key_reader *r, const char *name, nib__meta_type type, nib__array *array);
 bool nib__key_bool(nib__key_reader *r, const char *name, bool fallback);
 /* Index of the value in names[n]; `fallback` if the key is absent; UNSUPPORTED for other values. */
 uint32_t nib__key_choice(nib__key_reader *r, const char *name, const char *const *names, uint32_t n,

@@ -22,6 +22,30 @@ static void every_status_has_a_name(void **state)
     assert_string_equal(nib_status_str(INT32_MIN), "unknown status");
 }
 
+/* The last 80 bytes of a path, from the beginning of a character. */
+static void cuts_paths(void **state)
+{
+    (void)state;
+    char path[200], want[300];
+    nib_error err;
+    for (size_t len = 1; len < 100; len++) {
+        memset(path, 'x', len);
+        memcpy(path + len, "/name", 6);
+        snprintf(want, sizeof want, "%s%s: byte 7", len + 5 > 80 ? "..." : "",
+                 len + 5 > 80 ? path + len + 5 - 80 : path);
+        assert_int_equal(nib__fail_file(&err, NIB_ERR_IO, 7, path, "byte %d", 7), NIB_ERR_IO);
+        assert_int_equal(err.code, NIB_ERR_IO);
+        assert_int_equal(err.offset, 7);
+        assert_string_equal(err.text, want);
+    }
+    for (size_t i = 0; i < 100; i += 2) memcpy(path + i, "\xc3\xa4", 3);
+    memcpy(path + 100, "n", 2);
+    nib__fail_file(&err, NIB_ERR_IO, NIB_NO_OFFSET, path, "%s", "lost");
+    assert_int_equal(strncmp(err.text, "...\xc3\xa4", 5), 0);
+    assert_int_equal(strlen(err.text), 3 + 79 + strlen(": lost"));
+    assert_int_equal(nib__fail_file(NULL, NIB_ERR_IO, 0, path, "nowhere"), NIB_ERR_IO);
+}
+
 #define check_text(...)                                                                            \
     do {                                                                                           \
         char ours[128], theirs[128];                                                               \
@@ -101,6 +125,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_status_has_a_name),
+        cmocka_unit_test(cuts_paths),
         cmocka_unit_test(formats_as_printf_does),
         cmocka_unit_test(cuts_what_does_not_fit),
         cmocka_unit_test(fail_fills_the_error_and_returns_its_code),
