@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Attention and the KV cache, for every level this CPU has: the cache holds the same bytes as
  * scalar C writes, results match float64, and a row gives the same bits alone and in company. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "levels.h"
 
-#include <cmocka.h>
+#include <math.h>
 
 #include "base/clock.h"
 #include "base/half.h"
@@ -242,11 +235,7 @@ static void check_shape(const nib__kernels *level, const nib__kernels *scalar, s
 
 static void test_level(void **state)
 {
-    nib__isa isa = *(const nib__isa *)*state;
-    if (!nib__isa_available(isa)) {
-        printf("[  NOT RUN ] %s: this CPU lacks it\n", nib__isa_name(isa));
-        skip();
-    }
+    const nib__isa isa = level_here(state);
     nib__kernels level, scalar;
     nib__kernels_init(&level, isa, NIB_PRECISION_DEFAULT);
     nib__kernels_init(&scalar, NIB__ISA_SCALAR, NIB_PRECISION_DEFAULT);
@@ -324,12 +313,5 @@ static int bench(const char *only)
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) return bench(argc > 2 ? argv[2] : NULL);
-    static nib__isa levels[NIB__ISA_COUNT];
-    struct CMUnitTest tests[NIB__ISA_COUNT];
-    for (int i = 0; i < NIB__ISA_COUNT; i++) {
-        levels[i] = (nib__isa)i;
-        tests[i] = (struct CMUnitTest){
-            .name = nib__isa_name(levels[i]), .test_func = test_level, .initial_state = &levels[i]};
-    }
-    return cmocka_run_group_tests_name("attention", tests, NULL, NULL);
+    return levels_run("attention", test_level);
 }

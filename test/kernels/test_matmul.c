@@ -3,15 +3,9 @@
  * decode equals scalar C bit for bit and any number of rows gives the same bits; prefill stays
  * within the error that its rounding of activations explains. `--bench` times the same functions.
  */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
+#include "levels.h"
 
-#include <cmocka.h>
+#include <math.h>
 
 #include "guard.h"
 #include "kernels/panel.h"
@@ -278,10 +272,6 @@ static void check_format(const nib__kernels *level, const nib__kernels *scalar,
 
 static void check_level(nib__isa isa, uint32_t precision)
 {
-    if (!nib__isa_available(isa)) {
-        printf("[  NOT RUN ] %s: this CPU lacks it\n", nib__isa_name(isa));
-        skip();
-    }
     nib__kernels level, scalar;
     nib__kernels_init(&level, isa, precision);
     nib__kernels_init(&scalar, NIB__ISA_SCALAR, precision);
@@ -302,7 +292,7 @@ static void check_level(nib__isa isa, uint32_t precision)
 
 static void test_level(void **state)
 {
-    check_level(*(const nib__isa *)*state, NIB_PRECISION_DEFAULT);
+    check_level(level_here(state), NIB_PRECISION_DEFAULT);
 }
 
 static void test_exact_precision(void **state)
@@ -392,16 +382,11 @@ int main(int argc, char **argv)
         return matmul_bench(argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL);
     }
     if (argc > 1) cmocka_set_test_filter(argv[1]); /* one level by name */
-    static nib__isa levels[NIB__ISA_COUNT];
-    struct CMUnitTest tests[NIB__ISA_COUNT + 5] = {
+    struct CMUnitTest tests[5 + NIB__ISA_COUNT] = {
         cmocka_unit_test(test_exact_precision), cmocka_unit_test(test_fast_precision),
         cmocka_unit_test(test_f32_precision),   cmocka_unit_test(test_not_a_number),
         cmocka_unit_test(test_large_float),
     };
-    for (int i = 0; i < NIB__ISA_COUNT; i++) {
-        levels[i] = (nib__isa)i;
-        tests[5 + i] = (struct CMUnitTest){
-            .name = nib__isa_name(levels[i]), .test_func = test_level, .initial_state = &levels[i]};
-    }
+    levels_list(test_level, tests + 5);
     return cmocka_run_group_tests_name("matmul", tests, NULL, NULL);
 }

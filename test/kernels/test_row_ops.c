@@ -2,15 +2,9 @@
  * Operations on single rows, for every level this CPU has: normalisation, activation, addition,
  * rotation, argmax, each against float64 or exact results, on sizes with tails, in place too, with
  * buffers that end at an unreadable page. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
+#include "levels.h"
 
-#include <cmocka.h>
+#include <math.h>
 
 #include "guard.h"
 #include "matrices.h"
@@ -234,11 +228,7 @@ static void check_argmax(const nib__kernels *level, rng *r)
 
 static void test_level(void **state)
 {
-    nib__isa isa = *(const nib__isa *)*state;
-    if (!nib__isa_available(isa)) {
-        printf("[  NOT RUN ] %s: this CPU lacks it\n", nib__isa_name(isa));
-        skip();
-    }
+    const nib__isa isa = level_here(state);
     nib__kernels level;
     nib__kernels_init(&level, isa, NIB_PRECISION_DEFAULT);
     rng r = {77};
@@ -252,12 +242,5 @@ static void test_level(void **state)
 
 int main(void)
 {
-    static nib__isa levels[NIB__ISA_COUNT];
-    struct CMUnitTest tests[NIB__ISA_COUNT];
-    for (int i = 0; i < NIB__ISA_COUNT; i++) {
-        levels[i] = (nib__isa)i;
-        tests[i] = (struct CMUnitTest){
-            .name = nib__isa_name(levels[i]), .test_func = test_level, .initial_state = &levels[i]};
-    }
-    return cmocka_run_group_tests_name("row operations", tests, NULL, NULL);
+    return levels_run("row operations", test_level);
 }

@@ -1,16 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Passes over a vocabulary, for every level this CPU has: the bits of scalar C, the sum near
  * float64, tails, NaN and infinities, nothing read or written past the end. */
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "levels.h"
 
-#include <cmocka.h>
+#include <math.h>
 
 #include "guard.h"
 #include "kernels/kernels.h"
@@ -79,11 +72,7 @@ static void check(const nib__kernels *level, const nib__kernels *scalar, uint32_
 
 static void test_level(void **state)
 {
-    nib__isa isa = *(const nib__isa *)*state;
-    if (!nib__isa_available(isa)) {
-        printf("[  NOT RUN ] %s: this CPU lacks it\n", nib__isa_name(isa));
-        skip();
-    }
+    const nib__isa isa = level_here(state);
     nib__kernels level, scalar;
     nib__kernels_init(&level, isa, NIB_PRECISION_DEFAULT);
     nib__kernels_init(&scalar, NIB__ISA_SCALAR, NIB_PRECISION_DEFAULT);
@@ -95,12 +84,5 @@ static void test_level(void **state)
 
 int main(void)
 {
-    static nib__isa levels[NIB__ISA_COUNT];
-    struct CMUnitTest tests[NIB__ISA_COUNT];
-    for (int i = 0; i < NIB__ISA_COUNT; i++) {
-        levels[i] = (nib__isa)i;
-        tests[i] = (struct CMUnitTest){
-            .name = nib__isa_name(levels[i]), .test_func = test_level, .initial_state = &levels[i]};
-    }
-    return cmocka_run_group_tests_name("vocab", tests, NULL, NULL);
+    return levels_run("vocab", test_level);
 }
