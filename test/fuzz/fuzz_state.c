@@ -2,10 +2,12 @@
  * Fuzz target: a saved session that was damaged. The input is a list of changes to a file that the
  * target saves itself, so that the corpus outlives changes of the format:
  *
- *   byte 0      bit 0: q8 instead of f16 cache; bit 1: logits saved; bit 2: leave the checksum
- * wrong; bit 3: a session of an encoder-decoder, which has a source bytes 1, 2  new size of the
- * file: old size + (little-endian value - 32768) then three bytes per change: offset (little
- * endian), new value of that byte
+ * byte 0: bit 0: q8 instead of f16 cache; bit 1: logits saved; bit 2: leave the checksum wrong; bit
+ * 3: a session of an encoder-decoder, which has a source.
+ *
+ * bytes 1 and 2: new size of the file, old size + (little-endian value - 32768).
+ *
+ * Then three bytes per change: offset (little endian) and the new value of that byte.
  *
  * Broken are a crash, a session that changes when the load fails, and one that cannot go on after
  * a load that succeeds. */
@@ -66,7 +68,9 @@ static void prepare(nib_session *session, size_t kind)
 
 static uint8_t *save(nib_session *session, size_t *size)
 {
-    char path[] = "/tmp/nib_fuzz_state_XXXXXX";
+    const char *base = getenv("TMPDIR");
+    char path[512];
+    snprintf(path, sizeof path, "%s/nibble-fuzz-XXXXXX", base != NULL ? base : "/tmp");
     int fd = mkstemp(path);
     require(fd >= 0, "no temporary file");
     close(fd);

@@ -16,6 +16,7 @@
 #include "fault_alloc.h"
 #include "fixture.h"
 #include "model/model.h"
+#include "stop_later.h"
 #include "temp_dir.h"
 #include "tiny_model.h"
 
@@ -372,12 +373,6 @@ static void test_every_allocation(void **state)
         assert_true(opened > 5); /* without the cache, or from the original */
         expect(NIB_CACHE_USED);
     }
-}
-
-static int32_t stop_later(void *user, double fraction)
-{
-    assert_true(fraction >= 0 && fraction <= 1);
-    return --*(int *)user == 0;
 }
 
 /* Cancelled at any call: nothing is left behind, and the next opening writes the file. */

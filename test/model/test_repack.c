@@ -17,6 +17,7 @@
 #include "matrices.h"
 #include "model/model.h"
 #include "model_use.h"
+#include "stop_later.h"
 #include "temp_dir.h"
 #include "tiny_model.h"
 
@@ -328,12 +329,6 @@ static void test_hostile(void **state)
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
-
-static int32_t stop_later(void *user, double fraction)
-{
-    (void)fraction;
-    return --*(int *)user == 0;
-}
 
 static void test_cancel(void **state)
 {
