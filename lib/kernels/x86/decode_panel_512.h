@@ -37,6 +37,7 @@ NIB_INLINE void decode_whole_groups(nib__format f, int rows, const nib__packed *
         for (uint32_t g = 0; g < block_groups(f); g++, k += NIB__GROUP, codes += group_bytes(f)) {
             __m512i line[8];
             fetch_codes(&fetch, codes, group_bytes(f));
+            if (rows == 1) fetch_again(codes, group_bytes(f));
             unpack_group(f, codes, book, line);
             NIB_UNROLL
             for (int part = 0; part < parts; part++, start += rows, sums += rows) {

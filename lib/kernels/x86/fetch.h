@@ -12,7 +12,8 @@
 #include "kernels/kernels.h"
 #include "kernels/simd.h"
 
-enum { FETCH_FAR = 48, FETCH_NEAR = 8 }; /* groups; multiples of those of a scale entry */
+/* Groups; multiples of those of a scale entry. */
+enum { FETCH_FAR = 48, FETCH_AGAIN = 24, FETCH_NEAR = 8 };
 
 /* What leads from the scales and codes of a group to those some groups ahead. */
 typedef struct fetch_step {
@@ -81,6 +82,15 @@ NIB_INLINE void fetch_scales(const fetch_steps *steps, const uint8_t *entry, siz
 NIB_INLINE void fetch_codes(const fetch_steps *steps, const uint8_t *codes, size_t bytes)
 {
     fetch_lines(codes, steps->far.codes, steps->near.codes, bytes);
+}
+
+/* Codes that were fetched far ahead, halfway once more: Zen 4 forgets fetches into L2 when too many
+ * wait, and one row has so little to do per line that it runs into that. Asking for a line that is
+ * there costs next to nothing, so a distance in bytes, which reaches most of them, will do. */
+NIB_INLINE void fetch_again(const uint8_t *codes, size_t bytes)
+{
+    NIB_UNROLL
+    for (size_t i = 0; i < bytes; i += 64) fetch_far(codes + FETCH_AGAIN * bytes + i);
 }
 
 #endif
