@@ -78,7 +78,7 @@ $(BUILD)/flags:
 	@mkdir -p $(@D)
 	@printf '%s\n' '$(subst ','\'',$(FLAGS))' >$@
 
-.PHONY: all lib minimal test test-bins test-run bench bench-bins bench-gemm bench-peers bench-results demo asan \
+.PHONY: all lib minimal test test-bins bench bench-bins bench-gemm bench-peers bench-results demo asan \
         ubsan tsan fuzz install uninstall \
         examples test-arm lint format clean help
 .DEFAULT_GOAL := all

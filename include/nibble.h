@@ -64,7 +64,7 @@ enum {
     NIB_ERR_CANCELLED = -3,   /* nib_session_cancel, or a callback asked to stop */
     NIB_ERR_LIMIT = -4,       /* does not fit: context, buffer or configured limit */
     NIB_ERR_STATE = -5,       /* the call is not possible now (e.g. no logits yet) */
-    NIB_ERR_THREAD = -6,      /* no thread could be started at all */
+    NIB_ERR_THREAD = -6,      /* not given now: where threads cannot be started, fewer do the work */
     NIB_ERR_IO = -20,         /* the operating system refused a file operation */
     NIB_ERR_FORMAT = -21,     /* a file breaks the rules of its format */
     NIB_ERR_UNSUPPORTED = -22,/* well formed, but not something this library can run */
@@ -86,7 +86,8 @@ typedef struct nib_error {
 
 /* Memory for one model or session. `alloc` returns memory aligned to `align` (a power of two) or
  * NULL; `free` accepts NULL. Both may be called from several threads while a model is opened with
- * n_threads > 1, and by every thread that uses the model afterwards. Default: aligned malloc. The struct is copied; `user` must outlive the handle. */
+ * n_threads > 1, and by every thread that uses the model afterwards. Default: aligned malloc. The
+ * struct is copied; `user` must outlive the handle. */
 typedef struct nib_allocator {
     void *(*alloc)(void *user, size_t size, size_t align);
     void (*free)(void *user, void *ptr);
@@ -143,7 +144,8 @@ typedef struct nib_model_options {
                                   "avx512bf16", "amx", "neon", "dotprod", ...); NULL: NIB_ISA=,
                                   else all */
     const nib_allocator *allocator; /* NULL: aligned malloc */
-    int32_t (*progress)(void *user, double fraction); /* non-zero return cancels the load */
+    int32_t (*progress)(void *user, double fraction); /* 0 to 1, ascending, on the calling thread;
+                                  non-zero return cancels the load */
     void *progress_user;
     uint32_t load;             /* NIB_LOAD_*: numbers of linear maps in memory */
     uint32_t gemm;             /* NIB_GEMM_*; DEFAULT also lets NIB_GEMM= decide */
@@ -225,7 +227,8 @@ typedef struct nib_model_info {
     char cache_note[256];      /* FAILED: why */
 } nib_model_info;
 
-/* Fills *info up to the size given by nib_model_info.struct_size, which the caller sets. */
+/* Fills *info up to the size given by nib_model_info.struct_size, which the caller sets. Any thread.
+ * Errors: ARGUMENT (NULL, or a struct_size that cannot be). */
 NIB_API nib_status nib_model_get_info(const nib_model *model, nib_model_info *info);
 
 /* ---- tokens ---------------------------------------------------------------------------------- */
@@ -242,7 +245,8 @@ enum { /* flags of nib_tokenize and nib_detokenize */
 NIB_API nib_status nib_tokenize(const nib_model *model, const char *text, size_t len, uint32_t flags,
                                 int32_t *ids, size_t cap, size_t *n_ids, nib_error *err);
 
-/* Token ids to the exact bytes they stand for; same buffer rule. Ids outside the vocabulary: ARGUMENT. */
+/* Token ids to the exact bytes they stand for; same buffer rule. Errors: ARGUMENT (an id outside the
+ * vocabulary), MEMORY, LIMIT. */
 NIB_API nib_status nib_detokenize(const nib_model *model, const int32_t *ids, size_t n_ids,
                                   uint32_t flags, char *text, size_t cap, size_t *len,
                                   nib_error *err);
@@ -262,6 +266,7 @@ NIB_API void nib_detok_init(nib_detok *state);
 NIB_API nib_status nib_detok_push(const nib_model *model, nib_detok *state, int32_t id, char *text,
                                   size_t cap, size_t *len, nib_error *err);
 
+/* The most bytes that one token of the vocabulary stands for. */
 NIB_API size_t nib_token_max_bytes(const nib_model *model);
 
 enum {
@@ -296,17 +301,23 @@ typedef struct nib_session_options {
 
 NIB_API void nib_session_options_init(nib_session_options *options, size_t size);
 
-/* Bytes a session with these options would take. */
+/* Bytes that a session with these options would take, its KV cache among them. The model may have been
+ * opened with NIB_OPEN_INSPECT. Errors: ARGUMENT, MEMORY (more than there are addresses for), STATE (a
+ * file that holds a tokenizer only). */
 NIB_API nib_status nib_session_memory(const nib_model *model, const nib_session_options *options,
                                       uint64_t *bytes, nib_error *err);
 
+/* A session, owned by the caller, with a reference to the model of its own. Takes nib_session_memory
+ * bytes at once, and no more until something else is asked of it: the text of a completion, a beam
+ * search. Errors: ARGUMENT, MEMORY, STATE (the model has no weights: NIB_OPEN_INSPECT). */
 NIB_API nib_status nib_session_new(nib_model *model, const nib_session_options *options,
                                    nib_session **session, nib_error *err);
 
 /* NULL is a no-op. Must not run together with any other call on this session. */
 NIB_API void nib_session_free(nib_session *session);
 
-/* A new session with the same options, tokens and KV cache, that then goes its own way. */
+/* A new session with the same options, tokens, source and KV cache, that then goes its own way; owned
+ * by the caller. It has threads of its own, and no completion in progress. Errors: MEMORY. */
 NIB_API nib_status nib_session_fork(const nib_session *session, nib_session **fork, nib_error *err);
 
 /* Makes `ids` the token stream of the session. The KV cache of the longest common prefix is kept:
@@ -327,12 +338,16 @@ NIB_API nib_status nib_session_truncate(nib_session *session, size_t n_tokens, n
 NIB_API nib_status nib_session_tokens(const nib_session *session, const int32_t **ids,
                                       size_t *n_ids, size_t *n_evaluated);
 
-/* Evaluates all tokens not yet in the KV cache; blocks. */
+/* Evaluates all tokens not yet in the KV cache; blocks. After a failure the passes that were finished
+ * count, and another call goes on. Errors: CANCELLED, IO (the model's file was changed), STATE (an
+ * encoder-decoder without a source; a model that is only an encoder). */
 NIB_API nib_status nib_session_eval(nib_session *session, nib_error *err);
 
 enum { NIB_EVAL_STEPWISE = 1 }; /* one token at a time, through the decode path */
 
-/* Appends ids and writes the logits after each: logits[n_ids][n_vocab]. For evaluation and tests. */
+/* Appends ids and writes the logits after each: logits[n_ids][n_vocab]. For evaluation and tests. On
+ * failure the stream ends where it did, and what `logits` holds is undefined.
+ * Errors: as nib_session_append and nib_session_eval. */
 NIB_API nib_status nib_session_eval_logits(nib_session *session, const int32_t *ids, size_t n_ids,
                                            uint32_t flags, float *logits, nib_error *err);
 
@@ -376,10 +391,11 @@ typedef struct nib_session_stats {
     uint64_t n_prefill;        /* prompt tokens evaluated since the session was made */
     uint64_t n_decode;         /* tokens evaluated one at a time */
     uint64_t n_reused;         /* prompt tokens that were still in the KV cache */
-    uint64_t prefill_ns, decode_ns, sample_ns;
+    uint64_t prefill_ns, decode_ns, sample_ns; /* time taken, since the session was made */
     uint64_t memory_bytes;     /* owned by this session */
 } nib_session_stats;
 
+/* As nib_model_get_info; not while another thread uses the session. */
 NIB_API nib_status nib_session_get_stats(const nib_session *session, nib_session_stats *stats);
 
 /* ---- sampling and completion ----------------------------------------------------------------- */
@@ -488,8 +504,9 @@ enum { /* nib_beam_options.early_stopping: when to stop once n_beams texts have 
 enum { /* nib_beam_options.rules */
     NIB_BEAM_RULES_MODEL = 0,  /* those of the checkpoint (generation_config.json), but for what stands
                                   in the options: forced_bos_token_id, forced_eos_token_id,
-                                  min_length, min_new_tokens, no_repeat_ngram_size and
-                                  repetition_penalty; others that change a text are UNSUPPORTED */
+                                  min_length, min_new_tokens, no_repeat_ngram_size,
+                                  repetition_penalty, suppress_tokens and begin_suppress_tokens;
+                                  others that change a text are UNSUPPORTED */
     NIB_BEAM_RULES_OPTIONS = 1 /* those of the options alone */
 };
 
@@ -572,6 +589,8 @@ typedef struct nib_batch_options {
 
 NIB_API void nib_batch_options_init(nib_batch_options *options, size_t size);
 
+/* A batch, owned by the caller, with a reference to the model of its own.
+ * Errors: ARGUMENT, MEMORY, STATE (the model has no weights). */
 NIB_API nib_status nib_batch_new(nib_model *model, const nib_batch_options *options,
                                  nib_batch **batch, nib_error *err);
 
@@ -671,7 +690,7 @@ typedef struct nib_quantize_options {
     uint32_t n_threads;        /* 0 or 1: the calling thread only */
     uint32_t reserved;
     const nib_allocator *allocator; /* NULL: aligned malloc */
-    int32_t (*progress)(void *user, double fraction); /* non-zero return cancels */
+    int32_t (*progress)(void *user, double fraction); /* as in nib_model_options */
     void *progress_user;
 } nib_quantize_options;
 

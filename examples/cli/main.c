@@ -15,7 +15,8 @@ static const char help[] =
     "  quantize   write a model in another form\n"
     "  bench      speed of prompt and generation on this machine\n"
     "\n"
-    "nibble COMMAND --help tells more. MODEL is a GGUF file or a Hugging Face directory.\n"
+    "nibble COMMAND --help tells more, nibble --version what was built in. MODEL is a GGUF file\n"
+    "or a Hugging Face directory.\n"
     "Exit status: 0, 1 if something failed, 2 for wrong usage, 130 after Ctrl-C.\n";
 
 typedef struct command {
