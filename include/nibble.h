@@ -293,7 +293,8 @@ typedef struct nib_session_options {
     uint32_t n_threads;        /* 0 or 1: the calling thread only; more: a pool that is parked
                                   whenever no call is running. Fewer are used if fewer start. */
     uint32_t kv_type;          /* NIB_KV_* */
-    uint32_t n_batch;          /* most prompt tokens evaluated in one pass; 0: 512 */
+    uint32_t n_batch;          /* most prompt tokens evaluated in one pass; 0: 512. UniXcoder: most
+                                  tokens of a source, which see each other (else LIMIT) */
     uint32_t reserved;
     const nib_parallel *parallel;   /* the host's threads instead of n_threads */
     const nib_allocator *allocator; /* NULL: the model's */

@@ -240,7 +240,7 @@ static nib_status layer_step(const forward *f)
         .pos0 = f->pass->pos0 + f->row,
         .places = f->pass->places,
         .window = l->window,
-        .n_keys = c->both_ways ? f->pass->n : 0,
+        .n_keys = c->both_ways || f->pass->joint ? f->pass->n : 0,
         .bias = f->model->rel_table,
         .bias_reach = c->rel_reach,
         .scale = l->attn_scale,

@@ -39,6 +39,7 @@ typedef struct nib__pass {
     uint32_t n, pos0;    /* rows, and position of the first */
     uint32_t all_logits; /* NIB__LOGITS_* */
     float *logits;       /* [n or 1][n_vocab] */
+    bool joint;          /* every row sees all of them; pos0 is 0 */
     const nib__row_place *places; /* [n], in the place of pos0 and of kv; needs NIB__LOGITS_ALL */
     const nib__kv *cross; /* decoders over an encoder: what it made, all layers, and of how many */
     uint32_t n_cross;     /* tokens */

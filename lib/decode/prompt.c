@@ -26,21 +26,20 @@ nib_status nib__prompt_start(const nib_model *model, nib__ids *ids, nib_error *e
     return nib__fail(err, NIB_ERR_MEMORY, "out of memory for a prompt");
 }
 
-/* UniXcoder decodes behind <s> <decoder-only> </s>; false: another model. */
-static bool has_mode(const nib_model *model, int32_t *mode)
+int32_t nib__prompt_mode(const nib_model *model, const char *mode)
 {
-    static const char name[] = "<decoder-only>";
-    *mode = nib__tokenizer_find(model->tokenizer, name, sizeof name - 1);
-    return *mode >= 0 && strcmp(model->config.arch, "roberta") == 0;
+    if (strcmp(model->config.arch, "roberta") != 0 || model->config.both_ways) return -1;
+    return nib__tokenizer_find(model->tokenizer, mode, strlen(mode));
 }
 
 static nib_status put_prompt(const nib_model *model, const char *text, size_t len, nib__ids *ids,
                              nib_error *err)
 {
     const nib__tokenizer *t = model->tokenizer;
-    int32_t mode;
+    bool joint = model->config.joint_prompt;
+    int32_t mode = nib__prompt_mode(model, joint ? "<encoder-decoder>" : "<decoder-only>");
     nib_status status;
-    if (!has_mode(model, &mode)) {
+    if (mode < 0) {
         status = nib__tokenize(t, text, len, NIB_TOKENIZE_BOS, ids, err);
         if (model->encoder == NULL) drop_end(t, ids);
         return status;
@@ -49,7 +48,8 @@ static nib_status put_prompt(const nib_model *model, const char *text, size_t le
     if (status == NIB_OK && !nib__ids_push(ids, mode))
         status = nib__fail(err, NIB_ERR_MEMORY, "out of memory for a prompt");
     if (status == NIB_OK) status = nib__tokenizer_frame(t, true, ids, err);
-    return status == NIB_OK ? nib__tokenize(t, text, len, 0, ids, err) : status;
+    if (status == NIB_OK) status = nib__tokenize(t, text, len, 0, ids, err);
+    return status == NIB_OK && joint ? nib__tokenizer_frame(t, true, ids, err) : status;
 }
 
 nib_status nib__prompt(nib_session *s, const char *text, size_t len, nib__ids *stream,

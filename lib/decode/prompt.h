@@ -16,4 +16,8 @@ nib_status nib__prompt(nib_session *s, const char *text, size_t len, nib__ids *s
  * language of PLBART. */
 nib_status nib__prompt_start(const nib_model *model, nib__ids *ids, nib_error *err);
 
+/* UniXcoder's streams begin with <s> MODE </s>: the id of "<decoder-only>" or "<encoder-decoder>". -1:
+ * another model, or a vocabulary without it. */
+int32_t nib__prompt_mode(const nib_model *model, const char *mode);
+
 #endif

@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "decode/beam.h"
 #include "decode/complete.h"
+#include "decode/prompt.h"
 
 enum {
     DEFAULT_CTX = 4096,
@@ -149,6 +150,8 @@ nib_status nib__session_new(nib_model *model, const nib_session_options *o, nib_
         s->options.parallel = &s->parallel;
     }
     atomic_init(&s->cancel, 0);
+    s->joint_mark = nib__prompt_mode(model, "<encoder-decoder>");
+    s->joint_end = nib__tokenizer_special(model->tokenizer, NIB_TOKEN_EOS);
     s->exec.kernels = &model->kernels;
     s->exec.cancel = &s->cancel;
     size_t block, total;
@@ -218,13 +221,22 @@ nib_status nib__session_fork(const nib_session *s, nib_session **out, nib_error 
 
 /* ---- edits ----------------------------------------------------------------------------------- */
 
+uint32_t nib__session_joint(const nib_session *s)
+{
+    uint32_t n = 3;
+    if (s->joint_mark < 0 || s->n_tokens < 2 || s->tokens[1] != s->joint_mark) return 0;
+    while (n < s->n_tokens && s->tokens[n] != s->joint_end) n++;
+    return smaller(n + 1, s->n_tokens);
+}
+
 void nib__session_cut(nib_session *s, uint32_t n_tokens)
 {
     if (n_tokens >= s->n_tokens) return;
     nib__search_end(s);
-    if (s->pass_active && s->pass.pos0 + s->pass.n > n_tokens) s->pass_active = 0;
-    if (s->n_evaluated > n_tokens) {
-        s->n_evaluated = n_tokens;
+    uint32_t valid = n_tokens < nib__session_joint(s) ? 0 : n_tokens;
+    if (s->pass_active && s->pass.pos0 + s->pass.n > valid) s->pass_active = 0;
+    if (s->n_evaluated > valid) {
+        s->n_evaluated = valid;
         s->logits_valid = 0;
     }
     s->batch_mark = 0;
@@ -313,12 +325,31 @@ static uint32_t choose_rows(const nib_session *s, uint64_t deadline_ns)
     return pass_rows(left, rows);
 }
 
+/* Whether the next pass is over the tokens that see each other; what was evaluated of them while
+ * they were fewer counts for nothing. */
+static nib_status choose_joint(nib_session *s, uint32_t *rows, bool *joint, nib_error *err)
+{
+    uint32_t n = nib__session_joint(s);
+    *joint = s->n_evaluated < n;
+    if (!*joint) return NIB_OK;
+    s->n_evaluated = 0;
+    *rows = n;
+    if (n <= s->options.n_batch) return NIB_OK;
+    return nib__fail(err, NIB_ERR_LIMIT,
+                     "tokens of a source see each other: expected at most n_batch, %u, got %u",
+                     s->options.n_batch, n);
+}
+
 static nib_status start_pass(nib_session *s, uint64_t deadline_ns, nib_error *err)
 {
     uint32_t n = choose_rows(s, deadline_ns);
+    bool joint;
+    nib_status status = choose_joint(s, &n, &joint, err);
+    if (status != NIB_OK) return status;
     int last = s->n_evaluated + n == s->n_tokens;
     s->pass = (nib__pass){.ids = s->tokens + s->n_evaluated,
                           .n = n,
+                          .joint = joint,
                           .pos0 = s->n_evaluated,
                           .all_logits = last ? NIB__LOGITS_LAST : NIB__LOGITS_NONE,
                           .logits = s->logits,
@@ -326,7 +357,7 @@ static nib_status start_pass(nib_session *s, uint64_t deadline_ns, nib_error *er
                           .n_cross = s->source.n};
     s->pass_ns = 0;
     s->batch_mark = 0;
-    nib_status status = nib__pass_begin(&s->pass, s->model, &s->act, err);
+    status = nib__pass_begin(&s->pass, s->model, &s->act, err);
     if (status == NIB_OK) s->pass_active = 1;
     return status;
 }
@@ -392,6 +423,7 @@ nib_status nib__session_advance(nib_session *s, uint64_t deadline_ns, nib_error 
 int32_t nib__session_one_pending(const nib_session *s)
 {
     if (s->pass_active || nib__session_ready(s) || nib__source_missing(s)) return 0;
+    if (s->n_evaluated < nib__session_joint(s)) return 0;
     return s->n_tokens - s->n_evaluated <= 1; /* 0: only the logits are missing */
 }
 
@@ -417,10 +449,18 @@ nib_status nib__session_eval_logits(nib_session *s, const int32_t *ids, size_t n
     uint32_t valid = s->logits_valid;
     if (status == NIB_OK && nib__source_missing(s)) status = nib__source_encode(s, 0, err);
     if (status == NIB_OK) status = nib__session_append(s, ids, n, err);
+    if (status == NIB_OK && before != 0 && before < nib__session_joint(s))
+        status = nib__fail(err, NIB_ERR_STATE,
+                           "tokens of a source, which see each other, have their "
+                           "logits only if all are given at once");
     while (status == NIB_OK && s->n_evaluated < s->n_tokens) {
-        uint32_t left = s->n_tokens - s->n_evaluated;
+        uint32_t n_rows = pass_rows(s->n_tokens - s->n_evaluated, rows);
+        bool joint;
+        status = choose_joint(s, &n_rows, &joint, err);
+        if (status != NIB_OK) break;
         s->pass = (nib__pass){.ids = s->tokens + s->n_evaluated,
-                              .n = pass_rows(left, rows),
+                              .n = n_rows,
+                              .joint = joint,
                               .pos0 = s->n_evaluated,
                               .all_logits = NIB__LOGITS_ALL,
                               .logits = logits + (s->n_evaluated - before) * n_vocab,
@@ -439,6 +479,6 @@ nib_status nib__session_eval_logits(nib_session *s, const int32_t *ids, size_t n
     }
     if (status == NIB_ERR_CANCELLED) (void)atomic_exchange(&s->cancel, 0);
     nib__session_cut(s, before);
-    s->logits_valid = valid; /* they were not touched */
+    s->logits_valid = valid && s->n_evaluated == before; /* they were not touched */
     return status;
 }

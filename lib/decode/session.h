@@ -31,6 +31,7 @@ struct nib_session {
     uint64_t pass_ns;             /* time spent on it so far */
     uint64_t batch_mark;          /* of the batch's pass in progress that has a row of this session;
                                      0, and the row is lost, after anything that would change it */
+    int32_t joint_mark, joint_end; /* UniXcoder's <encoder-decoder>, or -1, and </s> */
     double row_ns;                /* measured: time per row of a long pass; 0: not yet */
     atomic_int cancel;
     nib__completion *completion;  /* NULL: none; there is at most one of these two */
@@ -84,6 +85,10 @@ void nib__session_push(nib_session *s, int32_t id);
  * (nib__now_ns; 0: none) passed. Returns NIB_OK in both cases: see nib__session_ready. CANCELLED
  * clears the flag and leaves the cache valid up to the last finished pass. */
 nib_status nib__session_advance(nib_session *s, uint64_t deadline_ns, nib_error *err);
+
+/* How many tokens at the start of the stream see each other, and are evaluated in one pass: those of
+ * `<s> <encoder-decoder> </s> source </s>` (UniXcoder), of an unfinished source all; else 0. */
+uint32_t nib__session_joint(const nib_session *s);
 
 /* 1 if nothing is pending. */
 int32_t nib__session_ready(const nib_session *s);

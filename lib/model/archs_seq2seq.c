@@ -93,6 +93,7 @@ static void special_roberta(nib__key_reader *r, nib__config *c)
     else
         c->n_ctx_train = c->n_pos - c->pos_offset;
     c->n_types = nib__key_count(r, "type_vocab_size", 1, 65536, 2);
+    c->joint_prompt = !c->both_ways && nib__key_bool(r, "is_encoder_decoder", false);
 }
 
 /* ---- the table ---- */
@@ -123,7 +124,8 @@ static void special_roberta(nib__key_reader *r, nib__config *c)
         .special = special_roberta, .stack = with,                                                 \
     }
 
-static const nib__arch roberta_decoder = ROBERTA(&nib__names_roberta_decoder, NULL);
+static const nib__stack one_way = {.both_ways = false};
+static const nib__arch roberta_decoder = ROBERTA(&nib__names_roberta_decoder, &one_way);
 static const nib__stack encoder = {.both_ways = true};
 static const nib__stack encoder_or_decoder = {.both_ways = true, .decoder = &roberta_decoder};
 static const nib__stack half = {.both_ways = true, .half = true};

@@ -28,12 +28,14 @@ static void refuse_features(nib__key_reader *r, const nib__arch *arch)
         "final_logit_softcapping",
         "use_bidirectional_attention",
     };
-    static const char *const two_stacks[] = {"add_cross_attention", "is_encoder_decoder"};
+    static const char *const two_stacks[] = {"is_encoder_decoder", "add_cross_attention"};
     if (naming == NIB__NAMING_GGUF)
         nib__key_refuse_all(r, gguf, sizeof gguf / sizeof gguf[0]);
     else
         nib__key_refuse_all(r, hf, sizeof hf / sizeof hf[0]);
-    if (naming == NIB__NAMING_HF && arch->stack == NULL) nib__key_refuse_all(r, two_stacks, 2);
+    const nib__stack *stack = arch->stack;
+    if (naming == NIB__NAMING_HF && (stack == NULL || !(stack->cross || stack->both_ways)))
+        nib__key_refuse_all(r, two_stacks + (stack != NULL), 2 - (stack != NULL));
     static const char quantized[] = "quantization_config.quant_method";
     if (naming != NIB__NAMING_HF || r->status != NIB_OK || !nib__key_there(r, quantized)) return;
     r->status = nib__fail(r->err, NIB_ERR_UNSUPPORTED,

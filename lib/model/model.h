@@ -74,6 +74,7 @@ typedef struct nib__config {
         full[NIB__MAX_LAYERS / 32];  /* a bit for each layer that sees everything all the same */
     bool tied;                       /* the head is the embedding, whatever else is there */
     bool both_ways;                  /* a row sees all rows: encoders */
+    bool joint_prompt;               /* so do the rows of nib_complete's prompt: UniXcoder */
     bool cross;                      /* every layer also looks at what an encoder made */
     uint32_t rel_buckets, rel_reach; /* biases of scores by distance (T5); 0 buckets: none */
     uint32_t n_types;                /* rows of a table of which the first is added; 0: none */

@@ -18,7 +18,7 @@ static const char *const pairs[] = {"t5_plain",  "t5_gated",    "t5_odd",     "b
                                     "bart_relu", "plbart_base", "plbart_deep"};
 static const char *const encoders[] = {"roberta_small", "roberta_pooled", "roberta_padded"};
 static const char *const decoders[] = {"unixcoder", "unixcoder_wide"};
-enum { N_PAIRS = 7, N_ENCODERS = 2, N_DECODERS = 2, CONTEXT = 80 };
+enum { N_PAIRS = 7, N_ENCODERS = 3, N_DECODERS = 2, CONTEXT = 80 };
 
 static nib_model *open_model(const char *name, uint32_t precision, const char *isa)
 {
@@ -40,7 +40,7 @@ static reference read_reference(const char *name)
 
 static nib_session *open_session(nib_model *model, uint32_t n_threads)
 {
-    return fixture_session(model, model->config.both_ways ? 60 : CONTEXT, n_threads, NIB_KV_F16);
+    return fixture_session(model, model->config.both_ways ? 50 : CONTEXT, n_threads, NIB_KV_F16);
 }
 
 static void set_source(nib_session *session, const reference *ref)

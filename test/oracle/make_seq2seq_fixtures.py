@@ -14,6 +14,7 @@ Every parameter is random and far from its initial value, so that an operation t
 wrong shows in the result.
 """
 import copy
+import json
 import os
 import struct
 import sys
@@ -104,6 +105,25 @@ MODELS = {
         add_pooling_layer=False),
 }
 
+# UniXcoder's encoder-decoder mode: a checkpoint with a tokenizer, in test/fixtures/joint.
+JOINT = {
+    "unixcoder": lambda: RobertaModel(
+        RobertaConfig(vocab_size=57, hidden_size=36, num_hidden_layers=3, num_attention_heads=4,
+                      intermediate_size=41, max_position_embeddings=130, type_vocab_size=10,
+                      pad_token_id=1, bos_token_id=0, eos_token_id=2, hidden_dropout_prob=0.0,
+                      attention_probs_dropout_prob=0.0, layer_norm_eps=1e-5, is_decoder=True,
+                      is_encoder_decoder=True),
+        add_pooling_layer=True),
+    "unixcoder_odd": lambda: RobertaModel(
+        RobertaConfig(vocab_size=44, hidden_size=21, num_hidden_layers=2, num_attention_heads=3,
+                      intermediate_size=50, max_position_embeddings=120, type_vocab_size=1,
+                      pad_token_id=1, bos_token_id=0, eos_token_id=2, hidden_dropout_prob=0.0,
+                      attention_probs_dropout_prob=0.0, layer_norm_eps=1e-6, is_decoder=True,
+                      is_encoder_decoder=True),
+        add_pooling_layer=False),
+}
+MARKS = ["<s>", "<pad>", "</s>", "<unk>", "<encoder-only>", "<decoder-only>", "<encoder-decoder>"]
+
 SAFETENSORS = ("t5_plain", "bart_relu", "plbart_base", "roberta_small", "unixcoder")
 
 BEAM = dict(num_beams=4, length_penalty=1.3, early_stopping=False, max_new_tokens=24)
@@ -142,6 +162,56 @@ def decoder_reference(model, exact, tokens):
     for _ in range(GENERATED):
         stream = torch.cat([stream, logits(stream)[-1].argmax().view(1, 1)], 1)
     return {"ids": tokens[0].tolist(), "greedy": stream[0, 4:].tolist()}, logits(tokens)
+
+
+def joint_reference(model, generator):
+    """Logits of a source whose tokens see each other, as the mask of UniXcoder's own code has it, and of
+    tokens behind it that look back; greedy tokens behind the source."""
+    exact, rows = copy.deepcopy(model).double(), model.embeddings.word_embeddings.weight.double()
+    words = torch.randint(len(MARKS), model.config.vocab_size, (1, ENCODER_TOKENS + TOKENS), generator=generator)
+    source = [0, MARKS.index("<encoder-decoder>"), 2] + words[0, :ENCODER_TOKENS].tolist() + [2]
+
+    def logits(ids):
+        mask = torch.ones(1, len(ids), len(ids)).tril()
+        mask[:, :len(source), :len(source)] = 1
+        return exact(input_ids=torch.tensor([ids]), attention_mask=mask).last_hidden_state[0] @ rows.T
+    stream = list(source)
+    torch.set_default_dtype(torch.float64)
+    with torch.no_grad():
+        for _ in range(GENERATED):
+            stream.append(int(logits(stream)[-1].argmax()))
+        given = source + words[0, ENCODER_TOKENS:].tolist()
+        matrix = logits(given)
+    torch.set_default_dtype(torch.float32)
+    return {"ids": given, "greedy": stream[len(source):], "source": source}, matrix
+
+
+def write_words(folder, n):
+    """A tokenizer whose word number i is "wi", behind the markers."""
+    marks = [{"id": i, "content": m, "single_word": False, "lstrip": False, "rstrip": False, "normalized": False,
+              "special": True} for i, m in enumerate(MARKS[:4])]
+    model = {"type": "WordLevel", "unk_token": "<unk>",
+             "vocab": {w: i for i, w in enumerate(MARKS + [f"w{i}" for i in range(len(MARKS), n)])}}
+    with open(os.path.join(folder, "tokenizer.json"), "w") as f:
+        json.dump({"version": "1.0", "added_tokens": marks, "normalizer": None, "decoder": None, "model": model,
+                   "pre_tokenizer": {"type": "WhitespaceSplit"},
+                   "post_processor": {"type": "RobertaProcessing", "sep": ["</s>", 2], "cls": ["<s>", 0],
+                                      "trim_offsets": True, "add_prefix_space": False}}, f)
+
+
+def make_joint(name, folder):
+    for seed in range(2000):
+        generator = torch.Generator().manual_seed(seed)
+        model = JOINT[name]().eval()
+        randomize(model, generator)
+        description, result = joint_reference(model, generator)
+        greedy = description["greedy"]  # no padding, which takes no position; some text before an end
+        if varied(description) and 1 not in greedy and 2 not in greedy[:20]:
+            break
+    model.save_pretrained(folder, safe_serialization="odd" not in name)
+    write_words(folder, model.config.vocab_size)
+    write_reference(folder + ".ref", description, result)
+    print(name, "seed", seed, tuple(result.shape), "greedy", description["greedy"][:10])
 
 
 def reference(model, generator):
@@ -212,6 +282,8 @@ def main():
     out, names = sys.argv[1], sys.argv[2:] or MODELS
     for name in names:
         make(name, os.path.join(out, name))
+    for name in JOINT if len(sys.argv) == 2 else []:
+        make_joint(name, os.path.join(out, "..", "joint", name))
 
 
 if __name__ == "__main__":
