@@ -11,22 +11,20 @@
 #include "kernels/x86/unpack_avx512.h"
 
 /* Defined by the including file: the sum of products of `lines` lines of codes with 256 * hi + lo
- * of a row, `step` bytes a line. */
+ * of row r, a constant. hi and lo: of the first line and row. */
 NIB_INLINE __m512i sum_lines(nib__format f, int lines, const __m512i *line, const int8_t *hi,
-                             const int8_t *lo, size_t step);
+                             const int8_t *lo, const row_block *x, int r);
 
 /* One panel times a block of `rows` rows (a constant, up to 4). */
 NIB_INLINE void decode_whole_groups(nib__format f, int rows, const nib__packed *w, uint32_t panel,
                                     fetch_steps fetch, const row_block *x, float *y, size_t ldy)
 {
     const int parts = group_scales(f), lines = 8 / parts;
-    const size_t step = line_step(rows);
     const uint8_t *entry = w->data + (size_t)panel * w->panel_bytes;
     const uint8_t *codes = entry + w->code_offset;
     const __m512i book = load_book(f, w->layout);
     const int8_t *hi = x->hi, *lo = x->lo;
-    const int32_t *start = x->start;
-    const float *sums = x->sum;
+    const group_sum *sums = x->sums;
     __m512 acc[4], acc_min[4];
     NIB_UNROLL
     for (int r = 0; r < rows; r++) acc[r] = acc_min[r] = _mm512_setzero_ps();
@@ -40,20 +38,22 @@ NIB_INLINE void decode_whole_groups(nib__format f, int rows, const nib__packed *
             if (rows == 1) fetch_again(codes, group_bytes(f));
             unpack_group(f, codes, book, line);
             NIB_UNROLL
-            for (int part = 0; part < parts; part++, start += rows, sums += rows) {
+            for (int part = 0; part < parts; part++, sums++) {
                 __m512 s, m = _mm512_setzero_ps();
                 group_scale(f, &scales, g * (uint32_t)parts + (uint32_t)part, &s, &m);
                 NIB_UNROLL
                 for (int r = 0; r < rows; r++) {
                     __m512i sum =
-                        sum_lines(f, lines, line + part * lines, hi + 4 * r, lo + 4 * r, step);
-                    if (code_zero(f) != 0) sum = _mm512_add_epi32(sum, _mm512_set1_epi32(start[r]));
+                        sum_lines(f, lines, line + part * lines, hi, lo, x, r);
+                    const group_sum *of = sums_at(x, sums, r);
+                    if (code_zero(f) != 0)
+                        sum = _mm512_add_epi32(sum, _mm512_set1_epi32(of->start));
                     acc[r] = _mm512_fmadd_ps(s, _mm512_cvtepi32_ps(sum), acc[r]);
                     if (has_min(f))
-                        acc_min[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(sums[r]), acc_min[r]);
+                        acc_min[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(of->sum), acc_min[r]);
                 }
-                hi += (size_t)lines * step;
-                lo += (size_t)lines * step;
+                hi += 4 * lines;
+                lo += 4 * lines;
             }
         }
     }
@@ -62,8 +62,7 @@ NIB_INLINE void decode_whole_groups(nib__format f, int rows, const nib__packed *
     for (int r = 0; r < rows; r++) {
         const __m512 sum =
             _mm512_mul_ps(_mm512_add_ps(acc[r], acc_min[r]), _mm512_set1_ps(x->scale[r]));
-        if ((uint32_t)r < x->rows)
-            _mm512_mask_storeu_ps(y + (size_t)r * ldy, panel_mask(w, panel), sum);
+        _mm512_mask_storeu_ps(y + row_of(x, (uint32_t)r) * ldy, panel_mask(w, panel), sum);
     }
 }
 

@@ -13,21 +13,21 @@
 
 /* Rows of a call that are multiplied together. */
 typedef struct rows_256 {
-    row_block laid;
+    row_block block;
     const int16_t *pairs; /* [step][k] 256 * hi + lo, per 4 k (k0, k2), (k1, k3); see needs_pairs */
     uint32_t k;
     fetch_steps fetch; /* of the weights that the rows are multiplied with */
 } rows_256;
 
-/* Four bytes of row r for line j of the group at k; step is a constant. */
-NIB_INLINE __m256i high_bytes(const rows_256 *x, int step, int r, uint32_t k, int j)
+/* Four bytes of row r for line j of the group at k; r and j are constants. */
+NIB_INLINE __m256i high_bytes(const rows_256 *x, int r, uint32_t k, int j)
 {
-    return broadcast4(x->laid.hi + k / 4 * line_step(step) + (size_t)j * line_step(step) + 4 * r);
+    return broadcast4(x->block.hi + k + row_at(&x->block, r) + 4 * j);
 }
 
-NIB_INLINE __m256i low_bytes(const rows_256 *x, int step, int r, uint32_t k, int j)
+NIB_INLINE __m256i low_bytes(const rows_256 *x, int r, uint32_t k, int j)
 {
-    return broadcast4(x->laid.lo + k / 4 * line_step(step) + (size_t)j * line_step(step) + 4 * r);
+    return broadcast4(x->block.lo + k + row_at(&x->block, r) + 4 * j);
 }
 
 /* sum[rows][halves] = exact sums of (unsigned code) * q over lines [from, from + lines) of a group
@@ -69,7 +69,7 @@ NIB_INLINE void decode_tile(code_class c, int lines, int rows, const nib__packed
                             const uint8_t *codes, const float *s, const rows_256 *x, float y[4][16])
 {
     const __m256i book = load_book(w->layout);
-    const int32_t *start = x->laid.start;
+    const group_sum *sums = x->block.sums;
     const int halves = rows <= 2 ? 2 : 1;
     const size_t panel_scales = w->code_offset / (w->k / NIB__GROUP);
     const uint8_t *next_scales = codes - w->code_offset + w->panel_bytes;
@@ -83,7 +83,7 @@ NIB_INLINE void decode_tile(code_class c, int lines, int rows, const nib__packed
         fetch_far(next_scales);
         next_scales += panel_scales;
         NIB_UNROLL
-        for (int from = 0; from < 8; from += lines, s += 16, start += rows) {
+        for (int from = 0; from < 8; from += lines, s += 16, sums++) {
             __m256i sum[4][2];
             dot_lines(c, rows, 0, halves, codes, from, lines, book, x, k, sum);
             if (halves == 1) {
@@ -93,7 +93,7 @@ NIB_INLINE void decode_tile(code_class c, int lines, int rows, const nib__packed
             }
             NIB_UNROLL
             for (int r = 0; r < rows; r++) {
-                const __m256i bias = _mm256_set1_epi32(start[r]);
+                const __m256i bias = _mm256_set1_epi32(sums_at(&x->block, sums, r)->start);
                 NIB_UNROLL
                 for (int h = 0; h < 2; h++) {
                     __m256 f = _mm256_cvtepi32_ps(_mm256_add_epi32(sum[r][h], bias));
@@ -147,9 +147,10 @@ static void decode_any(uint32_t rows, const nib__packed *w, const uint8_t *codes
 static void finish_row(const nib__layout *layout, uint32_t k, const float *m, const row_block *x,
                        uint32_t r, const float *y, uint32_t n, float *out)
 {
+    const group_sum *sums = sums_at(x, x->sums, (int)r);
     __m256 low = _mm256_setzero_ps(), high = low;
     for (uint32_t g = 0; layout->has_min && g < k / layout->scale_group; g++, m += 16) {
-        const __m256 xsum = _mm256_set1_ps(x->sum[g * x->step + r]);
+        const __m256 xsum = _mm256_set1_ps(sums[g].sum);
         low = _mm256_fmadd_ps(_mm256_loadu_ps(m), xsum, low);
         high = _mm256_fmadd_ps(_mm256_loadu_ps(m + 8), xsum, high);
     }
@@ -160,7 +161,7 @@ static void finish_row(const nib__layout *layout, uint32_t k, const float *m, co
     if (n > 8) store_first(out + 8, high, n - 8);
 }
 
-/* float32 scales and mins of a panel, and behind them the rows, laid and as pairs. */
+/* float32 scales and mins of a panel, and behind them sums of the rows, and the rows as pairs. */
 static size_t scales_bytes(uint32_t k)
 {
     return (size_t)k / 16 * NIB__PANEL * sizeof(float) * 2;
@@ -168,7 +169,7 @@ static size_t scales_bytes(uint32_t k)
 
 static size_t decode_scratch(uint32_t k)
 {
-    return scales_bytes(k) + NIB__DECODE_ROWS * (laid_bytes(k) + (size_t)k * sizeof(int16_t));
+    return scales_bytes(k) + NIB__DECODE_ROWS * (nib__row16_bytes(k) + (size_t)k * sizeof(int16_t));
 }
 
 static void make_pairs(const void *rounded, uint32_t k, int16_t *pairs)
@@ -191,16 +192,16 @@ static uint32_t lay_all(const nib__packed *w, const uint8_t *from, uint32_t m, u
 {
     const code_class c = code_class_of(w->layout);
     const size_t row_bytes = nib__row16_bytes(w->k);
-    int16_t *pairs = (int16_t *)(void *)(scratch + NIB__DECODE_ROWS * laid_bytes(w->k));
+    int16_t *pairs = (int16_t *)(void *)(scratch + NIB__DECODE_ROWS * row_bytes);
     uint32_t n = 0;
     for (uint32_t at = 0, step; at < m; at += step, n++) {
         step = m - at >= 4 ? 4 : m - at >= 2 && often_met(c) ? 2 : 1;
-        x[n].laid =
-            lay_rows(w->layout, w->layout->zero, from + at * row_bytes, step, step, w->k, scratch);
+        x[n].block = block_of_rows(w->layout, w->layout->zero, from + at * row_bytes, step, step,
+                                   w->k, scratch);
         x[n].pairs = pairs;
         x[n].k = w->k;
         x[n].fetch = fetch_steps_of(w);
-        scratch += step * laid_bytes(w->k);
+        scratch += step * row_bytes;
         for (uint32_t r = 0; needs_pairs(c) && r < step; r++, pairs += w->k) {
             make_pairs(from + (at + r) * row_bytes, w->k, pairs);
         }
@@ -219,9 +220,9 @@ static void decode_few(const nib__packed *w, uint32_t first, uint32_t count, con
         nib__expand_scales_avx2(w->layout, panel, w->k, s, mins);
         for (uint32_t i = 0; i < n; i++) {
             float sums[4][16];
-            decode_any(x[i].laid.step, w, panel + w->code_offset, s, x + i, sums);
-            for (uint32_t r = 0; r < x[i].laid.rows; r++, to += ldy) {
-                finish_row(w->layout, w->k, mins, &x[i].laid, r, sums[r], nib__panel_rows(w, p),
+            decode_any(x[i].block.step, w, panel + w->code_offset, s, x + i, sums);
+            for (uint32_t r = 0; r < x[i].block.rows; r++, to += ldy) {
+                finish_row(w->layout, w->k, mins, &x[i].block, r, sums[r], nib__panel_rows(w, p),
                            to);
             }
         }

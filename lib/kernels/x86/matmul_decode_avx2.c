@@ -30,8 +30,8 @@ NIB_INLINE void dot_planes(code_class c, int rows, int first, int halves, const 
             for (int h = first; h < first + halves; h++) line[h] = code_line(c, group, j, h, book);
             NIB_UNROLL
             for (int r = 0; r < rows; r++) {
-                const __m256i q = high_bytes(x, rows, r, k, j);
-                const __m256i rest = low_bytes(x, rows, r, k, j);
+                const __m256i q = high_bytes(x, r, k, j);
+                const __m256i rest = low_bytes(x, r, k, j);
                 NIB_UNROLL
                 for (int h = first; h < first + halves; h++) {
                     __m256i a = _mm256_maddubs_epi16(line[h], q);

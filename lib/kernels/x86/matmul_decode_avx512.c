@@ -12,7 +12,7 @@ NIB_INLINE int lines_in_16_bits(nib__format f)
 }
 
 NIB_INLINE __m512i sum_lines(nib__format f, int lines, const __m512i *line, const int8_t *hi,
-                             const int8_t *lo, size_t step)
+                             const int8_t *lo, const row_block *x, int r)
 {
     const __m512i one = _mm512_set1_epi16(1), high = _mm512_set1_epi16(256);
     const int most = lines < lines_in_16_bits(f) ? lines : lines_in_16_bits(f);
@@ -22,7 +22,7 @@ NIB_INLINE __m512i sum_lines(nib__format f, int lines, const __m512i *line, cons
         __m512i a = _mm512_setzero_si512(), b = a;
         NIB_UNROLL
         for (int j = from; j < from + most; j++) {
-            const size_t at = (size_t)j * step;
+            const size_t at = row_at(x, r) + 4 * (size_t)j;
             a = _mm512_add_epi16(a, _mm512_maddubs_epi16(line[j], broadcast4_512(hi + at)));
             b = _mm512_add_epi16(b, _mm512_maddubs_epi16(line[j], broadcast4_512(lo + at)));
         }
@@ -80,6 +80,7 @@ bool nib__decode_coded_avx512(const nib__packed *w, uint32_t first, uint32_t cou
                               const void *rows, uint32_t m, float *y, size_t ldy, void *scratch)
 {
     const uint8_t *from = rows;
+    const size_t row_bytes = nib__row16_bytes(w->k);
     bool known = true;
     for (uint32_t begin = 0, at = 0; known && at < m; begin = at) {
         row_block x[NIB__DECODE_ROWS];
@@ -88,9 +89,9 @@ bool nib__decode_coded_avx512(const nib__packed *w, uint32_t first, uint32_t cou
         for (uint8_t *to = scratch; at < end; n++) {
             const uint32_t step = rows_at_once(w->layout->format, end - at);
             const uint32_t there = step < end - at ? step : end - at;
-            x[n] = lay_rows(w->layout, w->layout->zero, from + at * nib__row16_bytes(w->k), step,
-                            there, w->k, to);
-            to += step * laid_bytes(w->k);
+            x[n] = block_of_rows(w->layout, w->layout->zero, from + at * row_bytes, step, there,
+                                 w->k, to);
+            to += there * row_bytes;
             at += there;
         }
         known = decode_rows(w, first, count, x, n, y + begin * ldy, ldy);
@@ -100,5 +101,5 @@ bool nib__decode_coded_avx512(const nib__packed *w, uint32_t first, uint32_t cou
 
 size_t nib__decode_coded_scratch_avx512(uint32_t k)
 {
-    return NIB__DECODE_ROWS * laid_bytes(k);
+    return NIB__DECODE_ROWS * nib__row16_bytes(k);
 }

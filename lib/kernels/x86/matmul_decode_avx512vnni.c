@@ -4,48 +4,68 @@
  * scalar reference and do not depend on how many rows are multiplied at once.
  *
  * One row is bound by memory: a group of 512 weights takes about 25 cycles to multiply and 100 to
- * arrive, which is why two planes cost nothing. Several rows are bound by the two products that can
- * start in a cycle. So can two loads, so that each product has one at most: four bytes of a row,
- * for which the rows of a call are laid side by side first. */
+ * arrive, which is why two planes cost nothing. Several rows are bound by the products that can
+ * start in a cycle, two or one. So can two loads, so that each product has one at most: four bytes
+ * of a row, whose address is a pointer and a multiple of the distance between rows. */
 #include "kernels/x86/decode_panel_512.h"
 
-typedef struct four_bytes {
-    int8_t at[4];
-} four_bytes;
+typedef struct all_rows {
+    int8_t at[1 << 20];
+} all_rows;
 
-/* sum + products of 4 codes and the same 4 bytes in all lanes. As an intrinsic, compilers load the
- * bytes into a register first and copy sums about. */
-NIB_INLINE __m512i add_products(__m512i sum, __m512i codes, const int8_t *four)
+/* sum + products of 4 codes and the same 4 bytes in all lanes: of row r of four, the first of which
+ * is at `four`. As an intrinsic, compilers load the bytes into a register first and copy sums
+ * about, and they take a pointer for each row. */
+NIB_INLINE __m512i add_products(__m512i sum, __m512i codes, const int8_t *four, const row_block *x,
+                                int r)
 {
-    __asm__("vpdpbusd %2%{1to16%}, %1, %0"
-            : "+v"(sum)
-            : "v"(codes), "m"(*(const four_bytes *)(const void *)four));
+    const all_rows *all = (const void *)four;
+    switch (r % 4) {
+    case 0:
+        __asm__("vpdpbusd (%2)%{1to16%}, %1, %0" : "+v"(sum) : "v"(codes), "r"(four), "m"(*all));
+        break;
+    case 1:
+        __asm__("vpdpbusd (%2,%3)%{1to16%}, %1, %0"
+                : "+v"(sum)
+                : "v"(codes), "r"(four), "r"(x->stride), "m"(*all));
+        break;
+    case 2:
+        __asm__("vpdpbusd (%2,%3,2)%{1to16%}, %1, %0"
+                : "+v"(sum)
+                : "v"(codes), "r"(four), "r"(x->stride), "m"(*all));
+        break;
+    default:
+        __asm__("vpdpbusd (%2,%3)%{1to16%}, %1, %0"
+                : "+v"(sum)
+                : "v"(codes), "r"(four), "r"(x->fourth), "m"(*all));
+    }
     return sum;
 }
 
-/* Adds four lines to the sums of high and low bytes. hi and lo: of the first line. */
+/* Adds four lines to the sums of high and low bytes. hi and lo: of the first line and row. */
 NIB_INLINE void dot_lines(int rows, const __m512i line[4], const int8_t *hi, const int8_t *lo,
-                          __m512i sum_hi[ROW_BLOCK], __m512i sum_lo[ROW_BLOCK])
+                          const row_block *x, __m512i sum_hi[ROW_BLOCK], __m512i sum_lo[ROW_BLOCK])
 {
     NIB_UNROLL
-    for (int j = 0; j < 4; j++, hi += line_step(rows), lo += line_step(rows)) {
+    for (int j = 0; j < 4; j++, hi += 4, lo += 4) {
         NIB_UNROLL
         for (int r = 0; r < rows; r++) {
-            sum_hi[r] = add_products(sum_hi[r], line[j], hi + 4 * r);
-            sum_lo[r] = add_products(sum_lo[r], line[j], lo + 4 * r);
+            const size_t upper = r >= 4 ? x->upper : 0;
+            sum_hi[r] = add_products(sum_hi[r], line[j], hi + upper, x, r);
+            sum_lo[r] = add_products(sum_lo[r], line[j], lo + upper, x, r);
         }
     }
 }
 
 NIB_INLINE __m512i sum_lines(nib__format f, int lines, const __m512i *line, const int8_t *hi,
-                             const int8_t *lo, size_t step)
+                             const int8_t *lo, const row_block *x, int r)
 {
     __m512i sum_hi = _mm512_setzero_si512(), sum_lo = sum_hi;
     (void)f;
     NIB_UNROLL
-    for (int j = 0; j < lines; j++, hi += step, lo += step) {
-        sum_hi = add_products(sum_hi, line[j], hi);
-        sum_lo = add_products(sum_lo, line[j], lo);
+    for (int j = 0; j < lines; j++, hi += 4, lo += 4) {
+        sum_hi = add_products(sum_hi, line[j], hi, x, r);
+        sum_lo = add_products(sum_lo, line[j], lo, x, r);
     }
     return _mm512_add_epi32(_mm512_slli_epi32(sum_hi, 8), sum_lo);
 }
@@ -55,14 +75,12 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
                              fetch_steps fetch, const row_block *x, float *y, size_t ldy)
 {
     const int parts = group_scales(f);
-    const size_t half = 4 * line_step(rows);
     const uint32_t n_blocks = w->k / (block_groups(f) * NIB__GROUP);
     const __m512i book = load_book(f, w->layout);
     const uint8_t *entry = w->data + (size_t)panel * w->panel_bytes;
     const uint8_t *codes = entry + w->code_offset;
     const int8_t *hi = x->hi, *lo = x->lo;
-    const int32_t *start = x->start;
-    const float *sums = x->sum;
+    const group_sum *sums = x->sums;
     __m512 acc[ROW_BLOCK], acc_min[ROW_BLOCK];
     NIB_UNROLL
     for (int r = 0; r < rows; r++) acc[r] = acc_min[r] = _mm512_setzero_ps();
@@ -78,11 +96,11 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
             NIB_UNROLL
             for (int r = 0; r < rows; r++) {
                 sum_hi[r] = sum_lo[r] = _mm512_setzero_si512();
-                if (code_zero(f) != 0) sum_lo[r] = _mm512_set1_epi32(start[r]);
+                if (code_zero(f) != 0) sum_lo[r] = _mm512_set1_epi32(sums_at(x, sums, r)->start);
             }
-            for (int h = part; h < part + 2 / parts; h++, hi += half, lo += half) {
+            for (int h = part; h < part + 2 / parts; h++, hi += 16, lo += 16) {
                 unpack_half(f, codes, h, book, line);
-                dot_lines(rows, line, hi, lo, sum_hi, sum_lo);
+                dot_lines(rows, line, hi, lo, x, sum_hi, sum_lo);
             }
             group_scale(f, &scales, i, &s, &m);
             NIB_UNROLL
@@ -90,11 +108,11 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
                 __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(sum_hi[r], 8), sum_lo[r]);
                 acc[r] = _mm512_fmadd_ps(s, _mm512_cvtepi32_ps(sum), acc[r]);
                 if (has_min(f))
-                    acc_min[r] = _mm512_fmadd_ps(m, _mm512_set1_ps(sums[r]), acc_min[r]);
+                    acc_min[r] =
+                        _mm512_fmadd_ps(m, _mm512_set1_ps(sums_at(x, sums, r)->sum), acc_min[r]);
             }
             if (parts == 1 || part == 1) codes += group_bytes(f);
-            start += rows;
-            sums += rows;
+            sums++;
         }
     }
     const __mmask16 mask = panel_mask(w, panel);
@@ -103,7 +121,7 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
     for (int r = 0; r < rows; r++) {
         __m512 sum = _mm512_add_ps(acc[r], acc_min[r]);
         sum = _mm512_mul_ps(sum, _mm512_set1_ps(x->scale[r]));
-        if ((uint32_t)r < x->rows) _mm512_mask_storeu_ps(y + (size_t)r * ldy, mask, sum);
+        _mm512_mask_storeu_ps(y + row_of(x, (uint32_t)r) * ldy, mask, sum);
     }
 }
 
@@ -166,7 +184,7 @@ static void decode_rows(const nib__packed *w, uint32_t first, uint32_t count, co
 
 size_t nib__decode_coded_scratch_avx512vnni(uint32_t k)
 {
-    return NIB__DECODE_ROWS * laid_bytes(k);
+    return NIB__DECODE_ROWS * nib__row16_bytes(k);
 }
 
 void nib__decode_coded_avx512vnni(const nib__packed *w, uint32_t first, uint32_t count,
@@ -174,17 +192,18 @@ void nib__decode_coded_avx512vnni(const nib__packed *w, uint32_t first, uint32_t
 {
     const uint8_t *from = rows;
     const int32_t zero = layout_zero(w->layout);
+    const size_t row_bytes = nib__row16_bytes(w->k);
     for (uint32_t end = 0, at = 0; at < m; at = end) {
         row_block x[NIB__DECODE_ROWS];
         uint32_t n = 0, begin = at;
         uint8_t *to = scratch;
         end = m - at < NIB__DECODE_ROWS ? m : at + NIB__DECODE_ROWS;
-        for (uint32_t step; at < end; at += step) {
-            step = rows_at_once(panel_twin(w->layout->format), end - at);
-            uint32_t there = step < end - at ? step : end - at;
-            x[n++] = lay_rows(w->layout, zero, from + at * nib__row16_bytes(w->k), step, there,
-                              w->k, to);
-            to += step * laid_bytes(w->k);
+        while (at < end) {
+            const uint32_t step = rows_at_once(panel_twin(w->layout->format), end - at);
+            const uint32_t there = step < end - at ? step : end - at;
+            x[n++] = block_of_rows(w->layout, zero, from + at * row_bytes, step, there, w->k, to);
+            to += there * row_bytes;
+            at += there;
         }
         decode_rows(w, first, count, x, n, y + begin * ldy, ldy);
     }
