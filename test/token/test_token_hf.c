@@ -3,41 +3,19 @@
  * made of texts that are hard to tokenize, recorded by test/oracle/make_hf_golden.py: ids, decoded
  * text at once and as a stream, and the tokens around a text. The published vocabularies of CodeT5
  * and PLBART are compared too where NIB_TEST_TOKENIZERS names the folder that holds them. */
+#include "byte_reader.h"
 #include "fixture.h"
 #include "test.h"
+#include "token_check.h"
 #include "token_folder.h"
 
 enum { SAME = 0xFFFF, NOT_COMPARED = 0xFFFE };
 
-typedef struct reader {
-    uint8_t *data;
-    size_t size, at;
-} reader;
-
-static const uint8_t *take(reader *r, size_t n)
+static void compare_ids(const nib__ids *ids, byte_reader *gold, uint32_t number)
 {
-    assert_true(n <= r->size - r->at);
-    r->at += n;
-    return r->data + r->at - n;
-}
-
-static uint32_t u16(reader *r)
-{
-    const uint8_t *p = take(r, 2);
-    return (uint32_t)p[0] | (uint32_t)p[1] << 8;
-}
-
-static uint32_t u32(reader *r)
-{
-    uint32_t low = u16(r);
-    return low | u16(r) << 16;
-}
-
-static void compare_ids(const nib__ids *ids, reader *gold, uint32_t number)
-{
-    uint32_t n = u16(gold);
+    uint32_t n = take_u16(gold);
     for (uint32_t i = 0; i < n || i < ids->count; i++) {
-        int expected = i < n ? (int)u16(gold) : -1;
+        int expected = i < n ? (int)take_u16(gold) : -1;
         int got = i < ids->count ? ids->items[i] : -1;
         if (got != expected)
             fail_msg("text %u, id %u: expected %d, got %d", number, i, expected, got);
@@ -68,21 +46,21 @@ static void compare_text(const nib__tokenizer *t, const nib__ids *ids, const cha
 static void compare_all(const nib__tokenizer *t, const char *golden, bool plain)
 {
     nib_error err = {0};
-    reader texts = {0}, gold = {0};
+    byte_reader texts = {0}, gold = {0};
     texts.data = fixture_read("fixtures/hf_tokenizers/texts.bin", &texts.size);
     gold.data = fixture_read(golden, &gold.size);
     uint32_t flags = plain ? 0 : NIB_TOKENIZE_SPECIAL;
-    uint32_t count = u32(&texts), compared = 0;
+    uint32_t count = take_u32(&texts), compared = 0;
     assert_true(count > 150);
     for (uint32_t i = 0; i < count; i++) {
-        size_t len = u32(&texts);
+        size_t len = take_u32(&texts);
         const char *text = (const char *)take(&texts, len);
         nib__ids ids = nib__ids_make(NULL);
         assert_ok(nib__tokenize(t, text, len, flags, &ids, &err), err);
         bool skipped = plain && gold.data[gold.at] == 0 && gold.data[gold.at + 1] == 0;
         if (skipped) ids.count = 0;
         compare_ids(&ids, &gold, i);
-        uint32_t n = u16(&gold);
+        uint32_t n = take_u16(&gold);
         if (n != NOT_COMPARED && n != SAME)
             compare_text(t, &ids, (const char *)take(&gold, n), n, i);
         else if (n == SAME && !skipped)
@@ -105,10 +83,7 @@ static void agrees(void **state)
 {
     const char *name = *state;
     char path[96];
-    nib_error err = {0};
-    nib__tokenizer *t = NULL;
-    snprintf(path, sizeof path, "fixtures/hf_tokenizers/%s", name);
-    assert_ok(tokenizer_from_folder(NULL, fixture_path(path), &t, &err), err);
+    nib__tokenizer *t = tokenizer_hf(name);
     snprintf(path, sizeof path, "fixtures/hf_tokenizers/%s/golden.bin", name);
     compare_all(t, path, strncmp(name, "sp_", 3) == 0);
     nib__tokenizer_free(t);

@@ -4,6 +4,7 @@
 #include "fault_turn.h"
 #include "fixture.h"
 #include "test.h"
+#include "token_check.h"
 #include "token_folder.h"
 #include "token_use.h"
 
@@ -331,13 +332,7 @@ static void every_allocation_fails(void **state)
         fault_alloc_init(&fa);
         fa.fail_at = n;
         nib_status status = tokenizer_from_folder(&fa.mem, folder, &t, &err);
-        if (status == NIB_OK) {
-            nib__ids ids = nib__ids_make(&fa.mem);
-            status = nib__tokenize(t, TEXT, sizeof TEXT - 1, NIB_TOKENIZE_BOS, &ids, &err);
-            if (status != NIB_OK) assert_int_equal(ids.count, 0);
-            nib__ids_free(&ids);
-            nib__tokenizer_free(t);
-        }
+        if (status == NIB_OK) status = tokenize_and_free(t, &fa.mem, TEXT, sizeof TEXT - 1, &err);
         if (fault_turn_last(&fa, status, &err, 10)) break;
         assert_int_equal(err.code, NIB_ERR_MEMORY);
     }

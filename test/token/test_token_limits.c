@@ -8,7 +8,7 @@
 #include "rng.h"
 #include "small_stack.h"
 #include "test.h"
-#include "token_folder.h"
+#include "token_check.h"
 #include "tokenizer_files.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__x86_64__)
@@ -100,11 +100,7 @@ static void long_runs_of_folder(void **state)
 {
     static const char *const UNITS[] = {"a", " ", "\xcc\x81\xcc\xa3", "\xff", "  <mask>"};
     const char *name = *state;
-    char path[96];
-    nib_error err = {0};
-    nib__tokenizer *t = NULL;
-    snprintf(path, sizeof path, "fixtures/hf_tokenizers/%s", name);
-    assert_ok(tokenizer_from_folder(NULL, fixture_path(path), &t, &err), err);
+    nib__tokenizer *t = tokenizer_hf(name);
     bool exact = strcmp(name, "starcoder") == 0 || strcmp(name, "llama") == 0;
     for (size_t i = 0; i < sizeof UNITS / sizeof *UNITS; i++) check(name, t, UNITS[i], exact);
     nib__tokenizer_free(t);
