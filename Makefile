@@ -64,7 +64,11 @@ ISA_amx        := $(ISA_avx512bf16) -mamx-tile -mamx-int8 -mamx-bf16
 ISA_neon       :=
 ISA_dotprod    := -march=armv8.2-a+dotprod
 ISA_i8mm       := -march=armv8.2-a+dotprod+i8mm
-isa_flags = $(ISA_$(lastword $(subst _, ,$(basename $(notdir $(1))))))
+isa_of = $(lastword $(subst _, ,$(basename $(notdir $(1)))))
+isa_flags = $(ISA_$(call isa_of,$(1)))
+# No tile instruction and no VEX form of AVX-VNNI may be left: neither is a flag here.
+ISA_emulated_avxvnni := $(ISA_avx2) -mavx512vnni -mavx512vl
+ISA_emulated_amx     := $(ISA_avx512bf16)
 
 # Objects made with other flags must not be linked with new ones, so every object depends on this file,
 # which is written anew only when what it says changes (-Werror changes no object). While it is right it
@@ -80,7 +84,7 @@ $(BUILD)/flags:
 
 .PHONY: all lib minimal test test-bins bench bench-bins bench-gemm bench-peers bench-results demo asan \
         ubsan tsan fuzz install uninstall \
-        examples test-arm lint format clean help
+        examples test-arm emulated-bins test-emulated lint format clean help
 .DEFAULT_GOAL := all
 
 all: lib tool ## library and command line tool
@@ -130,7 +134,7 @@ $(BUILD)/examples/%: $(BUILD)/examples/%.o $(BUILD)/libnibble.a
 	$(Q)$(CC) $(SANITIZE) $^ -o $@ $(LDLIBS)
 
 # ---- tests: one cmocka program per test/<stage>/test_*.c, linked with the static library -----------
-TEST_SRC := $(wildcard test/*/test_*.c)
+TEST_SRC := $(filter-out test/emulate/%,$(wildcard test/*/test_*.c))
 TEST_BIN := $(TEST_SRC:%.c=$(BUILD)/%)
 TEST_LIB := $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/support/*.c))
 # test/fuzz/fuzz_<name>.c is a libFuzzer target; linked with replay.c it is a cmocka program that
@@ -155,9 +159,43 @@ $(BUILD)/test/%.o: BASE += -Itest
 .SECONDARY: # keep the objects of programs
 test-bins: $(TEST_BIN) $(REPLAY_BIN)
 
+# The kernels of AVX-VNNI and AMX where the CPU lacks them: test/emulate has their instructions, and
+# these programs are linked with a library that finds them available.
+EMULATED_KERNELS := $(filter %_avxvnni.c %_amx.c,$(SRC))
+EMULATED_OBJ := $(EMULATED_KERNELS:%.c=$(BUILD)/emulated/%.o) \
+                $(patsubst %.c,$(BUILD)/%.o,$(wildcard test/emulate/emulate_*.c))
+REPLACED_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(EMULATED_KERNELS) lib/base/cpu_found.c)
+EMULATED_BIN := $(patsubst %,$(BUILD)/emulated/test/%,emulate/test_tiles kernels/test_matmul \
+    kernels/test_attention kernels/test_gated decode/test_archs decode/test_forward \
+    decode/test_seq2seq decode/test_batch accuracy/test_accuracy)
+
+$(BUILD)/emulated/%.o: %.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo '  CC    $< (emulated)'
+	$(Q)$(CC) $(BASE) $(CFLAGS) $(KERNEL_SANITIZE) -isystem test/emulate \
+	    $(ISA_emulated_$(call isa_of,$<)) -c $< -o $@
+
+$(BUILD)/emulated/libnibble.a: $(filter-out $(REPLACED_OBJ),$(OBJ)) $(EMULATED_OBJ)
+	@rm -f $@
+	@echo '  AR    $@'
+	$(Q)$(AR) rcs $@ $^
+
+$(BUILD)/emulated/test/%: $(BUILD)/test/%.o $(TEST_LIB) $(BUILD)/emulated/libnibble.a
+	@mkdir -p $(@D)
+	@echo '  LINK  $@'
+	$(Q)$(CC) $(SANITIZE) $^ -o $@ -lcmocka $(LDLIBS)
+
+emulated-bins: $(EMULATED_BIN)
+
+test-emulated: ## the kernels of AVX-VNNI and AMX with emulated instructions; needs AVX-512 with bf16
+	@sh test/setup.sh test
+	@$(MAKE) --no-print-directory emulated-bins
+	@BUILD=$(BUILD) sh test/run.sh emulated
+
 test: ## install what is missing, fetch the small model, build, run every test
 	@sh test/setup.sh test
 	@$(MAKE) --no-print-directory all examples test-bins bench-bins
+	@if sh test/emulate/wanted.sh; then $(MAKE) --no-print-directory emulated-bins; fi
 	@$(MAKE) --no-print-directory minimal
 	@BUILD=$(BUILD) MINIMAL=$(BUILD_MINIMAL) CC="$(CC)" sh test/run.sh all
 

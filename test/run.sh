@@ -4,6 +4,7 @@
 #   sh test/run.sh all        every cmocka program, check script and Python test
 #   sh test/run.sh programs   the cmocka programs only (sanitizers, other architectures)
 #   sh test/run.sh threads    the cmocka programs that use threads
+#   sh test/run.sh emulated   those of test/emulate, which "all" includes where the CPU lacks a level
 # Counting: cmocka's own summary lines; `ok`, `not ok` and `skip` lines of check_*.sh; unittest's
 # summary of test_*.py. A program that ends badly without naming a failure counts as one failure, and
 # so does one that reports no test at all. RUNNER is put before a program (an emulator). JOBS programs
@@ -75,13 +76,35 @@ uses_threads() {
     grep -qE 'pthread_create|nib__pool_new|on_small_stack' "$1"
 }
 
+# Programs with a test for each level run that of the emulated levels only.
+plan_emulated() {
+    for program in "$BUILD"/emulated/test/*/test_*; do
+        name=emulated_$(basename "$program")
+        case $program in
+        */test_accuracy)
+            echo "cmocka ${name}_amx $program *smollm2*_amx_prefill"
+            echo "cmocka ${name}_avxvnni $program *smollm2*_avxvnni_*"
+            ;;
+        */test_matmul | */test_attention)
+            for level in amx avxvnni; do echo "cmocka ${name}_$level $program $level"; done
+            ;;
+        *) echo "cmocka $name $program" ;;
+        esac
+    done
+    echo "cmocka emulated_test_matmul_precisions $BUILD/emulated/test/kernels/test_matmul test_*"
+}
+
 python=python3
 [ -x .venv/bin/python ] && python=.venv/bin/python
 for source in test/*/test_*.c; do
+    case $mode-$source in emulated-* | *-test/emulate/*) continue ;; esac
     if [ "$mode" != threads ] || uses_threads "$source"; then plan cmocka "$source"; fi
 done >"$logs/plan"
-if [ "$mode" != threads ]; then
+if [ "$mode" = all ] || [ "$mode" = programs ]; then
     for source in test/fuzz/fuzz_*.c; do plan replay "$source"; done
+fi >>"$logs/plan"
+if [ "$mode" = emulated ] || { [ "$mode" = all ] && sh test/emulate/wanted.sh; }; then
+    plan_emulated
 fi >>"$logs/plan"
 if [ "$mode" = all ]; then
     for script in test/*/check_*.sh; do plan check "$script"; done

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT
- * CPU detection. */
+ * Names of the levels, the choice of one, and how many CPUs there are. */
 #define _GNU_SOURCE
 #include "base/cpu.h"
 
@@ -7,14 +7,7 @@
 #include <sched.h>
 #include <stdbool.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <unistd.h>
-
-#if defined(__x86_64__)
-#include <cpuid.h>
-#elif defined(__aarch64__)
-#include <sys/auxv.h>
-#endif
 
 static const char *const isa_names[NIB__ISA_COUNT] = {
     "scalar",     "avx2", "avxvnni", "avx512",  "avx512vnni",
@@ -26,94 +19,14 @@ const char *nib__isa_name(nib__isa isa)
     return (unsigned)isa < NIB__ISA_COUNT ? isa_names[isa] : "unknown";
 }
 
-#if defined(__x86_64__)
-
-static bool amx_permitted(void)
-{
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
-    return syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA) == 0;
-}
-
-static bool has(uint32_t reg, unsigned bit)
-{
-    return (reg >> bit & 1u) != 0;
-}
-
-static uint32_t level(nib__isa isa, bool there)
-{
-    return (uint32_t)there << isa;
-}
-
-/* Levels by CPUID and XGETBV, bit 1 << level; of AMX, that the CPU has it. Each CPUID leaves a
- * virtual machine, so they are few: one for the highest leaf, and one for each leaf. */
-static uint32_t levels(void)
-{
-    uint32_t a, b, c1, d, b7, c7, d7, a71, b71, c71, d71, xcr0, xcr0_high;
-    uint32_t scalar = level(NIB__ISA_SCALAR, true);
-    if (__get_cpuid_max(0, NULL) < 7) return scalar;
-    __cpuid(1, a, b, c1, d);
-    if (!has(c1, 27)) return scalar; /* OSXSAVE */
-    __cpuid_count(7, 0, a, b7, c7, d7);
-    a71 = 0;
-    if (a >= 1) __cpuid_count(7, 1, a71, b71, c71, d71);
-    __asm__ volatile("xgetbv" : "=a"(xcr0), "=d"(xcr0_high) : "c"(0));
-
-    bool fma = has(c1, 12), f16c = has(c1, 29);
-    bool avx2 = fma && f16c && has(b7, 5) && has(b7, 8) && (xcr0 & 0x06) == 0x06;
-    bool avx512 =
-        avx2 && has(b7, 16) && has(b7, 17) && has(b7, 30) && has(b7, 31) && (xcr0 & 0xe6) == 0xe6;
-    bool vnni = avx512 && has(c7, 11) && has(c7, 1);
-    bool bf16 = vnni && has(a71, 5);
-    bool amx = bf16 && has(d7, 22) && has(d7, 24) && has(d7, 25) && (xcr0 & 0x60000) == 0x60000;
-    return scalar | level(NIB__ISA_AVX2, avx2) | level(NIB__ISA_AVXVNNI, avx2 && has(a71, 4)) |
-           level(NIB__ISA_AVX512, avx512) | level(NIB__ISA_AVX512VNNI, vnni) |
-           level(NIB__ISA_AVX512BF16, bf16) | level(NIB__ISA_AMX, amx);
-}
-
-static bool permitted(nib__isa isa)
-{
-    return isa != NIB__ISA_AMX || amx_permitted();
-}
-
-#elif defined(__aarch64__)
-
-static uint32_t levels(void)
-{
-    uint32_t dotprod = (uint32_t)(getauxval(AT_HWCAP) >> 20 & 1);
-    uint32_t i8mm = (uint32_t)(getauxval(AT_HWCAP2) >> 13 & 1);
-    return 1u << NIB__ISA_SCALAR | 1u << NIB__ISA_NEON /* part of every AArch64 Linux */ |
-           dotprod << NIB__ISA_DOTPROD | i8mm << NIB__ISA_I8MM;
-}
-
-static bool permitted(nib__isa isa)
-{
-    (void)isa;
-    return true;
-}
-
-#else
-
-static uint32_t levels(void)
-{
-    return 1u << NIB__ISA_SCALAR;
-}
-
-static bool permitted(nib__isa isa)
-{
-    (void)isa;
-    return true;
-}
-
-#endif
-
 static bool is_available(uint32_t found, nib__isa isa)
 {
-    return (unsigned)isa < NIB__ISA_COUNT && (found >> isa & 1) != 0 && permitted(isa);
+    return (unsigned)isa < NIB__ISA_COUNT && (found >> isa & 1) != 0 && nib__isa_permitted(isa);
 }
 
 int nib__isa_available(nib__isa isa)
 {
-    return is_available(levels(), isa);
+    return is_available(nib__isa_found(), isa);
 }
 
 nib_status nib__isa_choose(const char *cap, nib__isa *isa, nib_error *err)
@@ -132,7 +45,7 @@ nib_status nib__isa_choose(const char *cap, nib__isa *isa, nib_error *err)
                              cap);
         }
     }
-    uint32_t found = levels();
+    uint32_t found = nib__isa_found();
     while (top > 0 && !is_available(found, (nib__isa)top)) top--;
     *isa = (nib__isa)top;
     return NIB_OK;

@@ -22,6 +22,11 @@ typedef enum nib__isa {
 
 const char *nib__isa_name(nib__isa isa);
 
+/* The levels of this CPU, bit 1 << level; of AMX, that the CPU has it. */
+uint32_t nib__isa_found(void);
+/* 0 if the system does not let this process use a level that the CPU has. */
+int nib__isa_permitted(nib__isa isa);
+
 /* 1 if kernels of this level may run here: CPUID, XGETBV and, for AMX, the kernel's permission
  * (asked for on the first call; any refusal means "not available"). SCALAR is always there. */
 int nib__isa_available(nib__isa isa);

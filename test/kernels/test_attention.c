@@ -313,5 +313,6 @@ static int bench(const char *only)
 int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "--bench") == 0) return bench(argc > 2 ? argv[2] : NULL);
+    if (argc > 1) cmocka_set_test_filter(argv[1]); /* one level by name */
     return levels_run("attention", test_level);
 }
