@@ -378,7 +378,7 @@ NIB_API nib_status nib_session_embed(nib_session *session, const int32_t *ids, s
  * chunk. Any thread; async-signal-safe. */
 NIB_API void nib_session_cancel(nib_session *session);
 
-/* Writes tokens, source tokens and KV cache to a file (temporary name, synced, renamed). A source is
+/* Writes tokens, source tokens and KV cache to a file (beside its place, synced, renamed). A source is
  * encoded again when the restored stream goes on. Errors: IO, MEMORY, UNSUPPORTED (encoders). */
 NIB_API nib_status nib_session_save(const nib_session *session, const char *path, nib_error *err);
 

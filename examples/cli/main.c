@@ -2,6 +2,7 @@
  * The command `nibble`: finds the command in the first argument and runs it. */
 #include "cli.h"
 
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,6 +38,7 @@ static int version(void)
 
 int main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a file beyond the limit is an error with a message, then */
     if (argc < 2) return cli_usage("no command; see nibble --help");
     const char *name = argv[1];
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {

@@ -17,19 +17,6 @@ static int64_t mtime_of(const struct stat *st)
     return (int64_t)st->st_mtim.tv_sec * 1000000000 + st->st_mtim.tv_nsec;
 }
 
-static const char *why(int error)
-{
-    switch (error) {
-    case ENOENT: return "no such file";
-    case EACCES: return "permission denied";
-    case EISDIR: return "is a directory";
-    case EMFILE:
-    case ENFILE: return "too many open files";
-    case ENOMEM: return "out of memory";
-    default: return "system error";
-    }
-}
-
 /* O_NONBLOCK: a named pipe must be refused, not waited for. */
 static int open_to_read(const char *path)
 {
@@ -42,8 +29,8 @@ static nib_status map_descriptor(int fd, const char *path, nib__map *map, nib_er
     struct stat st;
     nib_status status;
     if (fd < 0) {
-        return nib__fail(err, NIB_ERR_IO, "%s: cannot open: %s (errno %d)", path, why(errno),
-                         errno);
+        return nib__fail(err, NIB_ERR_IO, "%s: cannot open: %s (errno %d)", path,
+                         nib__errno_str(errno), errno);
     }
     if (fstat(fd, &st) != 0) {
         status = nib__fail(err, NIB_ERR_IO, "%s: cannot stat: errno %d", path, errno);
@@ -61,7 +48,7 @@ static nib_status map_descriptor(int fd, const char *path, nib__map *map, nib_er
     void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
     if (data == MAP_FAILED) {
         status = nib__fail(err, NIB_ERR_IO, "%s: cannot map %lld bytes: %s (errno %d)", path,
-                           (long long)st.st_size, why(errno), errno);
+                           (long long)st.st_size, nib__errno_str(errno), errno);
         goto fail;
     }
     *map = (nib__map){data, (size_t)st.st_size, fd, mtime_of(&st), (uint64_t)st.st_ino};

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Buffered writing to a temporary file that is renamed when it is whole. */
+ * Buffered writing to a temporary file that is renamed when it is whole. Where the file system can,
+ * it has no name until then, so that nothing is left of it when the process is killed. */
 #define _GNU_SOURCE
 #include "base/outfile.h"
 
@@ -10,29 +11,60 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/map.h"
 
 enum { ATTEMPTS = 100 };
 
-static const char ending[] = ".XXXXXX";
+static const char ending[] = ".XXXXXX", own_files[] = "/proc/self/fd";
 
 static nib_status cannot_write(const nib__outfile *file, uint64_t offset, int error, nib_error *err)
 {
-    const char *why = error == ENOSPC   ? "no space left"
-                      : error == EDQUOT ? "disk quota exceeded"
-                      : error == EFBIG  ? "the file would be too large"
-                                        : "system error";
-    return nib__fail_at(err, NIB_ERR_IO, offset, "%s: cannot write: %s (errno %d)", file->path, why,
-                        error);
+    return nib__fail_at(err, NIB_ERR_IO, offset, "%s: cannot write: %s (errno %d)", file->path,
+                        nib__errno_str(error), error);
 }
 
-/* Puts six letters in the place of the X's; another try gives other letters. */
-static void choose_name(char *temporary, size_t len, unsigned attempt)
+/* A name beside the last one, of six letters; another attempt gives other letters. */
+static void choose_name(nib__outfile *file, unsigned attempt)
 {
     uint64_t bits = nib__now_ns() ^ (uint64_t)getpid() << 32 ^ (uint64_t)attempt << 20;
-    for (size_t i = len + 1; temporary[i] != '\0'; i++) {
+    size_t len = strlen(file->path);
+    memcpy(file->temporary, file->path, len);
+    memcpy(file->temporary + len, ending, sizeof ending);
+    for (size_t i = len + 1; file->temporary[i] != '\0'; i++) {
         bits = bits * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        temporary[i] = (char)('a' + (bits >> 33) % 26);
+        file->temporary[i] = (char)('a' + (bits >> 33) % 26);
     }
+}
+
+/* The folder of `path`, which `to` has room for. */
+static void folder_of(const char *path, char *to)
+{
+    const char *slash = strrchr(path, '/');
+    size_t len = slash == NULL ? 0 : slash == path ? 1 : (size_t)(slash - path);
+    memcpy(to, len == 0 ? "." : path, len == 0 ? 1 : len);
+    to[len == 0 ? 1 : len] = '\0';
+}
+
+static void open_unnamed(nib__outfile *file, uint32_t mode)
+{
+#ifdef O_TMPFILE
+    if (!nib__map_is_directory(own_files)) return; /* then it could not get a name */
+    folder_of(file->path, file->temporary);
+    file->fd = open(file->temporary, O_RDWR | O_TMPFILE | O_CLOEXEC, mode);
+#else
+    (void)file, (void)mode;
+#endif
+}
+
+/* One attempt after another until a name is free. */
+static void open_named(nib__outfile *file, uint32_t mode)
+{
+    for (unsigned attempt = 0; attempt < ATTEMPTS && file->fd < 0; attempt++) {
+        choose_name(file, attempt);
+        file->fd = open(file->temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+        if (file->fd < 0 && errno != EEXIST && errno != EINTR) break;
+    }
+    file->named = file->fd >= 0;
 }
 
 nib_status nib__outfile_open(nib__outfile *file, const nib_allocator *mem, const char *path,
@@ -41,25 +73,14 @@ nib_status nib__outfile_open(nib__outfile *file, const nib_allocator *mem, const
     size_t len = strlen(path);
     *file = (nib__outfile){.mem = *mem, .path = path, .cap = cap, .fd = -1};
     file->buffer = nib__alloc_raw(mem, cap, 1);
-    char *temporary = nib__alloc_raw(mem, len + sizeof ending + 1, 1);
-    if (file->buffer == NULL || temporary == NULL) {
-        nib__free(mem, temporary);
+    file->temporary = nib__alloc_raw(mem, len + sizeof ending + 1, 1);
+    if (file->buffer == NULL || file->temporary == NULL)
         return nib__fail(err, NIB_ERR_MEMORY, "%s: out of memory for writing", path);
-    }
-    memcpy(temporary, path, len);
-    memcpy(temporary + len, ending, sizeof ending);
-    for (unsigned attempt = 0; attempt < ATTEMPTS && file->fd < 0; attempt++) {
-        choose_name(temporary, len, attempt);
-        file->fd = open(temporary, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, mode);
-        if (file->fd < 0 && errno != EEXIST && errno != EINTR) break;
-    }
-    if (file->fd < 0) {
-        int error = errno;
-        nib__free(mem, temporary);
-        return nib__fail(err, NIB_ERR_IO, "%s: cannot create a file beside it (errno %d)", path,
-                         error);
-    }
-    file->temporary = temporary;
+    open_unnamed(file, mode);
+    if (file->fd < 0) open_named(file, mode);
+    if (file->fd < 0)
+        return nib__fail(err, NIB_ERR_IO, "%s: cannot create a file beside it: %s (errno %d)", path,
+                         nib__errno_str(errno), errno);
     return NIB_OK;
 }
 
@@ -120,10 +141,7 @@ static int sync_retry(int fd)
  * memory of the temporary name, which is no longer needed, holds the directory's. */
 static nib_status sync_directory(nib__outfile *file, nib_error *err)
 {
-    const char *slash = strrchr(file->path, '/');
-    size_t len = slash == NULL ? 0 : slash == file->path ? 1 : (size_t)(slash - file->path);
-    memcpy(file->temporary, len == 0 ? "." : file->path, len == 0 ? 1 : len);
-    file->temporary[len == 0 ? 1 : len] = '\0';
+    folder_of(file->path, file->temporary);
     int fd = open(file->temporary, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     nib__free(&file->mem, file->temporary);
     file->temporary = NULL;
@@ -134,24 +152,48 @@ static nib_status sync_directory(nib__outfile *file, nib_error *err)
                   : NIB_OK;
 }
 
+/* Gives the file the temporary name that the one which is renamed must have. */
+static nib_status give_name(nib__outfile *file, nib_error *err)
+{
+    char descriptor[sizeof own_files + 16];
+    nib__text(descriptor, sizeof descriptor, "%s/%d", own_files, file->fd);
+    int result = -1;
+    for (unsigned attempt = 0; attempt < ATTEMPTS && result != 0; attempt++) {
+        choose_name(file, attempt);
+        result = linkat(AT_FDCWD, descriptor, AT_FDCWD, file->temporary, AT_SYMLINK_FOLLOW);
+        if (result != 0 && errno != EEXIST) break;
+    }
+    if (result != 0)
+        return nib__fail(err, NIB_ERR_IO, "%s: cannot name a file beside it: %s (errno %d)",
+                         file->path, nib__errno_str(errno), errno);
+    file->named = true;
+    return NIB_OK;
+}
+
 nib_status nib__outfile_commit(nib__outfile *file, nib_error *err)
 {
     nib_status status = flush(file, err);
     if (status == NIB_OK && sync_retry(file->fd) != 0)
-        status = nib__fail(err, NIB_ERR_IO, "%s: cannot sync (errno %d)", file->path, errno);
+        status = nib__fail(err, NIB_ERR_IO, "%s: cannot sync: %s (errno %d)", file->path,
+                           nib__errno_str(errno), errno);
+    if (status == NIB_OK && !file->named) status = give_name(file, err);
     int fd = file->fd;
     file->fd = -1;
     if (close(fd) != 0 && status == NIB_OK && errno != EINTR)
-        status = nib__fail(err, NIB_ERR_IO, "%s: cannot close (errno %d)", file->path, errno);
+        status = nib__fail(err, NIB_ERR_IO, "%s: cannot close: %s (errno %d)", file->path,
+                           nib__errno_str(errno), errno);
     if (status == NIB_OK && rename(file->temporary, file->path) != 0)
-        status = nib__fail(err, NIB_ERR_IO, "%s: cannot rename (errno %d)", file->path, errno);
-    return status == NIB_OK ? sync_directory(file, err) : status;
+        status = nib__fail(err, NIB_ERR_IO, "%s: cannot rename: %s (errno %d)", file->path,
+                           nib__errno_str(errno), errno);
+    if (status != NIB_OK) return status;
+    file->named = false;
+    return sync_directory(file, err);
 }
 
 void nib__outfile_close(nib__outfile *file)
 {
     if (file->fd >= 0) close(file->fd);
-    if (file->temporary != NULL) (void)unlink(file->temporary);
+    if (file->named) (void)unlink(file->temporary);
     nib__free(&file->mem, file->temporary);
     nib__free(&file->mem, file->buffer);
     *file = (nib__outfile){.fd = -1};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Writing a file so that under its own name there is always a whole one: the bytes go to a temporary
- * name beside it, are synced, and only then renamed. */
+ * file beside it, are synced, and only then renamed. */
 #ifndef NIB_BASE_OUTFILE_H
 #define NIB_BASE_OUTFILE_H
 
@@ -9,7 +9,8 @@
 typedef struct nib__outfile {
     nib_allocator mem;
     const char *path;  /* of the caller, who keeps it; for messages and the last rename */
-    char *temporary;   /* NULL: nothing to remove */
+    char *temporary;   /* memory for its name */
+    bool named;        /* it has that name, which is to be removed */
     uint8_t *buffer;   /* [cap] */
     size_t cap;
     int fd;
@@ -17,9 +18,9 @@ typedef struct nib__outfile {
     uint64_t offset;   /* bytes of the file before them */
 } nib__outfile;
 
-/* Creates the temporary file with access rights `mode`, less the umask, and a buffer of `cap` bytes:
- * the file is written in pieces of that size, at multiples of it. Whatever comes back,
- * nib__outfile_close may be called. */
+/* Creates the temporary file with access rights `mode`, less the umask, and without a name where the
+ * file system can; and a buffer of `cap` bytes: the file is written in pieces of that size, at
+ * multiples of it. Whatever comes back, nib__outfile_close may be called. */
 nib_status nib__outfile_open(nib__outfile *file, const nib_allocator *mem, const char *path,
                              uint32_t mode, size_t cap, nib_error *err);
 

@@ -2,6 +2,7 @@
  * Status names and the small formatter behind every error message. */
 #include "base/status.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <string.h>
 
@@ -20,6 +21,25 @@ const char *nib_status_str(nib_status status)
     case NIB_ERR_UNSUPPORTED: return "unsupported";
     case NIB_ERR_MISMATCH: return "belongs to another model";
     default: return "unknown status";
+    }
+}
+
+const char *nib__errno_str(int error)
+{
+    switch (error) {
+    case ENOENT: return "no such file";
+    case ENOTDIR: return "not a directory";
+    case EISDIR: return "is a directory";
+    case EACCES:
+    case EPERM: return "permission denied";
+    case EROFS: return "read-only file system";
+    case EMFILE:
+    case ENFILE: return "too many open files";
+    case ENOMEM: return "out of memory";
+    case ENOSPC: return "no space left";
+    case EDQUOT: return "disk quota exceeded";
+    case EFBIG: return "the file would be too large";
+    default: return "system error";
     }
 }
 

@@ -31,6 +31,9 @@ nib_status nib__fail_file_v(nib_error *err, nib_status code, uint64_t offset, co
 /* The end of a path, as messages show it. */
 const char *nib__path_tail(const char *path);
 
+/* What errno says of a file. */
+const char *nib__errno_str(int error);
+
 /* Formats into buffer[cap]; always terminates; returns the length written. */
 size_t nib__text(char *buffer, size_t cap, const char *format, ...)
     __attribute__((format(printf, 3, 4)));

@@ -187,8 +187,8 @@ static nib_status read_all(int fd, uint8_t *to, size_t size, uint64_t offset, co
         ssize_t n = read(fd, to + at, size - at);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) {
-            return nib__fail_at(err, NIB_ERR_IO, offset + at, "%s: cannot read (errno %d)", path,
-                                errno);
+            return nib__fail_at(err, NIB_ERR_IO, offset + at, "%s: cannot read: %s (errno %d)",
+                                path, nib__errno_str(errno), errno);
         }
         if (n == 0) {
             return nib__fail_at(err, NIB_ERR_FORMAT, offset + at,
@@ -303,7 +303,8 @@ static nib_status load_file(nib_session *s, int fd, const char *path, nib_error 
     struct stat st;
     uint8_t bytes[HEADER];
     if (fstat(fd, &st) != 0)
-        return nib__fail(err, NIB_ERR_IO, "%s: cannot stat (errno %d)", path, errno);
+        return nib__fail(err, NIB_ERR_IO, "%s: cannot stat: %s (errno %d)", path,
+                         nib__errno_str(errno), errno);
     if (!S_ISREG(st.st_mode))
         return nib__fail(err, NIB_ERR_IO, "%s: expected a regular file", path);
     nib_status status = read_all(fd, bytes, HEADER, 0, path, err);
@@ -339,7 +340,9 @@ nib_status nib__session_load(nib_session *s, const char *path, nib_error *err)
 {
     /* O_NONBLOCK: opening a FIFO must not wait for a writer. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0) return nib__fail(err, NIB_ERR_IO, "%s: cannot open (errno %d)", path, errno);
+    if (fd < 0)
+        return nib__fail(err, NIB_ERR_IO, "%s: cannot open: %s (errno %d)", path,
+                         nib__errno_str(errno), errno);
     nib_status status = load_file(s, fd, path, err);
     close(fd);
     return status;

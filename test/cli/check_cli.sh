@@ -50,8 +50,17 @@ fails 2 "unknown command" "frobnicate" frobnicate
 fails 2 "planned command" "eval" eval
 fails 2 "quantize without an output" "-o FILE" quantize -m "$model" --scheme repack
 fails 2 "quantize: unknown scheme" "q7" quantize -m "$model" -o "$dir/none" --scheme q7
-fails 1 "quantize: no such folder" "/nonexistent" \
+fails 1 "quantize: no such folder" "/nonexistent/x: .*no such file" \
     quantize -m "$model" -o /nonexistent/x --scheme repack
+# A limit on the size of files, which would end the process by a signal.
+rm -rf "$dir/limited"
+mkdir "$dir/limited"
+(ulimit -f 20 && exec "$nibble" quantize -m "$tiny" -o "$dir/limited/out" --scheme repack) 2>"$err"
+status=$?
+if [ "$status" -ne 1 ] || ! grep -q 'too large' "$err"; then not_ok "quantize: no room" "status $status"
+elif [ -n "$(ls "$dir/limited")" ]; then not_ok "quantize: no room" "left $(ls "$dir/limited")"
+else ok "quantize: no room"
+fi
 fails 2 "unknown option" "--frob" complete --frob
 fails 2 "missing value" "needs a value" complete -m
 fails 2 "no model" "-m FILE" complete -p x
