@@ -9,6 +9,7 @@
 
 enum {
     DECODE_NS = 100000,   /* a piece of few rows: several of them keep all threads busy */
+    ROW_NS = 25000,       /* of one row: so little is lost where threads do not end together */
     PREFILL_NS = 2000000, /* a piece of many rows: a kernel expands weights once per piece */
     PIECES_PER_THREAD = 4,
     BLOCKS_PER_THREAD = 2, /* pieces, if they should be large for the caches' sake */
@@ -26,6 +27,7 @@ typedef struct part {
     size_t row_bytes;
     uint32_t panels, block; /* panels and rows per piece */
     uint32_t runs, pieces;  /* pieces per row block, and of the whole map */
+    uint32_t lanes;         /* that many places of the map are gone through at a time */
 } part;
 
 typedef struct region {
@@ -102,12 +104,21 @@ static void cut(part *p, const nib__exec *exec, const nib__input *input, float r
     uint32_t each = most_rows != 0 ? BLOCKS_PER_THREAD : PIECES_PER_THREAD;
     uint32_t wanted = threads == 1 ? 1 : each * threads;
     uint32_t most = (w->n_panels * blocks + wanted - 1) / wanted; /* keeps all threads busy */
-    double target = many ? PREFILL_NS : DECODE_NS;
+    double target = many ? PREFILL_NS : input->m == 1 ? ROW_NS : DECODE_NS;
     p->panels = clamp_count(target / (row_ns * p->block), 1, w->n_panels);
     if (p->panels > most) p->panels = most;
     if (many) p->panels = round_down(round_down(p->panels, STRIP), CHUNK);
     p->runs = (w->n_panels + p->panels - 1) / p->panels;
     p->pieces = p->runs * blocks;
+    p->lanes = many || threads > p->runs ? 1 : threads;
+}
+
+/* Threads take pieces by turns. With few rows each of them should go on where it was, for what it
+ * has fetched ahead is what follows: piece i is the next one of lane i % lanes. */
+static uint32_t run_of(const part *p, uint32_t i)
+{
+    const uint32_t lane = i % p->lanes, longer = p->runs % p->lanes;
+    return lane * (p->runs / p->lanes) + (lane < longer ? lane : longer) + i / p->lanes;
 }
 
 static void run_piece(void *arg, uint32_t i, void *scratch)
@@ -117,7 +128,7 @@ static void run_piece(void *arg, uint32_t i, void *scratch)
     while (i >= p->pieces) i -= (p++)->pieces;
     const nib__linear *map = p->output->map;
     uint32_t row = i / p->runs * p->block;
-    uint32_t first = i % p->runs * p->panels;
+    uint32_t first = run_of(p, i % p->runs) * p->panels;
     uint32_t m = r->input->m - row < p->block ? r->input->m - row : p->block;
     uint32_t count = map->w.n_panels - first < p->panels ? map->w.n_panels - first : p->panels;
     if (r->gated != NULL) {
