@@ -86,7 +86,8 @@ typedef struct nib__names {
     const char *layer;             /* before the number of a layer: "blk." */
     const char *const *prefixes;   /* of every name, "" included; NULL ends the list */
     const nib__name *list;         /* role NIB__ROLE_COUNT ends the list */
-    const char *const *ignored;    /* buffers that some files hold; like `text`; NULL ends the list */
+    const char *const *ignored;    /* buffers that some files hold; like `text`, or all that begins
+                                      with one that ends in a dot; NULL ends the list */
 } nib__names;
 
 /* Rows of a tensor that are a role's: runs of `run` rows, `stride` apart, from `base` on. */
@@ -149,7 +150,8 @@ size_t nib__arch_list(nib__naming naming, char *text, size_t cap);
 
 extern const nib__names nib__names_gguf, nib__names_gguf_t5, nib__names_gguf_t5_encoder;
 extern const nib__names nib__names_gpt2, nib__names_bigcode, nib__names_codegen, nib__names_gptj,
-    nib__names_gptneo, nib__names_neox, nib__names_llama, nib__names_gemma, nib__names_gemma3, nib__names_starcoder2,
+    nib__names_gptneo, nib__names_neox, nib__names_llama, nib__names_gemma, nib__names_gemma3,
+    nib__names_gemma3_images, nib__names_starcoder2,
     nib__names_phi, nib__names_xglm, nib__names_opt, nib__names_stablelm;
 extern const nib__names nib__names_t5, nib__names_t5_encoder, nib__names_bart,
     nib__names_bart_encoder, nib__names_roberta, nib__names_roberta_decoder;

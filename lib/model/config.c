@@ -37,10 +37,11 @@ static void refuse_features(nib__key_reader *r, const nib__arch *arch)
     if (naming == NIB__NAMING_HF && (stack == NULL || !(stack->cross || stack->both_ways)))
         nib__key_refuse_all(r, two_stacks + (stack != NULL), 2 - (stack != NULL));
     static const char quantized[] = "quantization_config.quant_method";
-    if (naming != NIB__NAMING_HF || r->status != NIB_OK || !nib__key_there(r, quantized)) return;
+    if (naming != NIB__NAMING_HF || r->status != NIB_OK) return;
+    if (nib__meta_type_of(r->source, quantized) < 0) return;
     r->status = nib__fail(r->err, NIB_ERR_UNSUPPORTED,
                           "%s%s: key %s: quantized checkpoints are read as GGUF only",
-                          nib__source_path(r->source), r->file, r->key);
+                          nib__source_path(r->source), r->file, quantized);
 }
 
 /* Embedding models of the same architectures look both ways. */
@@ -80,8 +81,9 @@ static nib_status read_arch(const nib__source *source, const nib__arch **arch, n
 
 static void read_heads(nib__key_reader *r, const nib__keys *keys, nib__config *c)
 {
-    c->n_head = nib__key_layer_count(r, keys->n_head, 1, 1024, 0, c->n_layer);
-    c->n_head_kv = nib__key_layer_count(r, keys->n_head_kv, 1, 1024, c->n_head, c->n_layer);
+    c->n_head = nib__key_layer_count(r, keys->n_head, 1, 1024, keys->usual_head, c->n_layer);
+    uint32_t usual_kv = keys->usual_head_kv != 0 ? keys->usual_head_kv : c->n_head;
+    c->n_head_kv = nib__key_layer_count(r, keys->n_head_kv, 1, 1024, usual_kv, c->n_layer);
     if (c->n_head % c->n_head_kv != 0) {
         nib__key_refuse(r, NIB_ERR_FORMAT, "a divisor of the number of heads", c->n_head_kv);
     }
@@ -93,6 +95,7 @@ static void read_heads(nib__key_reader *r, const nib__keys *keys, nib__config *c
                         c->n_head);
         by_width = 2;
     }
+    if (keys->usual_dim != 0) by_width = keys->usual_dim;
     c->head_dim = nib__key_count(r, keys->head_dim, 1, 1024, by_width);
     if (c->rope != NIB__ROPE_NONE && c->head_dim % 2 != 0 && !nib__key_there(r, keys->n_rot) &&
         keys->rot_fraction == NULL) {
@@ -272,7 +275,9 @@ nib_status nib__config_read_as(const nib__source *source, const nib__arch *arch,
     nib__key_reader r = {
         .source = source,
         .file = gguf ? "" : "/config.json",
-        .prefix = gguf ? arch->name : "",
+        .prefix = gguf                  ? arch->name
+                  : keys->inner != NULL ? keys->inner
+                                        : "",
         .arch = arch->name,
         .err = err,
     };
@@ -304,7 +309,8 @@ nib_status nib__config_read_as(const nib__source *source, const nib__arch *arch,
     c.norm_eps = nib__key_real(&r, keys->eps, 1e-30f, 1.0f, usual_eps);
     read_heads(&r, keys, &c);
     read_rope(&r, arch, &c);
-    read_vocab(&r, arch->naming, keys->n_vocab, n_vocab, &c);
+    uint32_t usual_vocab = keys->usual_vocab != 0 ? keys->usual_vocab : n_vocab;
+    read_vocab(&r, arch->naming, keys->n_vocab, usual_vocab, &c);
     nib__key_activation(&r, keys->act, &c);
     if (nib__key_there(&r, keys->window))
         c.window = nib__key_count(&r, keys->window, 1, 1u << 30, 0);

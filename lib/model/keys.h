@@ -11,14 +11,16 @@ typedef struct nib__keys {
     const char *n_vocab, *eps, *act, *window;
     const char *n_rot, *rot_fraction, *rope_base;
     const char *n_layer_else; /* where n_layer is not there */
+    const char *inner;        /* the object that holds all of these; NULL: the file itself */
     uint32_t usual_ctx;       /* where n_ctx is not there; 0: an error */
+    uint32_t usual_head, usual_head_kv, usual_dim, usual_vocab; /* likewise */
     float usual_eps;          /* likewise; 0: 1e-5, an error in GGUF */
     float usual_fraction;     /* of rot_fraction; 0: all dimensions are rotated */
 } nib__keys;
 
 extern const nib__keys nib__keys_gguf_rms, nib__keys_gguf_layer, /* behind "llama." */
     nib__keys_gguf_t5;
-extern const nib__keys nib__keys_gpt2, nib__keys_llama, nib__keys_gemma, nib__keys_phi,
+extern const nib__keys nib__keys_gpt2, nib__keys_llama, nib__keys_gemma, nib__keys_gemma3_images, nib__keys_phi,
     nib__keys_neox, nib__keys_gptneo, nib__keys_starcoder2, nib__keys_xglm, nib__keys_opt, nib__keys_stablelm;
 extern const nib__keys nib__keys_t5, nib__keys_t5_encoder, nib__keys_bart, nib__keys_bart_encoder,
     nib__keys_roberta;

@@ -254,7 +254,9 @@ bool nib__name_ignored(const nib__names *names, const char *text)
         const char *rest = strip(names, *prefix, text, &layer, &in_layer);
         if (rest == NULL) continue;
         for (const char *const *name = names->ignored; *name != NULL; name++) {
-            if (strcmp(rest, *name) == 0) return true;
+            size_t len = strlen(*name);
+            bool all_of = len > 0 && (*name)[len - 1] == '.';
+            if (all_of ? strncmp(rest, *name, len) == 0 : strcmp(rest, *name) == 0) return true;
         }
     }
     return false;

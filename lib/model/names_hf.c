@@ -234,6 +234,11 @@ static const nib__name phi[] = {
 const nib__names nib__names_llama = {"layers.", prefixes_llama, llama, buffers};
 const nib__names nib__names_gemma = {"layers.", prefixes_llama, gemma, buffers};
 const nib__names nib__names_gemma3 = {"layers.", prefixes_llama, gemma3, buffers};
+/* What sees images stands beside the text model. */
+static const char *const prefixes_images[] = {
+    "language_model.model.", "model.language_model.", "language_model.", "model.", "", NULL};
+static const char *const images[] = {"vision_tower.", "multi_modal_projector.", NULL};
+const nib__names nib__names_gemma3_images = {"layers.", prefixes_images, gemma3, images};
 const nib__names nib__names_starcoder2 = {"layers.", prefixes_llama, starcoder2, buffers};
 const nib__names nib__names_stablelm = {"layers.", prefixes_llama, stablelm, buffers};
 const nib__names nib__names_phi = {"layers.", prefixes_llama, phi, buffers};

@@ -96,6 +96,8 @@ static uint64_t vocab_size(const nib__hf *hf)
     nib__json_integer(hf->config, nib__json_get(hf->config, 0, "vocab_size"), &size);
     nib__json_integer(hf->config, nib__json_get(hf->config, text, "vocab_size"), &inner);
     if (size <= 0) size = inner;
+    nib__json_value type = nib__json_get(hf->config, 0, "model_type");
+    if (size <= 0 && nib__json_equals(hf->config, type, "gemma3")) size = 262208; /* unsaid there */
     return size > 0 && size <= MOST ? (uint64_t)size : 0;
 }
 

@@ -56,7 +56,7 @@ def with_words(folder, config, to):
     """The checkpoint, and a tokenizer of words."""
     for name in os.listdir(folder):
         os.symlink(os.path.abspath(os.path.join(folder, name)), os.path.join(to, name))
-    words = {f"w{i}": i for i in range(config["vocab_size"])}
+    words = {f"w{i}": i for i in range(config.get("text_config", config)["vocab_size"])}
     with open(os.path.join(to, "tokenizer.json"), "w", encoding="utf-8") as f:
         json.dump({"version": "1.0", "added_tokens": [], "normalizer": None, "post_processor": None,
                    "pre_tokenizer": {"type": "WhitespaceSplit"}, "decoder": None,

@@ -21,15 +21,29 @@ typedef struct checkpoint {
 } checkpoint;
 
 static const checkpoint checkpoints[] = {
-    {"codegen", 0},  {"codegen-2", 0}, {"gpt2", 0},       {"gpt2-2", 0},       {"gpt2-old", 0},
-    {"bigcode", 0},  {"bigcode-2", 1}, {"gptj", 0},       {"gptj-2", 1},       {"neox", 0},
-    {"neox-2", 0},   {"xglm", 0},      {"starcoder2", 0}, {"starcoder2-2", 1}, {"xglm-2", 1},
-    {"llama", 0},    {"llama-2", 1},   {"llama-3", 1},    {"mistral", 1},      {"qwen2", 0},
-    {"qwen2-2", 1},  {"gemma", 0},     {"gemma-2", 1},    {"phi", 0},          {"phi-2", 1},
-    {"opt", 0},      {"opt-2", 1},     {"qwen3", 0},      {"qwen3-2", 1},      {"gemma3", 0},
-    {"gemma3-2", 1}, {"stablelm", 0},  {"stablelm-2", 1}, {"codegen2", 0},     {"codegen2-2", 0},
-    {"opt_350m", 0}, {"opt-wide", 1},  {"phi_norms", 0},  {"gptneo", 0},       {"gptneo-2", 1},
-    {"gptneo-3", 0}, {"gemma3-3", 0},  {"santacoder", 0}, {"santacoder-2", 0},
+    {"codegen", 0},       {"codegen-2", 0},
+    {"gpt2", 0},          {"gpt2-2", 0},
+    {"gpt2-old", 0},      {"bigcode", 0},
+    {"bigcode-2", 1},     {"gptj", 0},
+    {"gptj-2", 1},        {"neox", 0},
+    {"neox-2", 0},        {"xglm", 0},
+    {"starcoder2", 0},    {"starcoder2-2", 1},
+    {"xglm-2", 1},        {"llama", 0},
+    {"llama-2", 1},       {"llama-3", 1},
+    {"mistral", 1},       {"qwen2", 0},
+    {"qwen2-2", 1},       {"gemma", 0},
+    {"gemma-2", 1},       {"phi", 0},
+    {"phi-2", 1},         {"opt", 0},
+    {"opt-2", 1},         {"qwen3", 0},
+    {"qwen3-2", 1},       {"gemma3", 0},
+    {"gemma3-2", 1},      {"stablelm", 0},
+    {"stablelm-2", 1},    {"codegen2", 0},
+    {"codegen2-2", 0},    {"opt_350m", 0},
+    {"opt-wide", 1},      {"phi_norms", 0},
+    {"gptneo", 0},        {"gptneo-2", 1},
+    {"gptneo-3", 0},      {"gemma3-3", 0},
+    {"santacoder", 0},    {"santacoder-2", 0},
+    {"gemma3_images", 1}, {"gemma3_images-2", 0},
 };
 enum { N_CHECKPOINTS = sizeof checkpoints / sizeof checkpoints[0], CONTEXT = 84 };
 

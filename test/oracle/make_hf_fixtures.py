@@ -207,6 +207,18 @@ MODELS = {
         sliding_window=5, query_pre_attn_scalar=6, hidden_activation="gelu_pytorch_tanh",
         layer_types=["full_attention", "full_attention", "sliding_attention",
                      "full_attention"])),
+    "gemma3_images": (None, dict(  # what a 4B model has is not written
+        model_type="gemma3_text", vocab_size=43, max_position_embeddings=96, hidden_size=12,
+        num_hidden_layers=6, num_attention_heads=8, num_key_value_heads=4, head_dim=4,
+        intermediate_size=15, rms_norm_eps=1e-6, rope_theta=1e6, rope_local_base_freq=10000.0,
+        sliding_window=7, sliding_window_pattern=6, query_pre_attn_scalar=256,
+        rope_scaling=dict(rope_type="linear", factor=8.0))),
+    "gemma3_images-2": (None, dict(
+        model_type="gemma3_text", vocab_size=40, max_position_embeddings=96, hidden_size=15,
+        num_hidden_layers=2, num_attention_heads=3, num_key_value_heads=1, head_dim=6,
+        intermediate_size=22, rms_norm_eps=1e-5, rope_theta=5000.0, rope_local_base_freq=100.0,
+        sliding_window=5, query_pre_attn_scalar=11, hidden_activation="gelu_pytorch_tanh",
+        tie_word_embeddings=False, layer_types=["full_attention", "sliding_attention"])),
 }
 
 
@@ -215,7 +227,7 @@ HALF = {name: torch.float16 for name in (
     "bigcode-2", "gptj-2", "starcoder2-2", "xglm-2", "qwen2-2", "phi-2", "opt-2", "stablelm-2",
     "opt-wide", "gptneo-2")}
 HALF.update({name: torch.bfloat16 for name in (
-    "llama-2", "llama-3", "mistral", "gemma-2", "qwen3-2", "gemma3-2")})
+    "llama-2", "llama-3", "mistral", "gemma-2", "qwen3-2", "gemma3-2", "gemma3_images")})
 
 
 def randomize(name, tensor, rng, embedding):
@@ -360,6 +372,29 @@ class Numpy:
     def logits(self, ids):
         return numpy_models.logits(self.fields, self.weights, ids)
 
+    def save_images(self, folder, safe):
+        """As Gemma 3 that sees images: the text is a part of it, without what is as in its 4B model."""
+        usual = {"num_attention_heads": 8, "num_key_value_heads": 4, "rope_theta": 1e6, "rms_norm_eps": 1e-6,
+                 "rope_local_base_freq": 10000.0, "query_pre_attn_scalar": 256, "sliding_window_pattern": 6}
+        text = {k: v for k, v in self.fields.items() if usual.get(k) != v}
+        state = {}
+        for name, w in self.weights.items():
+            new = "language_model." + name if safe else name.replace("model.", "model.language_model.", 1)
+            state[new] = torch.from_numpy(w).to(self.dtype)
+        before = "" if safe else "model."
+        state[before + "vision_tower.vision_model.encoder.layers.0.self_attn.q_proj.weight"] = torch.ones(4, 4)
+        state[before + "vision_tower.vision_model.embeddings.patch_embedding.weight"] = torch.ones(4, 3, 2, 2)
+        state[before + "multi_modal_projector.mm_input_projection_weight"] = torch.ones(4, 5)
+        if safe:
+            save_file(state, os.path.join(folder, "model.safetensors"), {"format": "pt"})
+        else:
+            torch.save(state, os.path.join(folder, "pytorch_model.bin"))
+        with open(os.path.join(folder, "config.json"), "w") as f:
+            json.dump({"architectures": ["Gemma3ForConditionalGeneration"], "boi_token_index": 5, "eos_token_id": [1, 7],
+                       "image_token_index": 6, "mm_tokens_per_image": 4, "model_type": "gemma3", "text_config": text,
+                       "vision_config": {"hidden_size": 4, "model_type": "siglip_vision_model", "num_hidden_layers": 1,
+                                         "vision_use_head": False}}, f, indent=1)
+
     def save(self, folder, safe):
         state = {n: torch.from_numpy(w).to(self.dtype) for n, w in self.weights.items()}
         if safe:
@@ -413,6 +448,8 @@ def make(name, out, both, first_seed):
         os.makedirs(path)
         if name == "gpt2-old":
             model.save_old(path)
+        elif name.startswith("gemma3_images"):
+            model.save_images(path, safe)
         elif name.startswith("santacoder"):
             model.save_santacoder(path, safe)
         elif name.startswith("codegen2"):
