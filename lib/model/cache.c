@@ -5,6 +5,7 @@
  */
 #include "model/cache.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -68,8 +69,12 @@ static nib_status keep(cache *c, const nib_model *model)
                                    .n_threads = o.n_threads,
                                    .progress = o.progress != NULL ? report_done : NULL,
                                    .progress_user = &o};
-    (void)mkdir(o.cache_dir, OWNER_ONLY); /* what is wrong with it is seen when the file is made */
-    return nib__model_repack(model, c->path, c->stamp.state, &repack, &c->why);
+    const int unmade = mkdir(o.cache_dir, OWNER_ONLY) != 0 && errno != EEXIST ? errno : 0;
+    nib_status status = nib__model_repack(model, c->path, c->stamp.state, &repack, &c->why);
+    if (status == NIB_ERR_IO && unmade != 0) /* which is why */
+        return nib__fail(&c->why, status, "%s: cannot make the folder: %s (errno %d)", o.cache_dir,
+                         nib__errno_str(unmade), unmade);
+    return status;
 }
 
 /* Packs the original, and keeps what came out for the next time. */
