@@ -167,7 +167,7 @@ EMULATED_OBJ := $(EMULATED_KERNELS:%.c=$(BUILD)/emulated/%.o) \
 REPLACED_OBJ := $(patsubst %.c,$(BUILD)/%.o,$(EMULATED_KERNELS) lib/base/cpu_found.c)
 EMULATED_BIN := $(patsubst %,$(BUILD)/emulated/test/%,emulate/test_tiles kernels/test_matmul \
     kernels/test_attention kernels/test_gated decode/test_archs decode/test_forward \
-    decode/test_seq2seq decode/test_batch accuracy/test_accuracy)
+    decode/test_seq2seq decode/test_batch api/test_small_stack accuracy/test_accuracy)
 
 $(BUILD)/emulated/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -70,9 +70,9 @@ plan() {
     esac
 }
 
-# test_regex and test_token_limits use a thread for its small stack only; nothing is shared.
+# These use a thread for its small stack only; nothing is shared.
 uses_threads() {
-    case $1 in */test_regex.c | */test_token_limits.c) return 1 ;; esac
+    case $1 in */test_regex.c | */test_token_limits.c | */test_small_stack.c) return 1 ;; esac
     grep -qE 'pthread_create|nib__pool_new|on_small_stack' "$1"
 }
 

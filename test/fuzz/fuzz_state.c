@@ -21,6 +21,7 @@
 #include "base/hash.h"
 #include "fixture.h"
 #include "nibble.h"
+#include "temp_dir.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -68,15 +69,12 @@ static void prepare(nib_session *session, size_t kind)
 
 static uint8_t *save(nib_session *session, size_t *size)
 {
-    const char *base = getenv("TMPDIR");
-    char path[512];
-    snprintf(path, sizeof path, "%s/nibble-fuzz-XXXXXX", base != NULL ? base : "/tmp");
-    int fd = mkstemp(path);
-    require(fd >= 0, "no temporary file");
-    close(fd);
+    temp_dir folder;
+    temp_dir_make(&folder);
+    const char *path = temp_dir_file(&folder, "state");
     require(nib_session_save(session, path, NULL) == NIB_OK, "save");
     uint8_t *file = file_read(path, size);
-    unlink(path);
+    temp_dir_remove(&folder);
     require(file != NULL, "saved file");
     return file;
 }

@@ -44,6 +44,9 @@ CONFIGS = {
     "arrays": {"a": [[], [1, -2], [1.5, 2], ["x", "\u00e9", ""], [None], [1, "x"], [True], [2147483648], [{}]],
                "k": [], "n_layer": -1, "eos_token_id": 18446744073709551616},
     "array": [1, 2],
+    "rules": {"forced_bos_token_id": 3, "forced_eos_token_id": 49, "no_repeat_ngram_size": 2, "min_length": 5,
+              "repetition_penalty": 1.5, "suppress_tokens": [1, 2, 49], "begin_suppress_tokens": [0]},
+    "rules_wrong": {"suppress_tokens": [50], "min_new_tokens": -1, "bad_words_ids": [[1]], "forced_bos_token_id": 50},
 }
 
 

@@ -141,6 +141,13 @@ def main():
         "9": {"content": "<mask>", "lstrip": True, "special": True}}}).encode()
     put("tokenizer_json", "slow", b"v" + vocab + b"\0#version: 0.2\na b\n\0" + config)
     put("tokenizer_json", "slow_gpt2", b"v" + vocab + b"\0a b\n")
+    special = json.dumps({"bos_token": "<s>", "eos_token": {"content": "</s>", "special": True}, "mask_token": "<mask>",
+                          "additional_special_tokens": ["<x>"]}).encode()
+    ids = json.dumps({"bos_token_id": 0, "eos_token_id": [2, 3], "pad_token_id": None, "vocab_size": 40}).encode()
+    others = b"\0".join([config, special, json.dumps({"<x>": 8, "<mask>": 9}).encode(), ids, ids])
+    put("tokenizer_json", "slow_all", b"v" + vocab + b"\0a b\n\0" + others)
+    modern = json.dumps(dict(version="1.0", added_tokens=ADDED, **FILES["bytes"]), ensure_ascii=False).encode()
+    put("tokenizer_json", "modern_all", b"T" + modern + b"\0" + others)
     pieces = [("<unk>", 0, 2), ("<s>", 0, 3), ("</s>", 0, 3), (META, -1, 1), ("a", -2, 1), (META + "a", -3, 1),
               ("ab", -2.5, 1), ("b", -2, 1), ("<x>", 0, 4), ("r", -4, 5), ("<0xFF>", 0, 6)]
     rules = message(2, CHARSMAP) + number(3, 1) + number(4, 1)
