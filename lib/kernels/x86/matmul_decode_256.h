@@ -37,8 +37,8 @@ NIB_INLINE void dot_lines(code_class c, int rows, int first, int halves, const u
                           int from, int lines, __m256i book, const rows_256 *x, uint32_t k,
                           __m256i sum[4][2]);
 
-/* Whether dot_lines reads `pairs`. */
-NIB_INLINE bool needs_pairs(code_class c);
+/* Whether dot_lines reads `pairs` of that many rows. */
+NIB_INLINE bool needs_pairs(code_class c, uint32_t rows);
 
 /* Bytes of a group's codes. */
 NIB_INLINE size_t class_bytes(code_class c)
@@ -202,7 +202,7 @@ static uint32_t lay_all(const nib__packed *w, const uint8_t *from, uint32_t m, u
         x[n].k = w->k;
         x[n].fetch = fetch_steps_of(w);
         scratch += step * row_bytes;
-        for (uint32_t r = 0; needs_pairs(c) && r < step; r++, pairs += w->k) {
+        for (uint32_t r = 0; needs_pairs(c, step) && r < step; r++, pairs += w->k) {
             make_pairs(from + (at + r) * row_bytes, w->k, pairs);
         }
     }

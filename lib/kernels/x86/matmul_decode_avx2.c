@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT
  * Decode of coded weights with AVX2. vpmaddubsw adds products of bytes in 16 bits: codes of up to 6
- * bits leave room for two lines or more. Larger ones are multiplied as 16-bit pairs. */
+ * bits leave room for two lines or more. Larger ones, and four rows, are multiplied as 16-bit
+ * pairs.
+ */
 #include "kernels/x86/matmul_decode_256.h"
 
-NIB_INLINE bool needs_pairs(code_class c)
+/* Four rows share the work of bringing codes to 16 bits, and their sums then need no widening.
+ * Codes of 2 bits are slower so. */
+NIB_INLINE bool needs_pairs(code_class c, uint32_t rows)
 {
-    return c == CODES_8 || class_has_book(c);
+    const bool wide = c != CODES_2 && c != CODES_TERNARY;
+    return (rows == 4 && wide) || c == CODES_8 || class_has_book(c);
 }
 
 /* Lines whose products by a plane, 2 * 128 * (largest code) each, fit 16 bits. */
@@ -87,7 +92,7 @@ NIB_INLINE void dot_lines(code_class c, int rows, int first, int halves, const u
                           int from, int lines, __m256i book, const rows_256 *x, uint32_t k,
                           __m256i sum[4][2])
 {
-    if (needs_pairs(c))
+    if (needs_pairs(c, (uint32_t)rows))
         dot_pairs(c, rows, first, halves, group, from, lines, book, x, k, sum);
     else
         dot_planes(c, rows, first, halves, group, from, lines, book, x, k, sum);

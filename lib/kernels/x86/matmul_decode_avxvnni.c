@@ -2,9 +2,10 @@
  * Decode of coded weights with AVX-VNNI: products of bytes are added up in 32 bits. */
 #include "kernels/x86/matmul_decode_256.h"
 
-NIB_INLINE bool needs_pairs(code_class c)
+NIB_INLINE bool needs_pairs(code_class c, uint32_t rows)
 {
     (void)c;
+    (void)rows;
     return false;
 }
 
