@@ -247,18 +247,11 @@ test-arm: ## every test cross-compiled for AArch64, under qemu
 	    -E LD_LIBRARY_PATH=$(ARM_ROOT)/usr/lib/aarch64-linux-gnu" sh test/run.sh programs
 
 # ---- a library for embedding: stripped, small --------------------------------------------------------
-# Names in constant tables are pointers, which the loader relocates. It finds them by a bitmap instead
-# of 24 bytes each, 41 KB in all, where the linker writes it and the C library, glibc since 2.36, reads
-# it; the library then asks for that version by name.
-pack_relocs = $(shell echo 'int x[__GLIBC__ * 100 + __GLIBC_MINOR__ >= 236 ? 1 : -1];' | \
-    $(CC) -include features.h -shared -fPIC -Wl,--fatal-warnings,-z,pack-relative-relocs -x c - \
-    -o /dev/null 2>/dev/null && echo -Wl,-z,pack-relative-relocs)
 BUILD_MINIMAL ?= build-minimal
 minimal: ## stripped libnibble.so that needs only libc and libm
 	@$(MAKE) --no-print-directory BUILD=$(BUILD_MINIMAL) BACKENDS= KERNEL_CFLAGS=-O2 \
 	    CFLAGS="-Os -ffunction-sections -fdata-sections -fno-asynchronous-unwind-tables" \
-	    LDLIBS="-Wl,--gc-sections -Wl,--as-needed -Wl,-z,noseparate-code $(pack_relocs) -s \
-	    -lm -pthread" \
+	    LDLIBS="-Wl,--gc-sections -Wl,--as-needed -Wl,-z,noseparate-code -s -lm -pthread" \
 	    $(BUILD_MINIMAL)/libnibble.so
 	@ls -l $(BUILD_MINIMAL)/libnibble.so.$(SOVERSION) | awk '{print $$NF ": " $$5 " bytes"}'
 
