@@ -147,9 +147,8 @@ typedef struct nib__gated {
  * row_bytes(k), 64-byte aligned, contiguous; then multiplied with any run of panels. */
 typedef struct nib__matmul {
     /* Rounding of activations, then the level: "g32_avx2". q16: as in decode; f32: none; g32: int8
-     * with a scale per 32 k, and a second plane where values are large; g32w64: and coded weights as
-     * int8 with a scale per 64 k; bf16: weights too. The kernel test derives its error bound from
-     * it. */
+     * with a scale per 32 k, and a second plane where values are large; bf16: weights too. The
+     * kernel test derives its error bound from it. */
     const char *name;
     size_t (*row_bytes)(uint32_t k);
     void (*round_row)(const float *x, uint32_t k, void *row);

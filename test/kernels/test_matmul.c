@@ -96,36 +96,6 @@ static void check_independent(const job *all, const float *x, const char *what)
     }
 }
 
-/* What rounding weights to int8 with a scale per 64 k (strip_avx512vnni.h) may add: half a step for
- * each, and a thousandth for its 16-bit arithmetic; a step is 1/127 of the largest weight that
- * scales, mins and code range of the 64 k allow. */
-static double weight_rounding(const matrix *mat, uint32_t n, const float *x)
-{
-    const nib__packed *w = &mat->packed;
-    const nib__layout *layout = w->layout;
-    double low = -layout->zero, high = (1 << layout->code_bits) - 1 - layout->zero, error = 0;
-    for (int i = 0; layout->table != NULL && i < 16; i++) {
-        if (i == 0) low = high = 0;
-        low = fmin(low, layout->table[i]);
-        high = fmax(high, layout->table[i]);
-    }
-    for (uint32_t k = 0; k < w->k; k += 64) {
-        double most = 0, top = 0, sum = 0;
-        float s[16], m[16] = {0};
-        for (uint32_t i = k; i < w->k && i < k + 64; i++) {
-            nib__panel_scales(layout, nib__panel_at(w, n / NIB__PANEL), i / layout->scale_group, s,
-                              m);
-            double scale = (double)s[n % 16], min = (double)m[n % 16], ax = fabs((double)x[i]);
-            most = fmax(most, fmax(fabs(scale * low + min), fabs(scale * high + min)));
-            top = fmax(top, ax);
-            sum += ax;
-        }
-        /* of rounded activations, each 1/254 of the largest away at most */
-        error += most / 127 * 0.515 * (sum + top * 64 / 254) + 0x1p-100 * sum;
-    }
-    return error;
-}
-
 /* How far y[i][n] may be from the exact product, from the name's rounding (kernels.h). `size` is
  * the sum of |s (c - zero) x| + |m x| over k: float32 sums err by some of its last bits. */
 static double error_bound(const nib__matmul *op, const matrix *mat, uint32_t n, const float *x)
@@ -159,7 +129,6 @@ static double error_bound(const nib__matmul *op, const matrix *mat, uint32_t n, 
     double steps = w->k + 8.0, bound = steps * 0x1p-24 * size + 0x1p-100 * abs_w;
     const char *name = op->name;
     if (strncmp(name, "q16", 3) == 0) return bound * 2 + max / 65024 * 1.001 * abs_w;
-    if (strncmp(name, "g32w64", 6) == 0 && w->layout->coded) group32 += weight_rounding(mat, n, x);
     if (strncmp(name, "g32", 3) == 0) return bound * 2 + group32 * 1.001;
     if (strncmp(name, "r8", 2) == 0) return bound * 2 + max / 254 * 1.001 * abs_w;
     if (strncmp(name, "bf16", 4) == 0) return bound + 1.01 * 0x1p-7 * total + 0x1p-126 * abs_x;

@@ -1,60 +1,83 @@
 /* SPDX-License-Identifier: MIT
  * Prefill for coded and int8 weights with vpdpbusd: activations rounded to int8 with one scale per
- * 32 k, weights of all formats made int8 with one scale per 64 k.
+ * 32 k.
  *
- * A strip of 32 outputs is unpacked once per call (strip_avx512vnni.c), then multiplied with blocks
- * of up to 6 rows. Per 32 k a sum is converted and multiplied by the scale of the activations, per
- * 64 k by that of the weights: on a CPU that starts vpdpbusd and fma in the same two units, this is
- * 1.5 operations beside 8 products, where codes as they are stored need 3, and 5 with scales per
- * 16 k.
+ * A strip of 32 outputs is unpacked once per call to signed codes and float32 scales, then
+ * multiplied with blocks of up to 6 rows. Activations are stored with 128 added, as the unsigned
+ * operand of vpdpbusd; sums of 32 k therefore start from -128 times the sum of the codes, which
+ * the strip keeps ready. Sums are exact integers; float32 sums run over ascending groups. A row's
+ * result does not depend on the other rows.
  *
- * Activations are stored with 128 added, as the unsigned operand of vpdpbusd; sums of 32 k
- * therefore start from -128 times the sum of the weights, which the strip keeps ready. Sums are
- * exact integers; float32 sums run over ascending groups. A row's result does not depend on the
- * other rows.
+ * Sums start from the bits of the float BIAS as well: as long as |sum| < 2^20, their bits are those
+ * of the float BIAS + sum, which saves the conversion, and s * (BIAS + sum) - s * BIAS, one fma, is
+ * s * sum rounded once. s * BIAS is exact, because BIAS has 4 significant bits and s has at
+ * most 20.
  *
  * Groups whose largest value stands out of their row would cause most of the rounding error: theirs
- * is rounded again, to a second int8 plane in units of 1/254. Few groups need it. */
-#include <string.h>
-
+ * is rounded again, to a second int8 plane in units of 1/254. Few groups need it.
+ *
+ * Int8 weights have one scale per row, of more than 20 bits: its power of two is the scale of all
+ * groups, and results are multiplied with its mantissa at the end. */
 #include "base/half.h"
-#include "kernels/panel.h"
 #include "kernels/x86/avx512.h"
-#include "kernels/x86/strip_avx512vnni.h"
+#include "kernels/x86/int8_avx512.h"
+#include "kernels/x86/unpack_avx512.h"
 
 enum {
-    ROWS = 6,     /* most rows in registers */
-    M_BLOCK = 512 /* rows that meet an unpacked strip */
+    STRIP = 2 * NIB__PANEL, /* outputs per strip */
+    ROWS = 6,               /* most rows in registers */
+    M_BLOCK = 512,          /* rows that meet an unpacked strip */
+    LINES_BYTES = 8 * 2 * 64,
+    PART_BYTES = 4 * 2 * 64
 };
 
 static const uint32_t INFINITY_BITS = 0x7f800000u;
+static const float BIAS = 0x1.2p23f;
+static const int32_t BIAS_BITS = 0x4b100000;
 static const float SECOND_PLANE = 254.0f; /* steps of the second plane per step of the first */
 /* Groups with this many times the mean square of the largest values get a second plane. */
 static const float OUTLIER = 8.0f;
 
-/* 32 k of a rounded row: a scale beside its codes, so that both are found from one address. */
+/* One scale group of a strip, both panels: after the lines of its 32 k. */
+typedef struct strip_part {
+    int32_t start[2][16];                          /* BIAS_BITS - 128 * sum of codes */
+    float scale[2][16], offset[2][16], min[2][16]; /* offset: -BIAS * scale */
+} strip_part;
+
+/* A group of 32 k in a rounded row. Sums are of the rounded values. */
 typedef struct row_group {
-    uint8_t codes[NIB__GROUP];
-    float scale;
+    float scale, sum32, sum16[2];
 } row_group;
 
-/* A rounded row: [groups: k / 32][second plane: k][n, uint32_t][n groups that have a second plane,
- * ascending, uint32_t], each part but the last padded to 64 bytes. Here and in all that follows k
- * is a multiple of 32; int8 weights may have any, and zeros fill up the last group. */
-static size_t second_at(uint32_t k)
+/* A rounded row: [codes: k][second plane: k][groups: k / 32][n, uint32_t][n groups that have a
+ * second plane, ascending, uint32_t], each part but the last padded to 64 bytes. Here and in all
+ * that follows k is a multiple of 32; int8 weights may have any, and zeros fill up the last group.
+ */
+static uint32_t whole_groups(uint32_t k)
 {
-    return nib__align_up(k / NIB__GROUP * sizeof(row_group), NIB_ALIGN);
+    return (uint32_t)nib__align_up(k, NIB__GROUP);
+}
+
+static size_t plane_bytes(uint32_t k)
+{
+    return nib__align_up(k, NIB_ALIGN);
 }
 
 static size_t list_at(uint32_t k)
 {
-    return second_at(k) + nib__align_up(k, NIB_ALIGN);
+    return 2 * plane_bytes(k) + nib__align_up(k / NIB__GROUP * sizeof(row_group), NIB_ALIGN);
 }
 
 static size_t row_bytes(uint32_t any_k)
 {
-    const uint32_t k = nib__strip_k_avx512vnni(any_k);
+    const uint32_t k = whole_groups(any_k);
     return list_at(k) + nib__align_up((k / NIB__GROUP + 1) * sizeof(uint32_t), NIB_ALIGN);
+}
+
+/* Bytes of one group of 32 k in an unpacked strip. */
+NIB_INLINE size_t strip_group_bytes(int parts)
+{
+    return LINES_BYTES + (size_t)parts * PART_BYTES;
 }
 
 /* Which rows of a block have a second plane in a group: [k / 32] of these. */
@@ -70,8 +93,8 @@ static size_t masks_bytes(uint32_t k)
 
 static size_t scratch_bytes(uint32_t any_k)
 {
-    const uint32_t k = nib__strip_k_avx512vnni(any_k);
-    return masks_bytes(k) + nib__strip_bytes_avx512vnni(k);
+    const uint32_t k = whole_groups(any_k);
+    return masks_bytes(k) + k / NIB__GROUP * strip_group_bytes(2);
 }
 
 /* Largest magnitude of 32 values, as float32 bits: infinities and NaN win over numbers. */
@@ -91,9 +114,10 @@ static void store_codes(__m512i q, uint8_t *codes)
 
 /* 32 values, the largest with these bits, to codes + 128 in one plane or two, 0 if `second` is
  * NULL. */
-static void round_group(const float *x, uint32_t bits, row_group *group, uint8_t *second)
+static void round_group(const float *x, uint32_t bits, uint8_t *codes, uint8_t *second,
+                        row_group *group)
 {
-    float max = nib__f32_of_bits(bits), to = 0.0f;
+    float max = nib__f32_of_bits(bits), to = 0.0f, sum[2];
     group->scale = 0.0f;
     if (bits >= INFINITY_BITS) { /* results must show it */
         group->scale = nib__f32_of_bits(0x7fc00000u);
@@ -105,12 +129,17 @@ static void round_group(const float *x, uint32_t bits, row_group *group, uint8_t
         __m512 v = _mm512_setzero_ps();
         if (to != 0.0f) v = _mm512_mul_ps(_mm512_loadu_ps(x + 16 * i), _mm512_set1_ps(to));
         __m512i q = _mm512_cvtps_epi32(v);
-        store_codes(q, group->codes + 16 * i);
+        sum[i] = (float)_mm512_reduce_add_epi32(q);
+        store_codes(q, codes + 16 * i);
         if (second == NULL) continue;
         v = _mm512_mul_ps(_mm512_sub_ps(v, _mm512_cvtepi32_ps(q)), _mm512_set1_ps(SECOND_PLANE));
         q = _mm512_cvtps_epi32(v);
+        sum[i] += (float)_mm512_reduce_add_epi32(q) * (1.0f / SECOND_PLANE);
         store_codes(q, second + 16 * i);
     }
+    group->sum16[0] = group->scale * sum[0];
+    group->sum16[1] = group->scale * sum[1];
+    group->sum32 = group->scale * (sum[0] + sum[1]);
 }
 
 /* Group g of x[k], the last one with zeros behind it. */
@@ -126,11 +155,11 @@ static const float *group_in(const float *x, uint32_t k, uint32_t g, float last[
 
 static void round_row(const float *x, uint32_t any_k, void *row)
 {
-    const uint32_t k = nib__strip_k_avx512vnni(any_k);
+    const uint32_t k = whole_groups(any_k);
     float last[NIB__GROUP];
-    row_group *groups = row;
-    uint8_t *second = (uint8_t *)row + second_at(k);
-    uint32_t *list = (uint32_t *)(void *)((uint8_t *)row + list_at(k)), count = 0;
+    uint8_t *codes = row, *second = codes + plane_bytes(k);
+    uint32_t *list = (uint32_t *)(void *)(codes + list_at(k)), count = 0;
+    row_group *groups = (row_group *)(void *)(codes + 2 * plane_bytes(k));
     uint32_t n = k / NIB__GROUP;
     float energy = 0.0f;
     for (uint32_t g = 0; g < n; g++) {
@@ -141,70 +170,172 @@ static void round_row(const float *x, uint32_t any_k, void *row)
     float limit = OUTLIER * energy / (float)n;
     for (uint32_t g = 0; g < n; g++) {
         float max = groups[g].scale;
+        uint32_t at = g * NIB__GROUP;
         const bool large = max * max > limit;
         if (large) list[++count] = g;
-        round_group(group_in(x, any_k, g, last), nib__bits_of_f32(max), &groups[g],
-                    large ? second + (size_t)g * NIB__GROUP : NULL);
+        round_group(group_in(x, any_k, g, last), nib__bits_of_f32(max), codes + at,
+                    large ? second + at : NULL, &groups[g]);
     }
     list[0] = count;
 }
 
+/* All but the min of one panel's half (0 or 1) of a scale group; `sum` is 128 times that of its
+ * codes. */
+NIB_INLINE void store_part(strip_part *p, int half, __m512i sum, __m512 scale)
+{
+    _mm512_store_si512(p->start[half], _mm512_sub_epi32(_mm512_set1_epi32(BIAS_BITS), sum));
+    _mm512_store_ps(p->scale[half], scale);
+    _mm512_store_ps(p->offset[half], _mm512_mul_ps(scale, _mm512_set1_ps(-BIAS)));
+}
+
+/* One panel into its half (0 or 1) of the strip. */
+NIB_INLINE void unpack_panel(nib__format f, const nib__packed *w, uint32_t panel, int half,
+                             uint8_t *strip)
+{
+    const uint8_t *entry = w->data + (size_t)panel * w->panel_bytes;
+    const uint8_t *codes = entry + w->code_offset;
+    const __m512i zero = _mm512_set1_epi8((char)code_zero(f)), minus = _mm512_set1_epi8(-128);
+    __m512i book = load_book(f, w->layout);
+    for (uint32_t k = 0; k < w->k; entry += scale_bytes(f)) {
+        block_scale scales = load_block_scale(f, w->layout->unit, entry);
+        for (uint32_t g = 0; g < block_groups(f); g++, k += NIB__GROUP, codes += group_bytes(f)) {
+            __m512i line[8];
+            unpack_group(f, codes, book, line);
+            NIB_UNROLL
+            for (int part = 0; part < group_scales(f); part++) {
+                const int n_lines = 8 / group_scales(f);
+                strip_part *p = (strip_part *)(void *)(strip + LINES_BYTES + part * PART_BYTES);
+                __m512 s, m = _mm512_setzero_ps();
+                group_scale(f, &scales, g * (uint32_t)group_scales(f) + (uint32_t)part, &s, &m);
+                __m512i sum = _mm512_setzero_si512();
+                NIB_UNROLL
+                for (int j = part * n_lines; j < (part + 1) * n_lines; j++) {
+                    __m512i code = _mm512_sub_epi8(line[j], zero);
+                    /* minus is -128 as a signed and 128 as an unsigned byte */
+                    sum = _mm512_dpbusd_epi32(sum, minus, code);
+                    _mm512_store_si512(strip + 128 * j + 64 * half, code);
+                }
+                store_part(p, half, sum, s);
+                _mm512_store_ps(p->min[half], m);
+            }
+            strip += strip_group_bytes(group_scales(f));
+        }
+    }
+}
+
+/* The same for int8 weights; scales are the power of two of the row's. */
+static void unpack_int8(const nib__packed *w, uint32_t panel, int half, uint8_t *strip)
+{
+    const uint8_t *codes = nib__panel_at(w, panel) + w->code_offset;
+    const __m512i minus = _mm512_set1_epi8(-128);
+    const __m512 exponent = _mm512_getexp_ps(_mm512_load_ps(int8_head(w, panel)->scale));
+    const __m512 scale = _mm512_scalef_ps(_mm512_set1_ps(1.0f), exponent);
+    for (uint32_t k = 0; k < w->k; k += NIB__GROUP) {
+        strip_part *p = (strip_part *)(void *)(strip + LINES_BYTES);
+        __m512i sum = _mm512_setzero_si512();
+        NIB_UNROLL
+        for (int j = 0; j < 8; j++, codes += 64) {
+            __m512i code = _mm512_load_si512(codes);
+            sum = _mm512_dpbusd_epi32(sum, minus, code);
+            _mm512_store_si512(strip + 128 * j + 64 * half, code);
+        }
+        store_part(p, half, sum, scale);
+        strip += strip_group_bytes(1);
+    }
+}
+
+static void unpack(const nib__packed *w, uint32_t panel, int half, uint8_t *strip)
+{
+    switch (panel_twin(w->layout->format)) {
+    case NIB__Q4_0: unpack_panel(NIB__Q4_0, w, panel, half, strip); break;
+    case NIB__Q4_1: unpack_panel(NIB__Q4_1, w, panel, half, strip); break;
+    case NIB__Q5_0: unpack_panel(NIB__Q5_0, w, panel, half, strip); break;
+    case NIB__Q5_1: unpack_panel(NIB__Q5_1, w, panel, half, strip); break;
+    case NIB__Q8_0: unpack_panel(NIB__Q8_0, w, panel, half, strip); break;
+    case NIB__Q2_K: unpack_panel(NIB__Q2_K, w, panel, half, strip); break;
+    case NIB__Q3_K: unpack_panel(NIB__Q3_K, w, panel, half, strip); break;
+    case NIB__Q4_K: unpack_panel(NIB__Q4_K, w, panel, half, strip); break;
+    case NIB__Q5_K: unpack_panel(NIB__Q5_K, w, panel, half, strip); break;
+    case NIB__Q6_K: unpack_panel(NIB__Q6_K, w, panel, half, strip); break;
+    case NIB__IQ4_NL: unpack_panel(NIB__IQ4_NL, w, panel, half, strip); break;
+    case NIB__IQ2_XS: unpack_panel(NIB__IQ2_XS, w, panel, half, strip); break;
+    case NIB__TQ2_0: unpack_panel(NIB__TQ2_0, w, panel, half, strip); break;
+    case NIB__IQ4_XS: unpack_panel(NIB__IQ4_XS, w, panel, half, strip); break;
+    case NIB__MXFP4: unpack_panel(NIB__MXFP4, w, panel, half, strip); break;
+    case NIB__I8R: unpack_int8(w, panel, half, strip); break;
+    default: break; /* float formats go to prefill_float */
+    }
+}
+
 /* What a block of rows is multiplied with and where results go. */
 typedef struct product {
-    vnni_strip strip;
+    const uint8_t *strip;
     const row_mask *second;
     uint32_t k;
     size_t row_bytes, ldy;
-    __mmask16 mask[2];   /* real outputs of both panels */
-    const uint8_t *next; /* packed weights of the strip after this one */
-    size_t next_bytes;
+    __mmask16 mask[2]; /* real outputs of both panels */
 } product;
 
-/* Group g of the row at `row`. */
-static const row_group *group_at(const uint8_t *row, uint32_t g)
+NIB_INLINE const row_group *group_of(const uint8_t *groups, uint32_t k)
 {
-    return (const row_group *)(const void *)row + g;
+    return (const row_group *)(const void *)groups + k / NIB__GROUP;
 }
 
-/* Adds the second plane of one group, x[32] in units of `scale`, to the results y of a row. */
-NIB_INLINE void add_second_plane(const product *p, uint32_t g, __m512i code[8][2], const uint8_t *x,
-                                 float scale, float *y)
+/* acc += sum * scale * s, both panels; sums with their bias */
+NIB_INLINE void add_scaled(__m512 acc[2], const __m512i sum[2], __m512 scale, const strip_part *w)
 {
-    const vnni_group *w = &p->strip.groups[g];
-    const float *weights = p->strip.scales[g / STRIP_BLOCK][0];
-    __m512i sum[2] = {_mm512_load_si512(w->start[0]), _mm512_load_si512(w->start[1])};
     NIB_UNROLL
-    for (int j = 0; j < 8; j++) {
-        __m512i four = broadcast4_512(x + 4 * j);
-        sum[0] = _mm512_dpbusd_epi32(sum[0], four, code[j][0]);
-        sum[1] = _mm512_dpbusd_epi32(sum[1], four, code[j][1]);
+    for (int i = 0; i < 2; i++) {
+        const __m512 exact = _mm512_fmadd_ps(
+            _mm512_castsi512_ps(sum[i]), _mm512_load_ps(w->scale[i]), _mm512_load_ps(w->offset[i]));
+        acc[i] = _mm512_fmadd_ps(exact, scale, acc[i]);
     }
+}
+
+/* Adds the second plane of one group, x[32], to the results y of a row. */
+NIB_INLINE void add_second_plane(int parts, const product *p, const uint8_t *strip,
+                                 __m512i code[8][2], const uint8_t *x, float scale, float *y)
+{
+    __m512 acc[2] = {_mm512_maskz_loadu_ps(p->mask[0], y),
+                     _mm512_maskz_loadu_ps(p->mask[1], y + NIB__PANEL)};
     NIB_UNROLL
-    for (int i = 0; i < 2; i++, y += NIB__PANEL, weights += NIB__PANEL) {
-        const __m512 unit = _mm512_mul_ps(_mm512_load_ps(weights), _mm512_set1_ps(scale));
-        const __m512 acc = _mm512_maskz_loadu_ps(p->mask[i], y);
-        _mm512_mask_storeu_ps(y, p->mask[i],
-                              _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[i]), unit, acc));
+    for (int part = 0; part < parts; part++) {
+        const int n_lines = 8 / parts;
+        const strip_part *w =
+            (const strip_part *)(const void *)(strip + LINES_BYTES + part * PART_BYTES);
+        __m512i sum[2] = {_mm512_load_si512(w->start[0]), _mm512_load_si512(w->start[1])};
+        NIB_UNROLL
+        for (int j = part * n_lines; j < (part + 1) * n_lines; j++) {
+            __m512i four = broadcast4_512(x + 4 * j);
+            sum[0] = _mm512_dpbusd_epi32(sum[0], four, code[j][0]);
+            sum[1] = _mm512_dpbusd_epi32(sum[1], four, code[j][1]);
+        }
+        add_scaled(acc, sum, _mm512_set1_ps(scale), w);
     }
+    _mm512_mask_storeu_ps(y, p->mask[0], acc[0]);
+    _mm512_mask_storeu_ps(y + NIB__PANEL, p->mask[1], acc[1]);
 }
 
 /* The second planes of a block of rows. Group by group, so that the codes stay in registers; asking
  * each row at each group in the main loop would be mispredicted too often. */
-static void add_second_planes(const product *p, const uint8_t *rows, float *y)
+NIB_INLINE void add_second_planes(int parts, const product *p, const uint8_t *rows, float *y)
 {
-    for (uint32_t g = 0; g < p->k / NIB__GROUP; g++) {
+    const uint8_t *strip = p->strip;
+    for (uint32_t g = 0; g < p->k / NIB__GROUP; g++, strip += strip_group_bytes(parts)) {
         __m512i code[8][2];
         NIB_UNROLL
         for (int j = 0; j < 8; j++) {
-            code[j][0] = _mm512_load_si512(p->strip.groups[g].codes[j][0]);
-            code[j][1] = _mm512_load_si512(p->strip.groups[g].codes[j][1]);
+            code[j][0] = _mm512_load_si512(strip + 128 * j);
+            code[j][1] = _mm512_load_si512(strip + 128 * j + 64);
         }
         for (uint32_t i = 0; i < M_BLOCK / 64; i++) {
             for (uint64_t left = p->second[g].bits[i]; left != 0; left &= left - 1) {
                 const uint32_t r = i * 64 + (uint32_t)__builtin_ctzll(left);
                 const uint8_t *row = rows + r * p->row_bytes;
-                add_second_plane(p, g, code, row + second_at(p->k) + (size_t)g * NIB__GROUP,
-                                 group_at(row, g)->scale * (1.0f / SECOND_PLANE), y + r * p->ldy);
+                const row_group *groups =
+                    (const row_group *)(const void *)(row + 2 * plane_bytes(p->k));
+                add_second_plane(parts, p, strip, code, row + plane_bytes(p->k) + g * NIB__GROUP,
+                                 groups[g].scale * (1.0f / SECOND_PLANE), y + r * p->ldy);
             }
         }
     }
@@ -223,118 +354,115 @@ static void find_second_planes(const uint8_t *rows, uint32_t m, uint32_t k, row_
     }
 }
 
-/* acc[rows] += a group of the rows at `row` times the strip, but for the weights' scale. */
-NIB_INLINE void multiply_group(int rows, const vnni_group *w, const uint8_t *row, size_t row_bytes,
-                               __m512 acc[][2])
+/* `rows` rows times the strip; rows, parts (scales per 32 k) and with_min are constants. */
+NIB_INLINE void multiply_rows(int rows, int parts, int with_min, const product *p,
+                              const uint8_t *row, float *y)
 {
-    __m512i sum[ROWS][2];
+    const uint8_t *strip = p->strip;
+    const size_t group_at = 2 * plane_bytes(p->k);
+    __m512 acc[ROWS][2];
     NIB_UNROLL
-    for (int r = 0; r < rows; r++) {
-        sum[r][0] = _mm512_load_si512(w->start[0]);
-        sum[r][1] = _mm512_load_si512(w->start[1]);
-    }
-    NIB_UNROLL
-    for (int j = 0; j < 8; j++) {
-        const __m512i c0 = _mm512_load_si512(w->codes[j][0]);
-        const __m512i c1 = _mm512_load_si512(w->codes[j][1]);
+    for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm512_setzero_ps();
+    for (uint32_t k = 0; k < p->k; k += NIB__GROUP) {
         NIB_UNROLL
-        for (int r = 0; r < rows; r++) {
-            const __m512i four = broadcast4_512(row + r * row_bytes + 4 * j);
-            sum[r][0] = _mm512_dpbusd_epi32(sum[r][0], four, c0);
-            sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], four, c1);
-        }
-    }
-    NIB_UNROLL
-    for (int r = 0; r < rows; r++) {
-        const __m512 scale = _mm512_set1_ps(group_at(row + r * row_bytes, 0)->scale);
-        acc[r][0] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[r][0]), scale, acc[r][0]);
-        acc[r][1] = _mm512_fmadd_ps(_mm512_cvtepi32_ps(sum[r][1]), scale, acc[r][1]);
-    }
-}
-
-/* `rows` rows, a constant, times the strip. Results wait in memory: registers hold what was summed
- * up since the weights' scale changed. */
-NIB_INLINE void multiply_rows(int rows, const product *p, const uint8_t *row, float *y)
-{
-    _Alignas(64) float total[ROWS][2][NIB__PANEL];
-    const vnni_group *w = p->strip.groups, *const end = w + p->k / NIB__GROUP;
-    const float *scale = p->strip.scales[0][0];
-    const size_t row_bytes = p->row_bytes;
-    NIB_UNROLL
-    for (int r = 0; r < rows; r++) {
-        _mm512_store_ps(total[r][0], _mm512_setzero_ps());
-        _mm512_store_ps(total[r][1], _mm512_setzero_ps());
-    }
-    while (w < end) {
-        const vnni_group *stop = end - w < STRIP_BLOCK ? end : w + STRIP_BLOCK;
-        __m512 acc[ROWS][2];
-        NIB_UNROLL
-        for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm512_setzero_ps();
-        for (; w < stop; w++, row += sizeof(row_group))
-            multiply_group(rows, w, row, row_bytes, acc);
-        __asm__("" : "+m"(total)); /* or gcc loads all of it earlier, and stores it elsewhere */
-        NIB_UNROLL
-        for (int i = 0; i < 2; i++, scale += NIB__PANEL) {
+        for (int part = 0; part < parts; part++) {
+            const int n_lines = 8 / parts;
+            const strip_part *w =
+                (const strip_part *)(const void *)(strip + LINES_BYTES + part * PART_BYTES);
+            __m512i sum[ROWS][2];
             NIB_UNROLL
             for (int r = 0; r < rows; r++) {
-                const __m512 before = _mm512_load_ps(total[r][i]);
-                acc[r][i] = _mm512_fmadd_ps(acc[r][i], _mm512_load_ps(scale), before);
-                _mm512_store_ps(total[r][i], acc[r][i]);
+                sum[r][0] = _mm512_load_si512(w->start[0]);
+                sum[r][1] = _mm512_load_si512(w->start[1]);
+            }
+            NIB_UNROLL
+            for (int j = part * n_lines; j < (part + 1) * n_lines; j++) {
+                __m512i c0 = _mm512_load_si512(strip + 128 * j);
+                __m512i c1 = _mm512_load_si512(strip + 128 * j + 64);
+                NIB_UNROLL
+                for (int r = 0; r < rows; r++) {
+                    const uint8_t *x = row + r * p->row_bytes + k + 4 * j;
+                    __m512i four = broadcast4_512(x);
+                    sum[r][0] = _mm512_dpbusd_epi32(sum[r][0], four, c0);
+                    sum[r][1] = _mm512_dpbusd_epi32(sum[r][1], four, c1);
+                }
+            }
+            NIB_UNROLL
+            for (int r = 0; r < rows; r++) {
+                const row_group *g = group_of(row + r * p->row_bytes + group_at, k);
+                add_scaled(acc[r], sum[r], _mm512_set1_ps(g->scale), w);
+                if (with_min) {
+                    __m512 xsum = _mm512_set1_ps(parts == 1 ? g->sum32 : g->sum16[part]);
+                    acc[r][0] = _mm512_fmadd_ps(_mm512_load_ps(w->min[0]), xsum, acc[r][0]);
+                    acc[r][1] = _mm512_fmadd_ps(_mm512_load_ps(w->min[1]), xsum, acc[r][1]);
+                }
             }
         }
+        strip += strip_group_bytes(parts);
     }
     NIB_UNROLL
-    for (int r = 0; r < rows; r++, y += p->ldy) {
-        _mm512_mask_storeu_ps(y, p->mask[0], _mm512_load_ps(total[r][0]));
-        _mm512_mask_storeu_ps(y + NIB__PANEL, p->mask[1], _mm512_load_ps(total[r][1]));
+    for (int r = 0; r < rows; r++) {
+        _mm512_mask_storeu_ps(y + r * p->ldy, p->mask[0], acc[r][0]);
+        _mm512_mask_storeu_ps(y + r * p->ldy + NIB__PANEL, p->mask[1], acc[r][1]);
     }
 }
 
-/* Part r of m of the next strip's weights: they come from memory while this one is multiplied. */
-static void fetch_next(const product *p, uint32_t r, uint32_t step, uint32_t m)
-{
-    const size_t end = p->next_bytes * (r + step) / m;
-    for (size_t at = nib__align_up(p->next_bytes * r / m, 64); at < end; at += 64) {
-        _mm_prefetch((const char *)p->next + at, _MM_HINT_T1);
-    }
-}
-
-static void multiply(const product *p, const uint8_t *rows, uint32_t m, float *y)
+NIB_INLINE void multiply(int parts, int with_min, const product *p, const uint8_t *rows, uint32_t m,
+                         float *y)
 {
     for (uint32_t r = 0, step; r < m; r += step) {
         const uint8_t *row = rows + r * p->row_bytes;
         float *out = y + r * p->ldy;
         uint32_t left = m - r;
         step = left >= 6 ? 6 : left >= 2 ? 2 : 1;
-        fetch_next(p, r, step, m);
         switch (step) {
-        case 6: multiply_rows(6, p, row, out); break;
-        case 2: multiply_rows(2, p, row, out); break;
-        default: multiply_rows(1, p, row, out); break;
+        case 6: multiply_rows(6, parts, with_min, p, row, out); break;
+        case 2: multiply_rows(2, parts, with_min, p, row, out); break;
+        default: multiply_rows(1, parts, with_min, p, row, out); break;
         }
     }
-    add_second_planes(p, rows, y);
+    add_second_planes(parts, p, rows, y);
+}
+
+/* Results of int8 weights, columns of one panel, times the mantissas of its scales. */
+static void apply_mantissas(const nib__packed *w, uint32_t panel, uint32_t m, float *y, size_t ldy)
+{
+    const __m512 scale = _mm512_load_ps(int8_head(w, panel)->scale);
+    const __m512 mantissa = _mm512_getmant_ps(scale, _MM_MANT_NORM_1_2, _MM_MANT_SIGN_src);
+    const __mmask16 mask = panel_mask(w, panel);
+    for (uint32_t r = 0; r < m; r++, y += ldy) {
+        _mm512_mask_storeu_ps(y, mask, _mm512_mul_ps(_mm512_maskz_loadu_ps(mask, y), mantissa));
+    }
 }
 
 static void run_block(const nib__packed *w, uint32_t first, uint32_t count, const uint8_t *rows,
                       uint32_t m, float *y, size_t ldy, uint8_t *scratch)
 {
-    const uint32_t k = nib__strip_k_avx512vnni(w->k);
+    const int parts = w->layout->scale_group == 16 ? 2 : 1;
+    const uint32_t k = whole_groups(w->k);
     row_mask *masks = (row_mask *)(void *)scratch;
+    uint8_t *strip = scratch + masks_bytes(k);
     find_second_planes(rows, m, k, masks);
-    product job = {.second = masks, .k = k, .row_bytes = row_bytes(k), .ldy = ldy};
-    job.strip = nib__strip_at_avx512vnni(scratch + masks_bytes(k), k);
+    product job = {.strip = strip, .second = masks, .k = k, .row_bytes = row_bytes(k), .ldy = ldy};
     for (uint32_t p = first; p < first + count; p += 2) {
-        const bool two = p + 1 < first + count;
-        nib__strip_unpack_avx512vnni(w, p, 0, &job.strip);
+        bool two = p + 1 < first + count;
+        unpack(w, p, 0, strip);
         /* A missing second panel multiplies what lies in scratch; nothing of it is stored. */
-        if (two) nib__strip_unpack_avx512vnni(w, p + 1, 1, &job.strip);
-        job.mask[0] = nib__lanes(w->n - p * NIB__PANEL);
-        job.mask[1] = two ? nib__lanes(w->n - (p + 1) * NIB__PANEL) : 0;
-        const uint32_t after = p + 2 < w->n_panels ? w->n_panels - p - 2 : 0;
-        job.next = nib__panel_at(w, p) + 2 * w->panel_bytes;
-        job.next_bytes = (after < 2 ? after : 2) * w->panel_bytes;
-        multiply(&job, rows, m, y + (size_t)p * NIB__PANEL);
+        if (two) unpack(w, p + 1, 1, strip);
+        job.mask[0] = panel_mask(w, p);
+        job.mask[1] = two ? panel_mask(w, p + 1) : 0;
+        float *out = y + (size_t)p * NIB__PANEL;
+        if (parts == 1 && !w->layout->has_min)
+            multiply(1, 0, &job, rows, m, out);
+        else if (parts == 1)
+            multiply(1, 1, &job, rows, m, out);
+        else if (!w->layout->has_min)
+            multiply(2, 0, &job, rows, m, out);
+        else
+            multiply(2, 1, &job, rows, m, out);
+        if (w->layout->format != NIB__I8R) continue;
+        apply_mantissas(w, p, m, out, ldy);
+        if (two) apply_mantissas(w, p + 1, m, out + NIB__PANEL, ldy);
     }
 }
 
@@ -348,7 +476,7 @@ static void run(const nib__packed *w, uint32_t first, uint32_t count, const void
     }
 }
 
-const nib__matmul nib__prefill_g32_avx512vnni = {.name = "g32w64_avx512vnni",
+const nib__matmul nib__prefill_g32_avx512vnni = {.name = "g32_avx512vnni",
                                                  .row_bytes = row_bytes,
                                                  .round_row = round_row,
                                                  .run = run,
