@@ -39,7 +39,7 @@ endif
 SRC := $(wildcard lib/*.c lib/base/*.c lib/quant/*.c lib/kernels/*.c lib/kernels/ref/*.c lib/file/*.c \
          lib/token/*.c lib/model/*.c lib/nn/*.c lib/decode/*.c)
 ifeq ($(ARCH),x86_64)
-SRC += $(wildcard lib/kernels/x86/*.c)
+SRC += $(wildcard lib/kernels/x86/*.c lib/kernels/x86/*/*.c)
 endif
 ifeq ($(ARCH),aarch64)
 SRC += $(wildcard lib/kernels/arm/*.c)

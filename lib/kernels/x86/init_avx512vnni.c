@@ -3,7 +3,7 @@
 #include "kernels/ref/ref.h"
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/avx512.h"
-#include "kernels/x86/int8_avx512.h"
+#include "kernels/x86/dense/int8_avx512.h"
 
 static const nib__matmul decode_coded = {
     .name = "q16_avx512vnni",

@@ -14,7 +14,7 @@
 #include "kernels/x86/amx.h"
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/bf16_avx512.h"
-#include "kernels/x86/expand_amx.h"
+#include "kernels/x86/prefill/expand_amx.h"
 
 enum {
     STRIP = 2 * NIB__PANEL, /* outputs per strip */

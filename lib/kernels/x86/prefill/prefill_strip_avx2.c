@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Unpacks panels for the prefill of the AVX2, AVX-VNNI and AVX-512 levels. */
-#include "kernels/x86/prefill_strip_avx2.h"
+#include "kernels/x86/prefill/prefill_strip_avx2.h"
 
 #include "kernels/panel.h"
 #include "kernels/x86/avx2.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Attention of many rows with vpdpwssd, 512 bits; see attention_int16.h. */
-#include "kernels/x86/attention_int16_512.h"
+#include "kernels/x86/attention/attention_int16_512.h"
 
-#include "kernels/x86/attention_int16.h"
+#include "kernels/x86/attention/attention_int16.h"
 
 size_t nib__attention_prefill_scratch_avx512vnni(uint32_t dim)
 {

@@ -9,7 +9,7 @@
 #include "kernels/panel.h"
 #include "kernels/x86/avx2.h"
 #include "kernels/x86/fetch.h"
-#include "kernels/x86/row_block.h"
+#include "kernels/x86/decode/row_block.h"
 
 /* Rows of a call that are multiplied together. */
 typedef struct rows_256 {

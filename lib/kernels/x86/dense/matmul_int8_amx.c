@@ -3,8 +3,8 @@
  * tiles of a block are the high and the low bytes of the same 16 rows: exact, at half the rate of
  * int8, which is the rate of bf16. One plane is the fast strategy. */
 #include "kernels/ref/ref.h"
-#include "kernels/x86/int8_avx512.h"
-#include "kernels/x86/rows_int8.h"
+#include "kernels/x86/dense/int8_avx512.h"
+#include "kernels/x86/dense/rows_int8.h"
 
 enum { INT8_TILES = 1 };
 

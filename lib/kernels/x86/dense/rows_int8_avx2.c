@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Rounds activations to 16 bits for int8 weights with AVX2. */
-#include "kernels/x86/rows_int8_avx2.h"
+#include "kernels/x86/dense/rows_int8_avx2.h"
 
 #include "kernels/ref/ref.h"
 #include "kernels/x86/avx2.h"

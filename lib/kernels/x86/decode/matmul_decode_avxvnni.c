@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Decode of coded weights with AVX-VNNI: products of bytes are added up in 32 bits. */
-#include "kernels/x86/matmul_decode_256.h"
+#include "kernels/x86/decode/matmul_decode_256.h"
 
 NIB_INLINE bool needs_pairs(code_class c, uint32_t rows)
 {

@@ -3,7 +3,7 @@
  * bits leave room for two lines or more. Larger ones, and four rows, are multiplied as 16-bit
  * pairs.
  */
-#include "kernels/x86/matmul_decode_256.h"
+#include "kernels/x86/decode/matmul_decode_256.h"
 
 /* Four rows share the work of bringing codes to 16 bits, and their sums then need no widening.
  * Codes of 2 bits are slower so. */

@@ -16,7 +16,7 @@
 
 #include "kernels/panel.h"
 #include "kernels/simd.h"
-#include "kernels/x86/prefill_strip_avx2.h"
+#include "kernels/x86/prefill/prefill_strip_avx2.h"
 #include "kernels/x86/rows_avx2.h"
 
 enum {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  * Attention of many rows with vpdpwssd, 256 bits; see attention_int16.h. */
-#include "kernels/x86/attention_int16_256.h"
+#include "kernels/x86/attention/attention_int16_256.h"
 
 /* sum + two products of 16-bit numbers, per lane. */
 NIB_INLINE ints v_dot2(ints sum, ints a, ints b)
@@ -8,7 +8,7 @@ NIB_INLINE ints v_dot2(ints sum, ints a, ints b)
     return keep_sum(_mm256_dpwssd_avx_epi32(sum, a, b));
 }
 
-#include "kernels/x86/attention_int16.h"
+#include "kernels/x86/attention/attention_int16.h"
 
 size_t nib__attention_prefill_scratch_avxvnni(uint32_t dim)
 {

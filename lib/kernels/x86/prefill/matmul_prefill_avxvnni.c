@@ -3,13 +3,13 @@
  * to 32-bit sums, exactly. Activations get 128 added, so that codes may be the signed operand, and
  * sums start from -128 times the sum of the codes: no zero point is left to subtract, and as the
  * sums start from the bits of a large float as well, none to convert. */
-#include "kernels/x86/matmul_prefill_256.h"
-#include "kernels/x86/prefill_strip_avx2.h"
+#include "kernels/x86/prefill/matmul_prefill_256.h"
+#include "kernels/x86/prefill/prefill_strip_avx2.h"
 #include "kernels/x86/rows_avx2.h"
 
 static const strip_kind KIND = STRIP_DPBUSD;
 
-#include "kernels/x86/matmul_prefill_g32.h"
+#include "kernels/x86/prefill/matmul_prefill_g32.h"
 
 NIB_INLINE void add_lines(variant v, int rows, const uint8_t *codes, const int8_t *const *x,
                           uint32_t k, const int32_t *start, ints *sum)

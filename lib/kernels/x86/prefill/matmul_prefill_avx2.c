@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  * Prefill of coded weights with AVX2. */
-#include "kernels/x86/matmul_prefill_256.h"
-#include "kernels/x86/matmul_prefill_maddubs.h"
+#include "kernels/x86/prefill/matmul_prefill_256.h"
+#include "kernels/x86/prefill/matmul_prefill_maddubs.h"
 #include "kernels/x86/rows_avx2.h"
 
 static void prefill_panel(const panel_job *j)

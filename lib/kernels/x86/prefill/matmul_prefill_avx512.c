@@ -2,8 +2,8 @@
  * Prefill of coded weights with AVX-512 that lacks VNNI. Every variant takes five kilobytes: 3 bits
  * are treated as if they were 6, and the rarest formats stay with 256 bits. */
 #include "kernels/x86/avx2.h"
-#include "kernels/x86/matmul_prefill_512.h"
-#include "kernels/x86/matmul_prefill_maddubs.h"
+#include "kernels/x86/prefill/matmul_prefill_512.h"
+#include "kernels/x86/prefill/matmul_prefill_maddubs.h"
 #include "kernels/x86/rows_avx2.h"
 
 static void prefill_panel(const panel_job *j)

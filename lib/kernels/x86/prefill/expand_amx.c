@@ -6,7 +6,7 @@
  * and w = fma(1 + c/128, 128 s, m - (zero + 128) s). Codes of 8 bits read as 1 + c/256 after a
  * shift. The constant is off by at most 2^-24 * 383 s, a thousandth of what rounding w to bf16
  * costs. */
-#include "kernels/x86/expand_amx.h"
+#include "kernels/x86/prefill/expand_amx.h"
 
 #include "kernels/x86/bf16_avx512.h"
 #include "kernels/x86/unpack_avx512.h"

@@ -3,7 +3,7 @@
  * bits, where codes of up to 6 bits leave room for two lines or more. Formats that are met most;
  * the others stay with 256 bits. Integer sums are exact and the float tail follows kernels.h step
  * by step: the bits of the scalar reference. */
-#include "kernels/x86/decode_panel_512.h"
+#include "kernels/x86/decode/decode_panel_512.h"
 
 /* Lines whose products by a plane, 2 * 128 * (largest code) each, fit 16 bits. */
 NIB_INLINE int lines_in_16_bits(nib__format f)

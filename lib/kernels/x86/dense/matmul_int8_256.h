@@ -11,7 +11,7 @@
 
 #include "kernels/panel.h"
 #include "kernels/x86/avx2.h"
-#include "kernels/x86/rows_int8_avx2.h"
+#include "kernels/x86/dense/rows_int8_avx2.h"
 
 enum { TILE = 4, SUM_LINES = 512 / 4, AHEAD = 4096 };
 

@@ -17,7 +17,7 @@
 #include <float.h>
 #include <math.h>
 
-#include "kernels/x86/attention_amx.h"
+#include "kernels/x86/attention/attention_amx.h"
 
 /* ---- softmax --------------------------------------------------------------------------------- */
 

@@ -5,7 +5,7 @@
 #include "kernels/ref/ref.h"
 #include "kernels/simd.h"
 #include "kernels/x86/avx512.h"
-#include "kernels/x86/rows_int8.h"
+#include "kernels/x86/dense/rows_int8.h"
 
 size_t nib__row8_one_bytes(uint32_t k)
 {

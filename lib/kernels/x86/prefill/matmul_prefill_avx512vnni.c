@@ -20,7 +20,7 @@
  * groups, and results are multiplied with its mantissa at the end. */
 #include "base/half.h"
 #include "kernels/x86/avx512.h"
-#include "kernels/x86/int8_avx512.h"
+#include "kernels/x86/dense/int8_avx512.h"
 #include "kernels/x86/unpack_avx512.h"
 
 enum {

@@ -7,7 +7,7 @@
  * arrive, which is why two planes cost nothing. Several rows are bound by the products that can
  * start in a cycle, two or one. So can two loads, so that each product has one at most: four bytes
  * of a row, whose address is a pointer and a multiple of the distance between rows. */
-#include "kernels/x86/decode_panel_512.h"
+#include "kernels/x86/decode/decode_panel_512.h"
 
 typedef struct all_rows {
     int8_t at[1 << 20];

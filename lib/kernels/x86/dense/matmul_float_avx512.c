@@ -8,7 +8,7 @@
 
 enum { ROWS = 8, PANELS = 3, AHEAD = 2048 };
 
-#include "kernels/x86/matmul_float.h"
+#include "kernels/x86/dense/matmul_float.h"
 
 NIB_INLINE __m512 load_weights(nib__format f, const uint8_t *panel, uint32_t k)
 {

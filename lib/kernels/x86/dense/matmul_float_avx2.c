@@ -5,7 +5,7 @@
 
 enum { ROWS = 6, PANELS = 1 };
 
-#include "kernels/x86/matmul_float.h"
+#include "kernels/x86/dense/matmul_float.h"
 
 NIB_INLINE __m256 load_weights(nib__format f, const uint8_t *panel, size_t i)
 {

@@ -7,8 +7,8 @@
  * broadcast. The planes come in pairs, so that three addresses suffice for six. Few rows are bound
  * by memory: the codes are fetched ahead. */
 #include "kernels/ref/ref.h"
-#include "kernels/x86/int8_avx512.h"
-#include "kernels/x86/rows_int8.h"
+#include "kernels/x86/dense/int8_avx512.h"
+#include "kernels/x86/dense/rows_int8.h"
 
 enum { PAIRS = 3, PANELS = 4, AHEAD = 2048 };
 

@@ -7,11 +7,11 @@
 #ifndef NIB_KERNELS_X86_MATMUL_PREFILL_MADDUBS_H
 #define NIB_KERNELS_X86_MATMUL_PREFILL_MADDUBS_H
 
-#include "kernels/x86/prefill_strip_avx2.h"
+#include "kernels/x86/prefill/prefill_strip_avx2.h"
 
 static const strip_kind KIND = STRIP_MADDUBS;
 
-#include "kernels/x86/matmul_prefill_g32.h"
+#include "kernels/x86/prefill/matmul_prefill_g32.h"
 
 /* v.mode: lines summed in 16 bits, or 1 for signed weights. Every 4 lines times their integer scale in
  * pair[][16], if not NULL, which costs nothing: sums of 16 bits must be multiplied by something to

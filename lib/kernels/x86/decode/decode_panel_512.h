@@ -7,7 +7,7 @@
 
 #include "kernels/x86/avx512.h"
 #include "kernels/x86/fetch.h"
-#include "kernels/x86/row_block.h"
+#include "kernels/x86/decode/row_block.h"
 #include "kernels/x86/unpack_avx512.h"
 
 /* Defined by the including file: the sum of products of `lines` lines of codes with 256 * hi + lo
