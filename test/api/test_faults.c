@@ -17,24 +17,6 @@
 #include "temp_dir.h"
 #include "tiny_model.h"
 
-static temp_dir folder;
-static const char *state_path;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    temp_dir_make(&folder);
-    state_path = temp_dir_file(&folder, "state");
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    temp_dir_remove(&folder);
-    return 0;
-}
-
 static nib_status open_model(fault_alloc *fa, const char *name, nib_model **model, nib_error *err)
 {
     nib_model_options o;
@@ -65,8 +47,8 @@ static nib_status use_session(nib_session *s, nib_error *err)
     o.n_logprobs = 5;
     o.ignore_end = 1;
     nib_status status = nib_complete(s, "def f(self):", 12, &o, text, sizeof text, &len, err);
-    if (status == NIB_OK) status = nib_session_save(s, state_path, err);
-    if (status == NIB_OK) status = nib_session_load(s, state_path, err);
+    if (status == NIB_OK) status = nib_session_save(s, temp_dir_file(&test_folder, "state"), err);
+    if (status == NIB_OK) status = nib_session_load(s, temp_dir_file(&test_folder, "state"), err);
     if (status == NIB_OK) status = nib_session_fork(s, &fork, err);
     nib_session_free(fork);
     nib_fim fim;
@@ -193,5 +175,5 @@ int main(void)
         cmocka_unit_test(test_every_allocation),
         cmocka_unit_test(test_resume),
     };
-    return cmocka_run_group_tests_name("faults", tests, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("faults", tests, make_test_folder, remove_test_folder);
 }

@@ -12,28 +12,12 @@
 
 enum { N_IDS = 40, CONTEXT = 96 };
 
-static temp_dir folder;
-
 typedef struct host {
     const char *path, *isa;
     uint32_t kv_type;
     const char *at; /* what it does, or failed at */
     nib_error err;
 } host;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    temp_dir_make(&folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    temp_dir_remove(&folder);
-    return 0;
-}
 
 /* Steps until nothing is left. */
 static nib_status finish(nib_session *session, nib_error *err)
@@ -102,7 +86,7 @@ static void *live(void *arg)
     nib_model *model;
     nib_model_options options;
     char file[300];
-    snprintf(file, sizeof file, "%s/file", folder.path);
+    snprintf(file, sizeof file, "%s/file", test_folder.path);
     nib_model_options_init(&options, sizeof options);
     options.isa = h->isa;
     h->at = "opening";
@@ -144,5 +128,6 @@ static void test_every_level(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_every_level)};
-    return cmocka_run_group_tests_name("api/small_stack", tests, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("api/small_stack", tests, make_test_folder,
+                                       remove_test_folder);
 }

@@ -10,16 +10,14 @@
 #include "support/temp_dir.h"
 #include "support/test.h"
 
-static temp_dir folder;
-
 static const char *path_of(const char *name)
 {
-    return temp_dir_file(&folder, name);
+    return temp_dir_file(&test_folder, name);
 }
 
 static const char *write_file(const char *name, const char *text)
 {
-    temp_dir_text(&folder, name, text);
+    temp_dir_text(&test_folder, name, text);
     return path_of(name);
 }
 
@@ -59,7 +57,7 @@ static void says_why_it_cannot(void **state)
     int before = open_descriptors();
     assert_fails(nib__map_open(path_of("none"), &map, &err), NIB_ERR_IO, err, "no such file");
     assert_non_null(strstr(err.text, "none"));
-    assert_fails(nib__map_open(folder.path, &map, &err), NIB_ERR_IO, err, "directory");
+    assert_fails(nib__map_open(test_folder.path, &map, &err), NIB_ERR_IO, err, "directory");
     assert_fails(nib__map_open("/dev/null", &map, &err), NIB_ERR_IO, err, "regular file");
     assert_fails(nib__map_open(write_file("empty", ""), &map, &err), NIB_ERR_FORMAT, err, "empty");
     assert_int_equal(mkfifo(path_of("pipe"), 0600), 0);
@@ -73,7 +71,7 @@ static void unreadable_file_is_named(void **state)
     (void)state;
     const char *path = write_file("secret", "x");
     assert_int_equal(chmod(path, 0), 0);
-    assert_int_equal(chmod(folder.path, 0755), 0);
+    assert_int_equal(chmod(test_folder.path, 0755), 0);
     nib_error err;
     nib__map map;
     bool root = geteuid() == 0; /* root reads everything: be nobody for a moment */
@@ -152,20 +150,6 @@ static void memory_of_the_caller_is_never_released(void **state)
     assert_string_equal(text, "mine");
 }
 
-static int make_folder(void **state)
-{
-    (void)state;
-    temp_dir_make(&folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    temp_dir_remove(&folder);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,5 +160,5 @@ int main(void)
         cmocka_unit_test(dropped_pages_come_back),
         cmocka_unit_test(memory_of_the_caller_is_never_released),
     };
-    return cmocka_run_group_tests_name("base/map", tests, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("base/map", tests, make_test_folder, remove_test_folder);
 }

@@ -17,28 +17,11 @@
 
 enum { CAP = 4096, SIZE = 10000, MODE = 0640 };
 
-static temp_dir folder;
-
-static int make_folder(void **state)
-{
-    (void)state;
-    temp_dir_make(&folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    const size_t left = temp_dir_count(&folder);
-    temp_dir_remove(&folder);
-    return left == 0 ? 0 : -1;
-}
-
 /* Whether files can be without a name in the folder. */
 static bool unnamed_files(void)
 {
 #ifdef O_TMPFILE
-    int fd = open(folder.path, O_RDWR | O_TMPFILE, 0600);
+    int fd = open(test_folder.path, O_RDWR | O_TMPFILE, 0600);
     if (fd >= 0) close(fd);
     return fd >= 0;
 #else
@@ -85,13 +68,13 @@ static void test_whole_or_not_at_all(void **state)
     nib_error err;
     nib__outfile file;
     struct stat st;
-    const char *path = temp_dir_file(&folder, "out");
+    const char *path = temp_dir_file(&test_folder, "out");
     mode_t mask = umask(027);
     assert_ok(begin(&file, path, 1, &err), err);
     assert_int_equal(access(path, F_OK), -1);
-    if (unnamed_files()) assert_int_equal(temp_dir_count(&folder), 0);
+    if (unnamed_files()) assert_int_equal(temp_dir_count(&test_folder), 0);
     nib__outfile_close(&file); /* not committed */
-    assert_int_equal(temp_dir_count(&folder), 0);
+    assert_int_equal(temp_dir_count(&test_folder), 0);
     assert_ok(write_whole(path, 2, &err), err);
     assert_int_equal(check_whole(path), 2);
     assert_ok(write_whole(path, 3, &err), err); /* in the place of the old one */
@@ -99,8 +82,8 @@ static void test_whole_or_not_at_all(void **state)
     umask(mask);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, MODE & ~027);
-    assert_int_equal(temp_dir_count(&folder), 1);
-    temp_dir_delete(&folder, "out");
+    assert_int_equal(temp_dir_count(&test_folder), 1);
+    temp_dir_delete(&test_folder, "out");
 }
 
 static void test_relative_path(void **state)
@@ -109,13 +92,13 @@ static void test_relative_path(void **state)
     nib_error err;
     int here = open(".", O_RDONLY | O_DIRECTORY);
     assert_true(here >= 0);
-    assert_int_equal(chdir(folder.path), 0);
+    assert_int_equal(chdir(test_folder.path), 0);
     nib_status status = write_whole("out", 4, &err);
     assert_int_equal(fchdir(here), 0);
     close(here);
     assert_ok(status, err);
-    assert_int_equal(check_whole(temp_dir_file(&folder, "out")), 4);
-    temp_dir_delete(&folder, "out");
+    assert_int_equal(check_whole(temp_dir_file(&test_folder, "out")), 4);
+    temp_dir_delete(&test_folder, "out");
 }
 
 /* Runs `what` in a process of its own; its wait status. */
@@ -145,9 +128,9 @@ static void test_killed(void **state)
         print_message("[  NOT RUN ] every file of this file system has a name\n");
         skip();
     }
-    int status = in_process(be_killed, temp_dir_file(&folder, "out"));
+    int status = in_process(be_killed, temp_dir_file(&test_folder, "out"));
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    assert_int_equal(temp_dir_count(&folder), 0);
+    assert_int_equal(temp_dir_count(&test_folder), 0);
 }
 
 /* Where there is no /proc, a file without a name could not get one. */
@@ -155,7 +138,7 @@ static void write_without_proc(const char *path)
 {
     (void)path;
     nib_error err;
-    if (chroot(folder.path) != 0) _exit(7);
+    if (chroot(test_folder.path) != 0) _exit(7);
     if (chdir("/") != 0 || write_whole("/out", 6, &err) != NIB_OK) _exit(1);
 }
 
@@ -168,9 +151,9 @@ static void test_without_proc(void **state)
         skip();
     }
     assert_int_equal(status, 0);
-    assert_int_equal(check_whole(temp_dir_file(&folder, "out")), 6);
-    assert_int_equal(temp_dir_count(&folder), 1);
-    temp_dir_delete(&folder, "out");
+    assert_int_equal(check_whole(temp_dir_file(&test_folder, "out")), 6);
+    assert_int_equal(temp_dir_count(&test_folder), 1);
+    temp_dir_delete(&test_folder, "out");
 }
 
 static void test_messages(void **state)
@@ -179,16 +162,16 @@ static void test_messages(void **state)
     char path[600];
     nib_error err;
     struct rlimit before, low;
-    snprintf(path, sizeof path, "%s/no/out", folder.path);
+    snprintf(path, sizeof path, "%s/no/out", test_folder.path);
     assert_fails(write_whole(path, 1, &err), NIB_ERR_IO, err, "no such file (errno 2)");
-    temp_dir_text(&folder, "file", "x");
-    snprintf(path, sizeof path, "%s/file/out", folder.path);
+    temp_dir_text(&test_folder, "file", "x");
+    snprintf(path, sizeof path, "%s/file/out", test_folder.path);
     assert_fails(write_whole(path, 1, &err), NIB_ERR_IO, err, "not a directory (errno 20)");
-    temp_dir_delete(&folder, "file");
-    assert_fails(write_whole(folder.path, 1, &err), NIB_ERR_IO, err,
+    temp_dir_delete(&test_folder, "file");
+    assert_fails(write_whole(test_folder.path, 1, &err), NIB_ERR_IO, err,
                  "cannot rename: is a directory");
 
-    snprintf(path, sizeof path, "%s/out", folder.path);
+    snprintf(path, sizeof path, "%s/out", test_folder.path);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
     void (*handler)(int) = signal(SIGXFSZ, SIG_IGN);
     low = before;
@@ -198,7 +181,7 @@ static void test_messages(void **state)
     assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
     (void)signal(SIGXFSZ, handler);
     assert_fails(status, NIB_ERR_IO, err, "the file would be too large");
-    assert_int_equal(temp_dir_count(&folder), 0);
+    assert_int_equal(temp_dir_count(&test_folder), 0);
 }
 
 static void test_many_at_once(void **state)
@@ -206,7 +189,7 @@ static void test_many_at_once(void **state)
     (void)state;
     enum { PROCESSES = 8, TIMES = 20 };
     pid_t children[PROCESSES];
-    const char *path = temp_dir_file(&folder, "out");
+    const char *path = temp_dir_file(&test_folder, "out");
     for (int i = 0; i < PROCESSES; i++) {
         children[i] = fork();
         assert_true(children[i] >= 0);
@@ -221,8 +204,8 @@ static void test_many_at_once(void **state)
         assert_int_equal(status, 0);
     }
     assert_in_range(check_whole(path), 1, PROCESSES);
-    assert_int_equal(temp_dir_count(&folder), 1);
-    temp_dir_delete(&folder, "out");
+    assert_int_equal(temp_dir_count(&test_folder), 1);
+    temp_dir_delete(&test_folder, "out");
 }
 
 int main(void)
@@ -235,5 +218,6 @@ int main(void)
         cmocka_unit_test(test_messages),
         cmocka_unit_test(test_many_at_once),
     };
-    return cmocka_run_group_tests_name("base/outfile", tests, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("base/outfile", tests, make_test_folder,
+                                       remove_empty_test_folder);
 }

@@ -22,25 +22,9 @@
 #include "temp_dir.h"
 #include "tiny_model.h"
 
-static temp_dir folder;
-
 static const char *path_of(const char *name)
 {
-    return temp_dir_file(&folder, name);
-}
-
-static int make_folder(void **state)
-{
-    (void)state;
-    temp_dir_make(&folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    temp_dir_remove(&folder);
-    return 0;
+    return temp_dir_file(&test_folder, name);
 }
 
 static void test_round_trip(void **state)
@@ -81,7 +65,7 @@ static void test_round_trip(void **state)
         nib_session_free(t);
         nib_model_free(model);
     }
-    assert_int_equal(temp_dir_count(&folder), 1); /* no temporary file is left */
+    assert_int_equal(temp_dir_count(&test_folder), 1); /* no temporary file is left */
 }
 
 /* Text that was forgotten is not written: two histories, one file. */
@@ -220,7 +204,7 @@ static void test_foreign(void **state)
     nib_error err = {0};
     assert_int_equal(nib_session_load(v.session, path_of("missing"), &err), NIB_ERR_IO);
     assert_non_null(strstr(err.text, "missing"));
-    assert_int_equal(nib_session_load(v.session, folder.path, &err), NIB_ERR_IO);
+    assert_int_equal(nib_session_load(v.session, test_folder.path, &err), NIB_ERR_IO);
     assert_int_equal(mkfifo(path_of("fifo"), 0600), 0); /* must not wait for a writer */
     assert_int_equal(nib_session_load(v.session, path_of("fifo"), &err), NIB_ERR_IO);
     assert_int_equal(nib_session_save(v.session, "/nonexistent/state", &err), NIB_ERR_IO);
@@ -235,7 +219,7 @@ static void test_disk_full(void **state)
 {
     (void)state;
     victim v = make_victim();
-    size_t files = temp_dir_count(&folder);
+    size_t files = temp_dir_count(&test_folder);
     struct rlimit old, limit;
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
@@ -257,7 +241,7 @@ static void test_disk_full(void **state)
             assert_memory_equal(bytes, v.bytes, now);
         }
         free(bytes);
-        assert_int_equal(temp_dir_count(&folder), files);
+        assert_int_equal(temp_dir_count(&test_folder), files);
     }
     assert_int_equal(nib_session_load(v.session, path_of("good"), NULL), NIB_OK);
     assert_same_logits(v.copy, v.session, "after full disks");
@@ -271,5 +255,5 @@ int main(void)
         cmocka_unit_test(test_damage),     cmocka_unit_test(test_foreign),
         cmocka_unit_test(test_disk_full),
     };
-    return cmocka_run_group_tests_name("state", tests, make_folder, remove_folder);
+    return cmocka_run_group_tests_name("state", tests, make_test_folder, remove_test_folder);
 }

@@ -14,25 +14,9 @@
 #include "gguf_writer.h"
 #include "temp_dir.h"
 
-static temp_dir directory;
-
 static const char *in_directory(const char *name)
 {
-    return temp_dir_file(&directory, name);
-}
-
-static int make_directory(void **state)
-{
-    (void)state;
-    temp_dir_make(&directory);
-    return 0;
-}
-
-static int remove_directory(void **state)
-{
-    (void)state;
-    temp_dir_remove(&directory);
-    return 0;
+    return temp_dir_file(&test_folder, name);
 }
 
 static void expect_open(const char *path, nib_status expected, const char *text)
@@ -50,7 +34,7 @@ static void test_paths(void **state)
 {
     (void)state;
     expect_open(in_directory("missing.gguf"), NIB_ERR_IO, "missing.gguf");
-    expect_open(directory.path, NIB_ERR_IO, "directory");
+    expect_open(test_folder.path, NIB_ERR_IO, "directory");
     expect_open("", NIB_ERR_IO, "no such file");
     file_write(in_directory("empty.gguf"), "", 0);
     expect_open(in_directory("empty.gguf"), NIB_ERR_FORMAT, "empty");
@@ -293,5 +277,5 @@ int main(void)
         cmocka_unit_test(test_split),        cmocka_unit_test(test_split_errors),
         cmocka_unit_test(test_python_split), cmocka_unit_test(test_python_model),
     };
-    return cmocka_run_group_tests_name("gguf files", tests, make_directory, remove_directory);
+    return cmocka_run_group_tests_name("gguf files", tests, make_test_folder, remove_test_folder);
 }

@@ -22,15 +22,13 @@
 
 enum { N_IDS = 24 };
 
-static temp_dir folder;
 static char cache[300], input[300];
 
 static int make_folder(void **state)
 {
-    (void)state;
-    temp_dir_make(&folder);
-    snprintf(cache, sizeof cache, "%s/cache", folder.path);
-    snprintf(input, sizeof input, "%s/model.gguf", folder.path);
+    if (make_test_folder(state) != 0) return -1;
+    snprintf(cache, sizeof cache, "%s/cache", test_folder.path);
+    snprintf(input, sizeof input, "%s/model.gguf", test_folder.path);
     return 0;
 }
 
@@ -57,11 +55,10 @@ static void clear(void)
 
 static int remove_folder(void **state)
 {
-    (void)state;
     clear();
     (void)rmdir(cache);
     (void)unlink(input);
-    return rmdir(folder.path); /* fails if anything else was left in it */
+    return remove_empty_test_folder(state);
 }
 
 static const char *fixture(const char *name)
@@ -192,7 +189,7 @@ static void test_private_and_alone(void **state)
     assert_int_equal(count_files(path, sizeof path), 1);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
-    snprintf(other, sizeof other, "%s/link", folder.path); /* another name of the same file */
+    snprintf(other, sizeof other, "%s/link", test_folder.path); /* another name of the same file */
     assert_int_equal(symlink(input, other), 0);
     nib_model_free(open_as(other, NIB_CACHE_USED));
     assert_int_equal(unlink(other), 0);
@@ -309,13 +306,13 @@ static void test_no_folder(void **state)
     assert_int_equal(file_write(cache, "x", 1), 0); /* a file of that name */
     expect(NIB_CACHE_FAILED);
     assert_int_equal(unlink(cache), 0);
-    snprintf(cache, sizeof cache, "%s/no/folder", folder.path);
+    snprintf(cache, sizeof cache, "%s/no/folder", test_folder.path);
     nib_model *model = open_as(input, NIB_CACHE_FAILED);
     assert_non_null(strstr(info_of(model).cache_note, "cannot make the folder: no such file"));
     assert_same(open_plain(input), model);
     snprintf(cache, sizeof cache, "/proc/nibble");
     expect(NIB_CACHE_FAILED);
-    snprintf(cache, sizeof cache, "%s/cache", folder.path);
+    snprintf(cache, sizeof cache, "%s/cache", test_folder.path);
 }
 
 /* Files cannot grow beyond a limit: the way of a disk that fills up. */

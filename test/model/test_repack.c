@@ -24,24 +24,19 @@
 static const char *const names[] = {"llama-mixed", "llama-f32", "llama-llama3", "qwen2"};
 enum { N_NAMES = sizeof names / sizeof names[0], MAX_BYTES = 64 << 20 };
 
-static temp_dir folder;
 static char output[512];
 
 static int make_folder(void **state)
 {
-    (void)state;
-    temp_dir_make(&folder);
-    strcpy(output, temp_dir_file(&folder, "model.nib"));
+    if (make_test_folder(state) != 0) return -1;
+    strcpy(output, temp_dir_file(&test_folder, "model.nib"));
     return 0;
 }
 
 static int remove_folder(void **state)
 {
-    (void)state;
     (void)unlink(output);
-    const size_t left = temp_dir_count(&folder);
-    temp_dir_remove(&folder);
-    return left == 0 ? 0 : -1; /* a temporary file was left behind */
+    return remove_empty_test_folder(state); /* no temporary file was left behind */
 }
 
 static const char *input_path(const char *name)
@@ -363,7 +358,7 @@ static void test_refused(void **state)
     assert_fails(nib_quantize(in, output, NULL, &err), NIB_ERR_ARGUMENT, err, "NULL");
     assert_fails(nib_quantize(in, "/nonexistent/x", &o, &err), NIB_ERR_IO, err, "/nonexistent/x");
     assert_fails(nib_quantize("/nonexistent/y", output, &o, &err), NIB_ERR_IO, err, "nonexistent");
-    assert_fails(nib_quantize(in, folder.path, &o, &err), NIB_ERR_IO, err, folder.path);
+    assert_fails(nib_quantize(in, test_folder.path, &o, &err), NIB_ERR_IO, err, test_folder.path);
     assert_int_equal(access(output, F_OK), -1);
 }
 

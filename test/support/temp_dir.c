@@ -78,3 +78,25 @@ void temp_dir_fixture(temp_dir *d, const char *folder, const char *name)
     temp_dir_write(d, name, bytes, size);
     free(bytes);
 }
+
+temp_dir test_folder;
+
+int make_test_folder(void **state)
+{
+    (void)state;
+    temp_dir_make(&test_folder);
+    return 0;
+}
+
+int remove_test_folder(void **state)
+{
+    (void)state;
+    temp_dir_remove(&test_folder);
+    return 0;
+}
+
+int remove_empty_test_folder(void **state)
+{
+    const size_t left = temp_dir_count(&test_folder);
+    return remove_test_folder(state) == 0 && left == 0 ? 0 : -1;
+}

@@ -25,4 +25,11 @@ void temp_dir_fixture(temp_dir *d, const char *folder, const char *name);
 /* Removes one file, which must be there. */
 void temp_dir_delete(temp_dir *d, const char *name);
 
+/* The folder of the test that runs, or of the group of tests, with a pair for cmocka that makes and
+ * removes it. The third, in the place of the second, fails if anything was left in it. */
+extern temp_dir test_folder;
+int make_test_folder(void **state);
+int remove_test_folder(void **state);
+int remove_empty_test_folder(void **state);
+
 #endif
