@@ -28,16 +28,18 @@ static void refuse_features(nib__key_reader *r, const nib__arch *arch)
         "final_logit_softcapping",
         "use_bidirectional_attention",
     };
-    static const char *const two_stacks[] = {"is_encoder_decoder", "add_cross_attention"};
+    static const char *const encoder[] = {"is_encoder_decoder"};
+    static const char *const cross[] = {"add_cross_attention"};
     if (naming == NIB__NAMING_GGUF)
         nib__key_refuse_all(r, gguf, sizeof gguf / sizeof gguf[0]);
     else
         nib__key_refuse_all(r, hf, sizeof hf / sizeof hf[0]);
+    if (naming != NIB__NAMING_HF) return;
     const nib__stack *stack = arch->stack;
-    if (naming == NIB__NAMING_HF && (stack == NULL || !(stack->cross || stack->both_ways)))
-        nib__key_refuse_all(r, two_stacks + (stack != NULL), 2 - (stack != NULL));
+    if (stack == NULL) nib__key_refuse_all(r, encoder, 1);
+    if (stack == NULL || !(stack->cross || stack->both_ways)) nib__key_refuse_all(r, cross, 1);
     static const char quantized[] = "quantization_config.quant_method";
-    if (naming != NIB__NAMING_HF || r->status != NIB_OK) return;
+    if (r->status != NIB_OK) return;
     if (nib__meta_type_of(r->source, quantized) < 0) return;
     r->status = nib__fail(r->err, NIB_ERR_UNSUPPORTED,
                           "%s%s: key %s: quantized checkpoints are read as GGUF only",
