@@ -25,28 +25,11 @@ static uint8_t *make_file(const char *header, size_t n_data, size_t *size)
     return file;
 }
 
-static void refused_file(const uint8_t *file, size_t size, nib_status code, const char *part)
-{
-    fault_alloc fa;
-    fault_alloc_init(&fa);
-    uint8_t *exact = malloc(size == 0 ? 1 : size);
-    memcpy(exact, file, size);
-    nib__source *s = NULL;
-    nib_error err = {0};
-    nib_status status = hf_from_memory(&fa.mem, HF_SAFETENSORS, exact, size, NULL, 0, &s, &err);
-    assert_fails(status, code, err, part);
-    assert_fails(status, code, err, "(memory): ");
-    assert_null(s);
-    assert_int_equal(fa.live_blocks, 0);
-    free(exact);
-    fault_alloc_done(&fa);
-}
-
 static void refused(const char *header, size_t n_data, nib_status code, const char *part)
 {
     size_t size;
     uint8_t *file = make_file(header, n_data, &size);
-    refused_file(file, size, code, part);
+    assert_hf_refused(HF_SAFETENSORS, file, size, code, part);
     free(file);
 }
 
@@ -78,13 +61,18 @@ static void headers(void **state)
     good("{\"a\":" T("F32", "[2]", "[0,8]") "}      ", 8, 1);
     good("{\"__metadata__\":{\"format\":\"pt\"},\"a\":" T("F32", "[]", "[0,4]") "}", 4, 1);
     static const uint8_t large[] = {0, 0, 0, 0, 0, 1, 0, 0, '{', '}'};
-    refused_file(large, sizeof large, NIB_ERR_FORMAT, "a header of 1099511627776 bytes declared");
+    assert_hf_refused(HF_SAFETENSORS, large, sizeof large, NIB_ERR_FORMAT,
+                      "a header of 1099511627776 bytes declared");
     static const uint8_t no_brace[] = {2, 0, 0, 0, 0, 0, 0, 0, '[', ']'};
-    refused_file(no_brace, sizeof no_brace, NIB_ERR_FORMAT, "whose byte 8 is '{'");
-    refused_file((const uint8_t *)"", 0, NIB_ERR_FORMAT, "the file ends at 0 bytes");
-    refused_file((const uint8_t *)"PK\3\4abcdefgh", 12, NIB_ERR_FORMAT, "expected safetensors");
+    assert_hf_refused(HF_SAFETENSORS, no_brace, sizeof no_brace, NIB_ERR_FORMAT,
+                      "whose byte 8 is '{'");
+    assert_hf_refused(HF_SAFETENSORS, (const uint8_t *)"", 0, NIB_ERR_FORMAT,
+                      "the file ends at 0 bytes");
+    assert_hf_refused(HF_SAFETENSORS, (const uint8_t *)"PK\3\4abcdefgh", 12, NIB_ERR_FORMAT,
+                      "expected safetensors");
     static const char lfs[] = "version https://git-lfs.github.com/spec/v1\noid";
-    refused_file((const uint8_t *)lfs, sizeof lfs, NIB_ERR_FORMAT, "Git LFS pointer");
+    assert_hf_refused(HF_SAFETENSORS, (const uint8_t *)lfs, sizeof lfs, NIB_ERR_FORMAT,
+                      "Git LFS pointer");
     bad("{\"a\":" T("F32", "[2]", "[0,8]") ",}", 8, "line 1 column 55: expected a key");
     bad("{\"a\xff\":" T("F32", "[2]", "[0,8]") "}", 8, "invalid UTF-8");
     bad("{\"a\":" T("U8", "[1]", "[0,1]") ",\"a\":" T("U8", "[1]", "[1,2]") "}", 2,
@@ -166,7 +154,8 @@ static void truncations_and_changes(void **state)
     (void)state;
     size_t size;
     uint8_t *file = fixture_read("fixtures/checkpoints/safetensors/model.safetensors", &size);
-    for (size_t cut = 0; cut < size; cut++) refused_file(file, cut, NIB_ERR_FORMAT, "");
+    for (size_t cut = 0; cut < size; cut++)
+        assert_hf_refused(HF_SAFETENSORS, file, cut, NIB_ERR_FORMAT, "");
     rng r = {3};
     int opened = 0;
     for (int i = 0; i < 4000; i++) {

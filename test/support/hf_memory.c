@@ -2,8 +2,11 @@
  * Puts together what nib__hf_open makes of a directory. */
 #include "hf_memory.h"
 
+#include "test.h"
+
 #include <string.h>
 
+#include "fault_alloc.h"
 #include "file/source_private.h"
 
 static nib_status fill(nib__source *s, hf_kind kind, const void *data, size_t size,
@@ -44,4 +47,23 @@ nib_status hf_from_memory(const nib_allocator *mem, hf_kind kind, const void *da
     else
         nib__source_close(s);
     return status;
+}
+
+void assert_hf_refused(hf_kind kind, const uint8_t *file, size_t size, nib_status code,
+                       const char *part)
+{
+    fault_alloc fa;
+    fault_alloc_init(&fa);
+    uint8_t *exact = malloc(size == 0 ? 1 : size); /* so that a read behind it is seen */
+    memcpy(exact, file, size);
+    nib__source *s = NULL;
+    nib_error err = {0};
+    nib_status status = hf_from_memory(&fa.mem, kind, exact, size, NULL, 0, &s, &err);
+    assert_fails(status, code, err, part);
+    assert_fails(status, code, err, "(memory): ");
+    assert_null(s);
+    assert_int_equal(fa.live_blocks, 0);
+    assert_true(fa.peak_bytes < 100 * size + 8192);
+    free(exact);
+    fault_alloc_done(&fa);
 }

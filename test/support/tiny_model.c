@@ -46,6 +46,18 @@ nib_session *tiny_session(nib_model *model, uint32_t n_threads, uint32_t n_batch
     return session;
 }
 
+nib_batch *tiny_batch(nib_model *model, uint32_t n_threads, uint32_t max_rows)
+{
+    nib_batch *batch = NULL;
+    nib_batch_options o;
+    nib_error err = {0};
+    nib_batch_options_init(&o, sizeof o);
+    o.n_threads = n_threads;
+    o.max_rows = max_rows;
+    check(nib_batch_new(model, &o, &batch, &err), &err, "batch");
+    return batch;
+}
+
 void tiny_ids(rng *r, const nib_model *model, int32_t *ids, size_t n)
 {
     uint32_t n_vocab = tiny_vocab(model);

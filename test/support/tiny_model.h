@@ -16,8 +16,10 @@ nib_model *tiny_open(const char *name, uint32_t precision);
 uint32_t tiny_vocab(const nib_model *model);
 
 /* n_ctx is TINY_CTX; 0 for the others: default. */
-nib_session *tiny_session(nib_model *model, uint32_t n_threads, uint32_t n_batch,
-                          uint32_t kv_type);
+nib_session *tiny_session(nib_model *model, uint32_t n_threads, uint32_t n_batch, uint32_t kv_type);
+
+/* 0: default. */
+nib_batch *tiny_batch(nib_model *model, uint32_t n_threads, uint32_t max_rows);
 
 /* Ids without the tiny models' control tokens. */
 void tiny_ids(rng *r, const nib_model *model, int32_t *ids, size_t n);
