@@ -383,7 +383,8 @@ NIB_API void nib_session_cancel(nib_session *session);
 NIB_API nib_status nib_session_save(const nib_session *session, const char *path, nib_error *err);
 
 /* Replaces the session's stream by a saved one. On failure the session is unchanged.
- * Errors: IO, FORMAT (damaged), MISMATCH (other model, cache type or version), LIMIT (n_ctx). */
+ * Errors: IO, MEMORY, FORMAT (damaged), MISMATCH (other model, cache type or version), LIMIT (n_ctx),
+ * UNSUPPORTED (encoders). */
 NIB_API nib_status nib_session_load(nib_session *session, const char *path, nib_error *err);
 
 typedef struct nib_session_stats {

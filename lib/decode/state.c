@@ -161,17 +161,23 @@ static nib_status put_session(writer *w, const nib_session *s)
     return status == NIB_OK ? put(w, trailer, sizeof trailer) : status;
 }
 
+/* An encoder alone has no stream, and its cache room for one position only. */
+static nib_status check_stream(const nib_session *s, nib_error *err)
+{
+    if (!s->model->config.both_ways) return NIB_OK;
+    return nib__fail(err, NIB_ERR_UNSUPPORTED,
+                     "architecture %s gives hidden states: there is no stream to save or load",
+                     s->model->config.arch);
+}
+
 nib_status nib__session_save(const nib_session *s, const char *path, nib_error *err)
 {
     enum { PRIVATE = 0600, BUFFER = 64 << 10 }; /* a session is somebody's text */
     writer w = {.err = err};
     nib__hash_init(&w.hash, 0);
-    if (s->model->config.both_ways) {
-        return nib__fail(err, NIB_ERR_UNSUPPORTED,
-                         "architecture %s gives hidden states: there is no stream to save",
-                         s->model->config.arch);
-    }
-    nib_status status = nib__outfile_open(&w.file, &s->mem, path, PRIVATE, BUFFER, err);
+    nib_status status = check_stream(s, err);
+    if (status != NIB_OK) return status;
+    status = nib__outfile_open(&w.file, &s->mem, path, PRIVATE, BUFFER, err);
     if (status == NIB_OK) status = put_session(&w, s);
     if (status == NIB_OK) status = nib__outfile_commit(&w.file, err);
     nib__outfile_close(&w.file);
@@ -338,12 +344,14 @@ done:
 
 nib_status nib__session_load(nib_session *s, const char *path, nib_error *err)
 {
+    nib_status status = check_stream(s, err);
+    if (status != NIB_OK) return status;
     /* O_NONBLOCK: opening a FIFO must not wait for a writer. */
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return nib__fail(err, NIB_ERR_IO, "%s: cannot open: %s (errno %d)", path,
                          nib__errno_str(errno), errno);
-    nib_status status = load_file(s, fd, path, err);
+    status = load_file(s, fd, path, err);
     close(fd);
     return status;
 }

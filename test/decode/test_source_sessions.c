@@ -4,6 +4,7 @@
 
 #include "test.h"
 
+#include "base/bytes.h"
 #include "base/hash.h"
 #include "decode/beam.h"
 #include "decode/complete.h"
@@ -373,6 +374,47 @@ static void test_foreign(void **state)
     free_saved(&v);
 }
 
+/* An encoder alone has no stream, and no room for one: a file that says otherwise, with a checksum
+ * that fits, is refused. */
+static void test_stream_for_an_encoder(void **state)
+{
+    (void)state;
+    enum { HEADER = 56, N_TOKENS = 48, ROOM = 1 << 16 };
+    temp_dir dir;
+    nib_error err = {0};
+    nib_model *encoder = open_model("roberta_small", NULL);
+    nib_session *s = open_session(encoder, NIB_KV_F16);
+    const nib__kv *kv = &s->kv;
+    const uint32_t fields[] = {kv->n_layer,
+                               kv->n_head_kv,
+                               kv->head_dim,
+                               encoder->config.n_vocab,
+                               N_TOKENS,
+                               N_TOKENS,
+                               0,
+                               0};
+    uint8_t *file = calloc(ROOM, 1);
+    memcpy(file, "NIBSTATE", 8);
+    nib__put_le32(file + 8, 1);
+    nib__put_le32(file + 12, kv->type);
+    nib__put_le64(file + 16, encoder->identity);
+    for (int i = 0; i < 8; i++) nib__put_le32(file + 24 + 4 * i, fields[i]);
+    const size_t row = kv->head_dim * nib__kv_element(kv->type);
+    const size_t size = HEADER + N_TOKENS * (4 + 2 * row * kv->n_layer * kv->n_head_kv);
+    nib__hash hash;
+    nib__hash_init(&hash, 0);
+    nib__hash_add(&hash, file, size);
+    nib__put_le64(file + size, nib__hash_value(&hash));
+    temp_dir_make(&dir);
+    temp_dir_write(&dir, "state", file, size + 8);
+    free(file);
+    assert_fails(nib_session_load(s, temp_dir_file(&dir, "state"), &err), NIB_ERR_UNSUPPORTED, err,
+                 "hidden states");
+    temp_dir_remove(&dir);
+    nib_session_free(s);
+    nib_model_free(encoder);
+}
+
 /* A session without a source can be saved as well. */
 static void test_no_source(void **state)
 {
@@ -441,6 +483,7 @@ int main(void)
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_damage),
         cmocka_unit_test(test_foreign),
+        cmocka_unit_test(test_stream_for_an_encoder),
         cmocka_unit_test(test_no_source),
         cmocka_unit_test(test_every_allocation_can_fail),
     };
