@@ -291,7 +291,8 @@ typedef struct nib_session_options {
     uint32_t struct_size;
     uint32_t n_ctx;            /* positions the KV cache can hold; 0: min(trained context, 4096) */
     uint32_t n_threads;        /* 0 or 1: the calling thread only; more: a pool that is parked
-                                  whenever no call is running. Fewer are used if fewer start. */
+                                  whenever no call is running, and takes none of the process's
+                                  signals. Fewer are used if fewer start. */
     uint32_t kv_type;          /* NIB_KV_* */
     uint32_t n_batch;          /* most prompt tokens evaluated in one pass; 0: 512. UniXcoder: most
                                   tokens of a source, which see each other (else LIMIT) */

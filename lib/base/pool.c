@@ -13,6 +13,7 @@
 
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "base/cpu.h"
@@ -126,18 +127,33 @@ static void publish(nib__pool *pool, void (*task)(void *arg, uint32_t i), void *
     }
 }
 
-/* Starts as many workers as the system gives, up to n_threads - 1. */
+/* What is sent to the process is for the host's threads: its handlers may expect one of them, and
+ * more stack. A thread's own faults stay out of this, as one that is blocked ends the process
+ * without its handler. */
+static void block_signals(sigset_t *before)
+{
+    static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
+    sigset_t set;
+    sigfillset(&set);
+    for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) sigdelset(&set, faults[i]);
+    (void)pthread_sigmask(SIG_SETMASK, &set, before);
+}
+
+/* Starts as many workers as the system gives, up to n_threads - 1. They inherit the mask. */
 static void start_workers(nib__pool *pool)
 {
     pthread_attr_t attr;
+    sigset_t before;
     if (pthread_attr_init(&attr) != 0) return;
     (void)pthread_attr_setstacksize(&attr, WORKER_STACK);
+    block_signals(&before);
     for (uint32_t i = 0; i + 1 < pool->n_threads; i++) {
         pool_worker *worker = &pool->workers[i];
         worker->pool = pool;
         if (pthread_create(&worker->thread, &attr, worker_main, worker) != 0) break;
         pool->n_workers++;
     }
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_attr_destroy(&attr);
 }
 

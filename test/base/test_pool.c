@@ -5,6 +5,7 @@
 #include "base/pool.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -257,6 +258,46 @@ static void refused_threads_mean_fewer(void **state)
     assert_true(in_child(run_without_new_threads, NULL));
 }
 
+static atomic_int handled_by;
+
+static void note_thread(int signal)
+{
+    (void)signal;
+    atomic_store(&handled_by, (int)gettid());
+}
+
+static bool leave_signals_to_the_host(nib__pool *unused)
+{
+    (void)unused;
+    static tally t;
+    const struct sigaction action = {.sa_handler = note_thread};
+    sigset_t set;
+    nib__pool *pool = new_pool(3);
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR1);
+    if (sigaction(SIGUSR1, &action, NULL) != 0) return false;
+    if (pthread_sigmask(SIG_BLOCK, &set, NULL) != 0 || kill(getpid(), SIGUSR1) != 0) return false;
+    nib__pool_begin(pool); /* workers run, and could take it */
+    nib__pool_run(pool, 100, count_run, &t);
+    usleep(20000);
+    nib__pool_end(pool);
+    if (atomic_load(&handled_by) != 0 || !each_ran_once(&t, 100)) return false;
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
+    nib__pool_free(pool);
+    return atomic_load(&handled_by) == (int)getpid(); /* the thread that made the pool */
+}
+
+/* A handler of the host's, which may be made for the thread and the stack it expects, is not run on
+ * a worker; and the thread that made the pool has the mask it had. */
+static void workers_take_no_signals(void **state)
+{
+    (void)state;
+#if defined(__SANITIZE_THREAD__)
+    skip();
+#endif
+    assert_true(in_child(leave_signals_to_the_host, NULL));
+}
+
 static void *no_memory(void *user, size_t size, size_t align)
 {
     (void)align;
@@ -296,6 +337,7 @@ int main(void)
         cmocka_unit_test(host_threads_are_used),
         cmocka_unit_test(forked_child_goes_on_alone),
         cmocka_unit_test(refused_threads_mean_fewer),
+        cmocka_unit_test(workers_take_no_signals),
         cmocka_unit_test(absurd_requests_are_refused),
     };
     return cmocka_run_group_tests_name("base/pool", tests, NULL, NULL);
