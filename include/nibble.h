@@ -557,7 +557,8 @@ NIB_API nib_status nib_beam_begin_tokens(nib_session *session, const nib_beam_op
 NIB_API nib_status nib_beam_memory(const nib_session *session, const nib_beam_options *options,
                                    uint64_t *bytes, nib_error *err);
 
-/* Pointers are valid until the search ends: with the next edit, begin or load, or the session. */
+/* Pointers are valid until the search ends: with the next edit, begin or load, or the session. That
+ * edit may be given them: nib_session_append(session, result.ids, result.n_ids, &err). */
 typedef struct nib_beam_result {
     uint32_t struct_size;
     uint32_t n_results;        /* how many there are: n_results of the options, unless the model's

@@ -36,12 +36,11 @@ nib_status nib_beam_begin(nib_session *session, const char *prompt, size_t len,
         return nib__fail(err, NIB_ERR_ARGUMENT, "nib_beam_begin: an argument is NULL");
     nib_status status = read_options(session, options, &o, err);
     if (status != NIB_OK) return status;
-    nib__ids ids = nib__ids_make(&session->mem);
-    uint32_t reused;
-    status = nib__prompt(session, prompt, len, &ids, err);
-    if (status == NIB_OK) status = nib__session_set(session, ids.items, ids.count, &reused, err);
+    nib__prompt made;
+    status = nib__prompt_make(session, prompt, len, &made, err);
+    if (status == NIB_OK) status = nib__prompt_set(session, &made, err);
     if (status == NIB_OK) status = nib__search_begin(session, &o, err);
-    nib__ids_free(&ids);
+    nib__prompt_free(&made);
     return status;
 }
 

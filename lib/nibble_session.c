@@ -76,10 +76,8 @@ nib_status nib_session_set_tokens(nib_session *session, const int32_t *ids, size
         return null_argument(err, "nib_session_set_tokens");
     uint32_t kept;
     nib_status status = nib__session_set(session, ids, n_ids, &kept, err);
-    if (status != NIB_OK) return status;
-    nib__complete_end(session);
-    if (reused != NULL) *reused = kept;
-    return NIB_OK;
+    if (status == NIB_OK && reused != NULL) *reused = kept;
+    return status;
 }
 
 nib_status nib_session_append(nib_session *session, const int32_t *ids, size_t n_ids,
@@ -132,11 +130,11 @@ nib_status nib_session_eval_logits(nib_session *session, const int32_t *ids, siz
         return null_argument(err, "nib_session_eval_logits");
     if ((flags & ~(uint32_t)NIB_EVAL_STEPWISE) != 0)
         return nib__fail(err, NIB_ERR_ARGUMENT, "flags: unknown bits in %x", flags);
-    nib__complete_end(session);
     nib__pool_begin(session->exec.pool);
     uint32_t rows = flags & NIB_EVAL_STEPWISE ? 1 : session->options.n_batch;
     nib_status status = nib__session_eval_logits(session, ids, n_ids, rows, logits, err);
     nib__pool_end(session->exec.pool);
+    nib__complete_end(session);
     return status;
 }
 
@@ -145,8 +143,9 @@ nib_status nib_session_set_source(nib_session *session, const int32_t *ids, size
 {
     if (session == NULL || (n_ids != 0 && ids == NULL))
         return null_argument(err, "nib_session_set_source");
-    nib__complete_end(session);
-    return nib__session_set_source(session, ids, n_ids, err);
+    nib_status status = nib__session_set_source(session, ids, n_ids, err);
+    if (status == NIB_OK) nib__complete_end(session); /* also if it is the same source */
+    return status;
 }
 
 nib_status nib_session_embed(nib_session *session, const int32_t *ids, size_t n_ids, uint32_t flags,
@@ -156,7 +155,6 @@ nib_status nib_session_embed(nib_session *session, const int32_t *ids, size_t n_
         return null_argument(err, "nib_session_embed");
     if ((flags & ~(uint32_t)NIB_EMBED_MEAN) != 0)
         return nib__fail(err, NIB_ERR_ARGUMENT, "flags: unknown bits in %x", flags);
-    nib__complete_end(session);
     nib__pool_begin(session->exec.pool);
     nib_status status = nib__session_embed(session, ids, n_ids, flags, out, err);
     nib__pool_end(session->exec.pool);

@@ -6,20 +6,21 @@
 #include "decode/prompt.h"
 #include "token/buffer.h"
 
-/* Starts a completion of ids (NULL: of the tokens that the session holds). All or nothing. */
-static nib_status begin(nib_session *s, const nib__ids *ids, const nib_complete_options *o,
+/* Starts a completion of a prompt (NULL: of the tokens that the session holds). The prompt comes
+ * after all that options may be refused for, and after the texts of the caller were copied, which
+ * may be what the completion in progress has found. */
+static nib_status begin(nib_session *s, const nib__prompt *prompt, const nib_complete_options *o,
                         const nib__around *around, nib_error *err)
 {
     nib__completion *completion;
     nib_status status = nib__completion_new(s, o, around, &completion, err);
     if (status != NIB_OK) return status;
-    size_t n = ids != NULL ? ids->count : s->n_tokens;
-    uint32_t reused;
+    size_t n = prompt != NULL ? prompt->stream.count : s->n_tokens;
     if (n == 0) {
         status = nib__fail(err, NIB_ERR_ARGUMENT,
                            "the prompt is empty, and the model has no token to begin with");
-    } else if (ids != NULL) {
-        status = nib__session_set(s, ids->items, n, &reused, err);
+    } else if (prompt != NULL) {
+        status = nib__prompt_set(s, prompt, err);
     }
     if (status != NIB_OK) {
         nib__completion_free(completion);
@@ -37,10 +38,10 @@ nib_status nib__begin_tokens(nib_session *s, const nib_complete_options *o, nib_
 nib_status nib__begin_prompt(nib_session *s, const char *prompt, size_t len,
                              const nib_complete_options *o, nib_error *err)
 {
-    nib__ids ids = nib__ids_make(&s->mem);
-    nib_status status = nib__prompt(s, prompt, len, &ids, err);
-    if (status == NIB_OK) status = begin(s, &ids, o, &(nib__around){0}, err);
-    nib__ids_free(&ids);
+    nib__prompt made;
+    nib_status status = nib__prompt_make(s, prompt, len, &made, err);
+    if (status == NIB_OK) status = begin(s, &made, o, &(nib__around){0}, err);
+    nib__prompt_free(&made);
     return status;
 }
 
@@ -87,13 +88,11 @@ static nib_status begin_pair(nib_session *s, const nib_fim *fim, const nib_compl
                                      err);
     if (status == NIB_OK && pair.start >= 0) pair.target.items[0] = pair.start;
     if (status == NIB_OK) status = text_of(model->tokenizer, &pair.echo, &echo, err);
-    if (status == NIB_OK)
-        status = nib__session_set_source(s, pair.source.items, pair.source.count, err);
     if (status == NIB_OK) {
         if (held != 0) around.healed = end_of(fim->prefix, held);
         around.echo = (nib_text){echo.data, echo.len};
         around.sentinels = pair.sentinels;
-        status = begin(s, &pair.target, o, &around, err);
+        status = begin(s, &(nib__prompt){pair.source, pair.target}, o, &around, err);
     }
     nib__free(&s->mem, echo.data);
     nib__ids_free(&pair.source);
@@ -111,13 +110,13 @@ nib_status nib__begin_fim(nib_session *s, const nib_fim *fim, const nib_complete
     uint32_t budget = fim->max_tokens != 0 ? fim->max_tokens : n_ctx - answer;
     const nib_model *model = s->model;
     if (model->encoder != NULL) return begin_pair(s, fim, o, budget, err);
-    nib__ids ids = nib__ids_make(&s->mem);
+    nib__prompt prompt = {.stream = nib__ids_make(&s->mem)};
     size_t held = 0;
-    nib_status status =
-        nib__fim_build(model->tokenizer, model->fim_family, fim, budget, &held, &ids, err);
+    nib_status status = nib__fim_build(model->tokenizer, model->fim_family, fim, budget, &held,
+                                       &prompt.stream, err);
     nib__around around = {.suffix = fim->suffix, .inside = true};
     if (held != 0) around.healed = end_of(fim->prefix, held);
-    if (status == NIB_OK) status = begin(s, &ids, o, &around, err);
-    nib__ids_free(&ids);
+    if (status == NIB_OK) status = begin(s, &prompt, o, &around, err);
+    nib__ids_free(&prompt.stream);
     return status;
 }

@@ -52,12 +52,29 @@ static nib_status put_prompt(const nib_model *model, const char *text, size_t le
     return status == NIB_OK && joint ? nib__tokenizer_frame(t, true, ids, err) : status;
 }
 
-nib_status nib__prompt(nib_session *s, const char *text, size_t len, nib__ids *stream,
-                       nib_error *err)
+nib_status nib__prompt_make(const nib_session *s, const char *text, size_t len, nib__prompt *prompt,
+                            nib_error *err)
 {
-    nib_status status = put_prompt(s->model, text != NULL ? text : "", len, stream, err);
-    if (status != NIB_OK || s->model->encoder == NULL) return status;
-    status = nib__session_set_source(s, stream->items, stream->count, err);
-    stream->count = 0;
-    return status == NIB_OK ? nib__prompt_start(s->model, stream, err) : status;
+    *prompt = (nib__prompt){nib__ids_make(&s->mem), nib__ids_make(&s->mem)};
+    bool pair = s->model->encoder != NULL;
+    nib__ids *ids = pair ? &prompt->source : &prompt->stream;
+    nib_status status = put_prompt(s->model, text != NULL ? text : "", len, ids, err);
+    return status == NIB_OK && pair ? nib__prompt_start(s->model, &prompt->stream, err) : status;
+}
+
+void nib__prompt_free(nib__prompt *prompt)
+{
+    nib__ids_free(&prompt->source);
+    nib__ids_free(&prompt->stream);
+}
+
+nib_status nib__prompt_set(nib_session *s, const nib__prompt *prompt, nib_error *err)
+{
+    const nib__ids *source = &prompt->source, *stream = &prompt->stream;
+    uint32_t reused;
+    nib_status status = NIB_OK;
+    if (s->model->encoder != NULL)
+        status = nib__session_set_source(s, source->items, source->count, err);
+    if (status != NIB_OK) return status;
+    return nib__session_set(s, stream->items, stream->count, &reused, err);
 }

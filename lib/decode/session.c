@@ -229,10 +229,9 @@ uint32_t nib__session_joint(const nib_session *s)
     return smaller(n + 1, s->n_tokens);
 }
 
-void nib__session_cut(nib_session *s, uint32_t n_tokens)
+static void cut(nib_session *s, uint32_t n_tokens)
 {
     if (n_tokens >= s->n_tokens) return;
-    nib__search_end(s);
     uint32_t valid = n_tokens < nib__session_joint(s) ? 0 : n_tokens;
     if (s->pass_active && s->pass.pos0 + s->pass.n > valid) s->pass_active = 0;
     if (s->n_evaluated > valid) {
@@ -241,6 +240,12 @@ void nib__session_cut(nib_session *s, uint32_t n_tokens)
     }
     s->batch_mark = 0;
     s->n_tokens = n_tokens;
+}
+
+void nib__session_cut(nib_session *s, uint32_t n_tokens)
+{
+    if (n_tokens < s->n_tokens) nib__search_end(s);
+    cut(s, n_tokens);
 }
 
 static nib_status check_ids(const nib_session *s, const int32_t *ids, size_t n, size_t room,
@@ -266,9 +271,9 @@ nib_status nib__session_append(nib_session *s, const int32_t *ids, size_t n, nib
 {
     nib_status status = check_ids(s, ids, n, s->options.n_ctx - s->n_tokens, err);
     if (status != NIB_OK || n == 0) return status;
-    nib__search_end(s);
     memcpy(s->tokens + s->n_tokens, ids, n * sizeof *ids);
     s->n_tokens += (uint32_t)n;
+    nib__search_end(s); /* not before: ids may be what it found */
     return NIB_OK;
 }
 
@@ -277,12 +282,12 @@ nib_status nib__session_set(nib_session *s, const int32_t *ids, size_t n, uint32
 {
     nib_status status = check_ids(s, ids, n, s->options.n_ctx, err);
     if (status != NIB_OK) return status;
-    nib__search_end(s);
     uint32_t common = 0;
     while (common < n && common < s->n_tokens && ids[common] == s->tokens[common]) common++;
-    nib__session_cut(s, common);
+    cut(s, common);
     if (n > common) memmove(s->tokens + common, ids + common, (n - common) * sizeof *ids);
     s->n_tokens = (uint32_t)n;
+    nib__complete_end(s); /* of another stream; not before: ids may be what it found */
     *reused = s->n_evaluated;
     s->stats.n_reused += *reused;
     return NIB_OK;

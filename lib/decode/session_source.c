@@ -3,7 +3,7 @@
  * of encoders. */
 #include <string.h>
 
-#include "decode/beam.h"
+#include "decode/complete.h"
 
 nib_status nib__session_set_source(nib_session *s, const int32_t *ids, size_t n, nib_error *err)
 {
@@ -15,7 +15,7 @@ nib_status nib__session_set_source(nib_session *s, const int32_t *ids, size_t n,
     if (same) return NIB_OK;
     nib_status status = nib__encoding_set(&s->source, ids, n, err);
     if (status != NIB_OK) return status;
-    nib__search_end(s);
+    nib__complete_end(s);
     s->pass_active = 0;
     s->batch_mark = 0;
     s->n_evaluated = 0;
@@ -32,7 +32,7 @@ nib_status nib__session_embed(nib_session *s, const int32_t *ids, size_t n, uint
                          s->model->config.arch);
     nib_status status = nib__encoding_set(e, ids, n, err);
     if (status != NIB_OK) return status;
-    nib__search_end(s);
+    nib__complete_end(s);
     s->batch_mark = 0;
     s->pass_active = 0;                              /* its rows are overwritten */
     status = nib__encoding_run(e, &s->exec, 0, err); /* without a deadline: to the end */

@@ -354,6 +354,47 @@ static void test_texts(void **state)
     nib_model_free(model);
 }
 
+/* What a search found is given to the calls that end it: most naturally, appended to the stream. */
+static void test_results_are_arguments(void **state)
+{
+    (void)state;
+    nib_model *model = tiny_open("qwen2", NIB_PRECISION_DEFAULT);
+    for (int edit = 0; edit < 3; edit++) {
+        fault_alloc fa; /* overwrites what is freed */
+        fault_alloc_init(&fa);
+        nib_session_options options;
+        nib_session_options_init(&options, sizeof options);
+        options.allocator = &fa.mem;
+        nib_session *s = NULL;
+        nib_error err = {0};
+        nib_beam_result got = {.struct_size = sizeof got};
+        int32_t best[TINY_CTX];
+        const int32_t *ids;
+        size_t n;
+        assert_ok(nib_session_new(model, &options, &s, &err), err);
+        assert_ok(nib_beam_begin(s, "def f(self):", 12, NULL, &err), err);
+        run(s, 0);
+        assert_ok(nib_beam_get_result(s, 0, &got, &err), err);
+        memcpy(best, got.ids, got.n_ids * sizeof *best);
+        switch (edit) {
+        case 0: assert_ok(nib_session_append(s, got.ids, got.n_ids, &err), err); break;
+        case 1: assert_ok(nib_session_set_tokens(s, got.ids, got.n_ids, NULL, &err), err); break;
+        case 2: {
+            float *logits = malloc(got.n_ids * tiny_vocab(model) * sizeof *logits);
+            assert_ok(nib_session_eval_logits(s, got.ids, got.n_ids, 0, logits, &err), err);
+            free(logits);
+        }
+        }
+        assert_int_equal(nib_session_tokens(s, &ids, &n, NULL), NIB_OK);
+        assert_true(n >= got.n_ids && got.n_ids > 1);
+        assert_memory_equal(ids + n - got.n_ids, best, got.n_ids * sizeof *best);
+        nib_session_free(s);
+        assert_int_equal(fa.live_blocks, 0);
+        fault_alloc_done(&fa);
+    }
+    nib_model_free(model);
+}
+
 /* Cancelled at every region of work: the search goes on to the same results. */
 static void test_cancelled_anywhere(void **state)
 {
@@ -446,6 +487,7 @@ int main(void)
         cmocka_unit_test(test_budgets_do_not_matter),
         cmocka_unit_test(test_edits_end_it),
         cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_results_are_arguments),
         cmocka_unit_test(test_cancelled_anywhere),
         cmocka_unit_test(test_every_allocation_can_fail),
     };
