@@ -35,10 +35,10 @@ static const float score_unit = 1.44269504f * 0x1p23f;
 
 typedef struct job {
     const nib__attention *a;
-    uint32_t dim, twos, width;  /* head size; in twos; rounded up to 16 */
-    float most;                 /* largest code of queries and keys: dim products fit 32 bits */
-    uint32_t first, count;      /* queries, numbered position-major */
-    uint32_t key0, end;         /* the block at hand; after the last key */
+    uint32_t dim, twos, width; /* head size; in twos; rounded up to 16 */
+    float most;                /* largest code of queries and keys: dim products fit 32 bits */
+    uint32_t first, count;     /* queries, numbered position-major */
+    uint32_t key0, end;        /* the block at hand; after the last key */
     bool any_bad;
     int16_t *q;                 /* [QUERIES / TILE][twos][TILE][2] */
     int16_t *k;                 /* [KEYS / 16][twos][16][2] */
@@ -133,6 +133,27 @@ static void start_queries(const job *j, uint32_t at)
     for (uint32_t d = 0; d < j->width; d++) v_store(o + (size_t)d * TILE, v_set(0));
 }
 
+/* The scales of LANES keys or values and what their numbers are multiplied with: `most` stands for
+ * the largest number, of zeros too. *sizes: the largest magnitudes as they lie in the cache;
+ * `cached`: the cache's own scales, or NULL. What is no number becomes 0 and is marked as bad. */
+NIB_INLINE floats cached_scales(job *j, uint32_t key, floats sizes, const float *cached, float most,
+                                float times, float *scale)
+{
+    const floats own = cached != NULL ? v_load(cached + j->key0 + key) : v_set(1.0f);
+    const floats product = v_mul(v_mul(sizes, v_set(times / most)), own);
+    floats inverse = v_div(v_set(most), v_max(sizes, v_set(1e-30f)));
+    v_store(scale + key, product);
+    if (v_all_finite(product)) return inverse;
+    float inverses[LANES];
+    v_store(inverses, inverse);
+    for (uint32_t i = 0; i < LANES; i++) {
+        if (fabsf(scale[key + i]) <= FLT_MAX) continue;
+        j->bad[key + i] = 1;
+        scale[key + i] = inverses[i] = 0.0f;
+    }
+    return v_load(inverses);
+}
+
 /* Keys of the block: 16 at a time as they lie in the cache. */
 NIB_INLINE void round_keys(bool q8, job *j, uint32_t n_keys)
 {
@@ -140,20 +161,9 @@ NIB_INLINE void round_keys(bool q8, job *j, uint32_t n_keys)
     for (uint32_t key = 0; key < n_keys; key += LANES) {
         size_t from = (size_t)((j->key0 + key) / 16) * j->dim * 16 + key % 16;
         int16_t *to = j->k + ((size_t)(key / 16) * j->twos * 16 + key % 16) * 2;
-        floats largest = v_set(0);
-        for (uint32_t d = 0; d < j->dim; d++) {
-            largest = v_larger_size(largest, v_cached(q8, kv->k, from + d * 16));
-        }
-        float sizes[LANES], inverses[LANES];
-        v_store(sizes, largest);
-        for (uint32_t i = 0; i < LANES; i++) {
-            float cached = q8 ? kv->k_scale[j->key0 + key + i] : 1.0f;
-            bool good = row_scale(sizes[i], j->most, &j->k_scale[key + i], &inverses[i]);
-            j->k_scale[key + i] *= cached;
-            j->bad[key + i] = !good || !(fabsf(cached) <= FLT_MAX);
-            if (j->bad[key + i] != 0) j->k_scale[key + i] = inverses[i] = 0.0f;
-        }
-        const floats inverse = v_load(inverses);
+        const floats sizes = v_key_sizes(q8, kv->k, from, j->dim);
+        const floats inverse =
+            cached_scales(j, key, sizes, q8 ? kv->k_scale : NULL, j->most, 1.0f, j->k_scale);
         for (uint32_t d = 0; d < j->dim; d += 2, to += 32) {
             ints x = v_round(v_mul(inverse, v_cached(q8, kv->k, from + d * 16))), y = v_int(0);
             if (d + 1 < j->dim)
@@ -163,50 +173,43 @@ NIB_INLINE void round_keys(bool q8, job *j, uint32_t n_keys)
     }
 }
 
-/* Value number `key` of the block: its scale; returns what its numbers are multiplied with. */
-NIB_INLINE float value_scale(bool q8, job *j, uint32_t key)
+/* Scales of the block's values, those of weights: the largest number of each value. What their
+ * numbers are multiplied with goes to inverses[KEYS]. */
+NIB_INLINE void scale_values(bool q8, job *j, uint32_t n_keys, float *inverses)
 {
     const nib__kv_head *kv = &j->a->kv;
-    size_t from = (size_t)(j->key0 + key) * j->dim;
-    floats largest = v_set(0);
-    for (uint32_t d = 0; d < j->dim; d += LANES) {
-        largest = v_larger_size(largest, v_cached_first(q8, kv->v, from + d, j->dim - d));
+    for (uint32_t key = 0; key < n_keys; key += LANES) {
+        uint16_t sizes[LANES] = {0};
+        for (uint32_t i = 0; i < LANES && key + i < n_keys; i++) {
+            sizes[i] = v_value_size(q8, kv->v, (size_t)(j->key0 + key + i) * j->dim, j->dim);
+        }
+        const float *cached = q8 ? kv->v_scale : NULL;
+        v_store(inverses + key,
+                cached_scales(j, key, v_sizes(q8, sizes), cached, V_MAX, V_MAX, j->v_scale));
     }
-    float sizes[LANES], size = 0.0f, cached = q8 ? kv->v_scale[j->key0 + key] : 1.0f, inverse;
-    v_store(sizes, largest);
-    for (uint32_t i = 0; i < LANES; i++) {
-        if (!(sizes[i] <= size)) size = sizes[i];
+    float most = 0.0f;
+    for (uint32_t key = 0; key < KEYS; key++) {
+        if (key >= n_keys) j->v_scale[key] = inverses[key] = 0.0f;
+        if (j->v_scale[key] > most) most = j->v_scale[key];
+        j->v_most[key] = most;
     }
-    bool good = row_scale(size, V_MAX, &j->v_scale[key], &inverse);
-    j->v_scale[key] *= cached * V_MAX; /* of a weight: the largest of the value */
-    if (good && fabsf(cached) <= FLT_MAX) return inverse;
-    j->bad[key] = 1;
-    j->v_scale[key] = 0.0f;
-    return 0.0f;
 }
 
 NIB_INLINE void round_values(bool q8, job *j, uint32_t n_keys)
 {
     const nib__kv_head *kv = &j->a->kv;
-    float most = 0.0f;
-    for (uint32_t key = 0; key < KEYS; key += 2) {
-        floats inverse[2];
-        for (uint32_t b = 0; b < 2; b++) {
-            bool exists = key + b < n_keys;
-            if (!exists) j->v_scale[key + b] = 0.0f;
-            inverse[b] = v_set(exists ? value_scale(q8, j, key + b) : 0.0f);
-            if (j->v_scale[key + b] > most) most = j->v_scale[key + b];
-            j->v_most[key + b] = most;
-        }
-        if (key >= n_keys) continue;
+    float inverses[KEYS];
+    scale_values(q8, j, n_keys, inverses);
+    for (uint32_t key = 0; key < n_keys; key += 2) {
+        const floats inverse0 = v_set(inverses[key]), inverse1 = v_set(inverses[key + 1]);
         size_t from = (size_t)(j->key0 + key) * j->dim;
         int16_t *to = j->v + (size_t)key * j->width;
         for (uint32_t d = 0; d < j->dim; d += LANES, to += 2 * LANES) {
             uint32_t left = j->dim - d;
-            ints x = v_round(v_mul(inverse[0], v_cached_first(q8, kv->v, from + d, left)));
+            ints x = v_round(v_mul(inverse0, v_cached_first(q8, kv->v, from + d, left)));
             ints y = v_int(0);
             if (key + 1 < n_keys)
-                y = v_round(v_mul(inverse[1], v_cached_first(q8, kv->v, from + j->dim + d, left)));
+                y = v_round(v_mul(inverse1, v_cached_first(q8, kv->v, from + j->dim + d, left)));
             v_store_ints(to, v_pair(x, y));
         }
     }

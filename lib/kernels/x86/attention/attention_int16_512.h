@@ -3,15 +3,17 @@
 #ifndef NIB_KERNELS_X86_ATTENTION_INT16_512_H
 #define NIB_KERNELS_X86_ATTENTION_INT16_512_H
 
+#include <float.h>
 #include <math.h>
 
+#include "kernels/x86/attention/attention_sizes.h"
 #include "kernels/x86/math_avx512.h"
 #include "kernels/x86/vectors_512.h"
 
 enum { ROWS = 8 };
 
-/* sum + two products of 16-bit numbers, per lane. The instruction overwrites its sum; gcc copies all
- * sums of a loop back and forth unless they are hidden from it. */
+/* sum + two products of 16-bit numbers, per lane. The instruction overwrites its sum; gcc copies
+ * all sums of a loop back and forth unless they are hidden from it. */
 NIB_INLINE ints v_dot2(ints sum, ints a, ints b)
 {
     sum = _mm512_dpwssd_epi32(sum, a, b);
@@ -66,6 +68,60 @@ NIB_INLINE floats v_cached_first(bool q8, const void *data, size_t i, uint32_t n
     return _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes));
 }
 
+/* The largest magnitudes of 16 keys, of which each line of the cache has one number: NaN is larger
+ * than any. Numbers without their signs compare as integers. */
+NIB_INLINE floats v_key_sizes(bool q8, const void *k, size_t from, uint32_t dim)
+{
+    if (q8) {
+        const int8_t *at = (const int8_t *)k + from;
+        __m128i most = _mm_setzero_si128();
+        for (uint32_t d = 0; d < dim; d++, at += 16) {
+            most = _mm_max_epu8(most,
+                                _mm_abs_epi8(_mm_loadu_si128((const __m128i *)(const void *)at)));
+        }
+        return _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(most));
+    }
+    const uint16_t *at = (const uint16_t *)k + from;
+    const __m256i size = _mm256_set1_epi16(0x7fff);
+    __m256i most = _mm256_setzero_si256();
+    for (uint32_t d = 0; d < dim; d++, at += 16) {
+        __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)at);
+        most = _mm256_max_epu16(most, _mm256_and_si256(x, size));
+    }
+    return _mm512_cvtph_ps(most);
+}
+
+/* The largest magnitude of a value's numbers, without converting it. */
+NIB_INLINE uint16_t v_value_size(bool q8, const void *v, size_t from, uint32_t dim)
+{
+    __m512i most = _mm512_setzero_si512();
+    for (uint32_t d = 0; d < dim; d += 32) {
+        const __mmask32 mask = 0xffffffffu >> (dim - d < 32 ? 32 - (dim - d) : 0);
+        __m512i x;
+        if (q8)
+            x = _mm512_abs_epi16(
+                _mm512_cvtepi8_epi16(_mm256_maskz_loadu_epi8(mask, (const int8_t *)v + from + d)));
+        else
+            x = _mm512_and_si512(_mm512_maskz_loadu_epi16(mask, (const uint16_t *)v + from + d),
+                                 _mm512_set1_epi16(0x7fff));
+        most = _mm512_max_epu16(most, x);
+    }
+    return largest_of_16(
+        _mm256_max_epu16(_mm512_castsi512_si256(most), _mm512_extracti64x4_epi64(most, 1)));
+}
+
+/* Sizes as v_value_size gives them. */
+NIB_INLINE floats v_sizes(bool q8, const uint16_t sizes[LANES])
+{
+    const __m256i x = _mm256_loadu_si256((const __m256i *)(const void *)sizes);
+    return q8 ? _mm512_cvtepi32_ps(_mm512_cvtepu16_epi32(x)) : _mm512_cvtph_ps(x);
+}
+
+NIB_INLINE bool v_all_finite(floats x)
+{
+    return _mm512_cmp_ps_mask(_mm512_abs_ps(x), _mm512_set1_ps(FLT_MAX), _CMP_LE_OQ) == 0xffff;
+}
+
 /* 2^x, close to float32's precision; 2^-126 for what is below. */
 NIB_INLINE floats v_pow2(floats x)
 {
@@ -78,11 +134,11 @@ NIB_INLINE floats v_pow2(floats x)
 NIB_INLINE floats v_weight(floats y)
 {
     /* means of 2^f - 1 - f over 32nds, times 2^23 */
-    static const int32_t off[32] = {
-        -39560, -116014, -188401, -256634, -320620, -380267, -435480, -486162, -532213,
-        -573533, -610017, -641560, -668053, -689387, -705447, -716119, -721284, -720822,
-        -714609, -702521, -684428, -660198, -629697, -592788, -549331, -499183, -442195,
-        -378220, -307104, -228690, -142819, -49327};
+    static const int32_t off[32] = {-39560,  -116014, -188401, -256634, -320620, -380267, -435480,
+                                    -486162, -532213, -573533, -610017, -641560, -668053, -689387,
+                                    -705447, -716119, -721284, -720822, -714609, -702521, -684428,
+                                    -660198, -629697, -592788, -549331, -499183, -442195, -378220,
+                                    -307104, -228690, -142819, -49327};
     ints bits = _mm512_max_epi32(_mm512_cvtps_epi32(y), _mm512_set1_epi32(27 << 23));
     ints by = _mm512_permutex2var_epi32(_mm512_loadu_si512(off), _mm512_srli_epi32(bits, 18),
                                         _mm512_loadu_si512(off + 16));
