@@ -11,11 +11,12 @@ enum {
     RATE_DECODE = 3 * NIB__WEIGHT_KINDS, /* places of attention among the rates of nib__exec */
     RATE_PREFILL,
     ALONE_NS = 12000,     /* less work than this is done by the calling thread */
-    LONGEST_NS = 2000000, /* most for one piece */
+    LONGEST_NS = 3000000, /* most for one piece: a cancelled call stops within 5 ms */
     /* Queries (rows x heads) of a piece of prefill. Kernels expand keys and values once per piece:
      * fewer would make that expensive, more no cheaper. */
     LEAST_QUERIES = 96,
-    MOST_QUERIES = 384
+    MOST_QUERIES = 384,
+    WHOLE_ROWS = 16 /* kernels take 24 or 32 queries at a time: rows of a piece fill them better */
 };
 
 /* ---- store ---- */
@@ -165,6 +166,7 @@ static uint32_t choose_rows(const attend_job *job, uint32_t threads, double fit)
     if (job->few) least = 1;
     if (rows > fit) rows = (uint32_t)fit;
     if (rows < least) rows = least;
+    if (!job->few && rows > WHOLE_ROWS) rows -= rows % WHOLE_ROWS;
     while (rows > least && (m + rows - 1) / rows * heads < 4 * threads) rows = (rows + 1) / 2;
     return rows < least ? least : rows;
 }
