@@ -13,7 +13,7 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
+#include <signal.h> /* pthread_sigmask */
 #include <unistd.h>
 
 #include "base/cpu.h"
