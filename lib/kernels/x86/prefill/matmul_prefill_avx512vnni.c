@@ -13,14 +13,13 @@
  * s * sum rounded once. s * BIAS is exact, because BIAS has 4 significant bits and s has at
  * most 20.
  *
- * Groups whose largest value stands out of their row would cause most of the rounding error: theirs
- * is rounded again, to a second int8 plane in units of 1/254. Few groups need it.
+ * Some groups of a row have a second plane (rows_g32_avx512.h), which is added at the end.
  *
  * Int8 weights have one scale per row, of more than 20 bits: its power of two is the scale of all
  * groups, and results are multiplied with its mantissa at the end. */
-#include "base/half.h"
-#include "kernels/x86/avx512.h"
 #include "kernels/x86/dense/int8_avx512.h"
+#include "kernels/x86/fetch.h"
+#include "kernels/x86/prefill/rows_g32_avx512.h"
 #include "kernels/x86/unpack_avx512.h"
 
 enum {
@@ -31,48 +30,14 @@ enum {
     PART_BYTES = 4 * 2 * 64
 };
 
-static const uint32_t INFINITY_BITS = 0x7f800000u;
 static const float BIAS = 0x1.2p23f;
 static const int32_t BIAS_BITS = 0x4b100000;
-static const float SECOND_PLANE = 254.0f; /* steps of the second plane per step of the first */
-/* Groups with this many times the mean square of the largest values get a second plane. */
-static const float OUTLIER = 8.0f;
 
 /* One scale group of a strip, both panels: after the lines of its 32 k. */
 typedef struct strip_part {
     int32_t start[2][16];                          /* BIAS_BITS - 128 * sum of codes */
     float scale[2][16], offset[2][16], min[2][16]; /* offset: -BIAS * scale */
 } strip_part;
-
-/* A group of 32 k in a rounded row. Sums are of the rounded values. */
-typedef struct row_group {
-    float scale, sum32, sum16[2];
-} row_group;
-
-/* A rounded row: [codes: k][second plane: k][groups: k / 32][n, uint32_t][n groups that have a
- * second plane, ascending, uint32_t], each part but the last padded to 64 bytes. Here and in all
- * that follows k is a multiple of 32; int8 weights may have any, and zeros fill up the last group.
- */
-static uint32_t whole_groups(uint32_t k)
-{
-    return (uint32_t)nib__align_up(k, NIB__GROUP);
-}
-
-static size_t plane_bytes(uint32_t k)
-{
-    return nib__align_up(k, NIB_ALIGN);
-}
-
-static size_t list_at(uint32_t k)
-{
-    return 2 * plane_bytes(k) + nib__align_up(k / NIB__GROUP * sizeof(row_group), NIB_ALIGN);
-}
-
-static size_t row_bytes(uint32_t any_k)
-{
-    const uint32_t k = whole_groups(any_k);
-    return list_at(k) + nib__align_up((k / NIB__GROUP + 1) * sizeof(uint32_t), NIB_ALIGN);
-}
 
 /* Bytes of one group of 32 k in an unpacked strip. */
 NIB_INLINE size_t strip_group_bytes(int parts)
@@ -95,88 +60,6 @@ static size_t scratch_bytes(uint32_t any_k)
 {
     const uint32_t k = whole_groups(any_k);
     return masks_bytes(k) + k / NIB__GROUP * strip_group_bytes(2);
-}
-
-/* Largest magnitude of 32 values, as float32 bits: infinities and NaN win over numbers. */
-static uint32_t max_bits(const float *x)
-{
-    const __m512i magnitude = _mm512_set1_epi32(0x7fffffff);
-    __m512i a = _mm512_and_epi32(_mm512_loadu_si512(x), magnitude);
-    __m512i b = _mm512_and_epi32(_mm512_loadu_si512(x + 16), magnitude);
-    return (uint32_t)_mm512_reduce_max_epi32(_mm512_max_epi32(a, b));
-}
-
-static void store_codes(__m512i q, uint8_t *codes)
-{
-    q = _mm512_add_epi32(q, _mm512_set1_epi32(128));
-    _mm_storeu_si128((__m128i *)(void *)codes, _mm512_cvtepi32_epi8(q));
-}
-
-/* 32 values, the largest with these bits, to codes + 128 in one plane or two, 0 if `second` is
- * NULL. */
-static void round_group(const float *x, uint32_t bits, uint8_t *codes, uint8_t *second,
-                        row_group *group)
-{
-    float max = nib__f32_of_bits(bits), to = 0.0f, sum[2];
-    group->scale = 0.0f;
-    if (bits >= INFINITY_BITS) { /* results must show it */
-        group->scale = nib__f32_of_bits(0x7fc00000u);
-    } else if (max >= 0x1p-100f) {
-        to = 127.0f / max;
-        group->scale = max / 127.0f;
-    }
-    for (int i = 0; i < 2; i++) {
-        __m512 v = _mm512_setzero_ps();
-        if (to != 0.0f) v = _mm512_mul_ps(_mm512_loadu_ps(x + 16 * i), _mm512_set1_ps(to));
-        __m512i q = _mm512_cvtps_epi32(v);
-        sum[i] = (float)_mm512_reduce_add_epi32(q);
-        store_codes(q, codes + 16 * i);
-        if (second == NULL) continue;
-        v = _mm512_mul_ps(_mm512_sub_ps(v, _mm512_cvtepi32_ps(q)), _mm512_set1_ps(SECOND_PLANE));
-        q = _mm512_cvtps_epi32(v);
-        sum[i] += (float)_mm512_reduce_add_epi32(q) * (1.0f / SECOND_PLANE);
-        store_codes(q, second + 16 * i);
-    }
-    group->sum16[0] = group->scale * sum[0];
-    group->sum16[1] = group->scale * sum[1];
-    group->sum32 = group->scale * (sum[0] + sum[1]);
-}
-
-/* Group g of x[k], the last one with zeros behind it. */
-static const float *group_in(const float *x, uint32_t k, uint32_t g, float last[NIB__GROUP])
-{
-    const float *from = x + (size_t)g * NIB__GROUP;
-    const uint32_t there = k - g * NIB__GROUP;
-    if (there >= NIB__GROUP) return from;
-    memset(last, 0, NIB__GROUP * sizeof *last);
-    memcpy(last, from, there * sizeof *last);
-    return last;
-}
-
-static void round_row(const float *x, uint32_t any_k, void *row)
-{
-    const uint32_t k = whole_groups(any_k);
-    float last[NIB__GROUP];
-    uint8_t *codes = row, *second = codes + plane_bytes(k);
-    uint32_t *list = (uint32_t *)(void *)(codes + list_at(k)), count = 0;
-    row_group *groups = (row_group *)(void *)(codes + 2 * plane_bytes(k));
-    uint32_t n = k / NIB__GROUP;
-    float energy = 0.0f;
-    for (uint32_t g = 0; g < n; g++) {
-        float max = nib__f32_of_bits(max_bits(group_in(x, any_k, g, last)));
-        groups[g].scale = max;
-        energy += max * max;
-    }
-    float limit = OUTLIER * energy / (float)n;
-    for (uint32_t g = 0; g < n; g++) {
-        float max = groups[g].scale;
-        uint32_t at = g * NIB__GROUP;
-        const bool large = max * max > limit;
-        if (large) list[++count] = g;
-        round_group(group_in(x, any_k, g, last), nib__bits_of_f32(max), codes + at,
-                    large ? second + at : NULL, &groups[g]);
-    }
-    list[0] = count;
 }
 
 /* All but the min of one panel's half (0 or 1) of a scale group; `sum` is 128 times that of its
@@ -273,7 +156,9 @@ typedef struct product {
     const row_mask *second;
     uint32_t k;
     size_t row_bytes, ldy;
-    __mmask16 mask[2]; /* real outputs of both panels */
+    __mmask16 mask[2];   /* real outputs of both panels */
+    const uint8_t *next; /* the next strip's panels: next_step bytes are fetched per group ... */
+    size_t next_step;    /* ... while the last quarter of the rows is multiplied */
 } product;
 
 NIB_INLINE const row_group *group_of(const uint8_t *groups, uint32_t k)
@@ -345,18 +230,31 @@ NIB_INLINE void add_second_planes(int parts, const product *p, const uint8_t *ro
 static void find_second_planes(const uint8_t *rows, uint32_t m, uint32_t k, row_mask *masks)
 {
     memset(masks, 0, k / NIB__GROUP * sizeof *masks);
-    for (uint32_t r = 0; r < m; r++) {
-        const uint32_t *list =
-            (const uint32_t *)(const void *)(rows + r * row_bytes(k) + list_at(k));
+    const size_t bytes = row_bytes(k);
+    for (uint32_t r = 0; r < m; r++, rows += bytes) {
+        const uint32_t *list = (const uint32_t *)(const void *)(rows + list_at(k));
+        fetch_far(rows + 16 * bytes + list_at(k));
         for (uint32_t i = 1; i <= list[0]; i++) {
             masks[list[i]].bits[r / 64] |= (uint64_t)1 << r % 64;
         }
     }
 }
 
-/* `rows` rows times the strip; rows, parts (scales per 32 k) and with_min are constants. */
+/* What group k / 32 of `rows` rows will need: a line of codes lasts for two groups, so half of the
+ * rows fetch theirs, and the others scales and sums. */
+NIB_INLINE void fetch_rows(int rows, const product *p, const uint8_t *row, uint32_t k)
+{
+    const uint32_t g = k / NIB__GROUP;
+    NIB_UNROLL
+    for (uint32_t r = 0; r < (uint32_t)rows; r++, row += p->row_bytes) {
+        fetch_far(row + (g % 2 == r % 2 ? k : 2 * plane_bytes(p->k) + g * sizeof(row_group)));
+    }
+}
+
+/* `rows` rows times the strip; rows, parts (scales per 32 k) and with_min are constants. Meanwhile
+ * the rows behind them are fetched, and `next_step` bytes per group from `next` on. */
 NIB_INLINE void multiply_rows(int rows, int parts, int with_min, const product *p,
-                              const uint8_t *row, float *y)
+                              const uint8_t *row, float *y, const uint8_t *next, size_t next_step)
 {
     const uint8_t *strip = p->strip;
     const size_t group_at = 2 * plane_bytes(p->k);
@@ -364,6 +262,9 @@ NIB_INLINE void multiply_rows(int rows, int parts, int with_min, const product *
     NIB_UNROLL
     for (int r = 0; r < rows; r++) acc[r][0] = acc[r][1] = _mm512_setzero_ps();
     for (uint32_t k = 0; k < p->k; k += NIB__GROUP) {
+        fetch_far(next);
+        next += next_step;
+        fetch_rows(rows, p, row + (size_t)rows * p->row_bytes, k);
         NIB_UNROLL
         for (int part = 0; part < parts; part++) {
             const int n_lines = 8 / parts;
@@ -407,19 +308,41 @@ NIB_INLINE void multiply_rows(int rows, int parts, int with_min, const product *
     }
 }
 
+/* Of so many rows that are left. 8 rows are 4 and 4: 2 rows mostly wait for their sums. */
+static uint32_t rows_of_tile(uint32_t left)
+{
+    if (left == 8 || left == 4 || left == 5) return 4;
+    return left >= ROWS ? ROWS : left >= 2 ? 2 : 1;
+}
+
+/* Where the weights of the strip behind panel p are, and how fast to go through them. */
+static void fetch_next_strip(product *job, const nib__packed *w, uint32_t p, uint32_t end,
+                             uint32_t m)
+{
+    const uint32_t steps = job->k / NIB__GROUP * (m / 4 / ROWS + 1);
+    job->next = job->strip;
+    job->next_step = 0;
+    if (p + 2 >= end) return;
+    job->next = nib__panel_at(w, p + 2);
+    job->next_step = 2 * w->panel_bytes / steps + 1;
+}
+
 NIB_INLINE void multiply(int parts, int with_min, const product *p, const uint8_t *rows, uint32_t m,
                          float *y)
 {
+    const uint8_t *next = p->next;
     for (uint32_t r = 0, step; r < m; r += step) {
         const uint8_t *row = rows + r * p->row_bytes;
         float *out = y + r * p->ldy;
-        uint32_t left = m - r;
-        step = left >= 6 ? 6 : left >= 2 ? 2 : 1;
+        const size_t ahead = r < m - m / 4 ? 0 : p->next_step;
+        step = rows_of_tile(m - r);
         switch (step) {
-        case 6: multiply_rows(6, parts, with_min, p, row, out); break;
-        case 2: multiply_rows(2, parts, with_min, p, row, out); break;
-        default: multiply_rows(1, parts, with_min, p, row, out); break;
+        case 6: multiply_rows(6, parts, with_min, p, row, out, next, ahead); break;
+        case 4: multiply_rows(4, parts, with_min, p, row, out, next, ahead); break;
+        case 2: multiply_rows(2, parts, with_min, p, row, out, next, ahead); break;
+        default: multiply_rows(1, parts, with_min, p, row, out, next, ahead); break;
         }
+        next += ahead * (p->k / NIB__GROUP);
     }
     add_second_planes(parts, p, rows, y);
 }
@@ -449,6 +372,7 @@ static void run_block(const nib__packed *w, uint32_t first, uint32_t count, cons
         unpack(w, p, 0, strip);
         /* A missing second panel multiplies what lies in scratch; nothing of it is stored. */
         if (two) unpack(w, p + 1, 1, strip);
+        fetch_next_strip(&job, w, p, first + count, m);
         job.mask[0] = panel_mask(w, p);
         job.mask[1] = two ? panel_mask(w, p + 1) : 0;
         float *out = y + (size_t)p * NIB__PANEL;
