@@ -290,7 +290,7 @@ enum { NIB_KV_F16 = 0, NIB_KV_Q8 = 1 };
 typedef struct nib_session_options {
     uint32_t struct_size;
     uint32_t n_ctx;            /* positions the KV cache can hold; 0: min(trained context, 4096) */
-    uint32_t n_threads;        /* 0 or 1: the calling thread only; more: a pool that is parked
+    uint32_t n_threads;        /* 0 or 1: the calling thread only; 2 .. 256: a pool that is parked
                                   whenever no call is running, and takes none of the process's
                                   signals. Fewer are used if fewer start. */
     uint32_t kv_type;          /* NIB_KV_* */

@@ -295,14 +295,21 @@ nib_status nib_session_step(nib_session *session, uint64_t budget_us, nib_step *
                             : status;
 }
 
-/* Copies what fits, cut before a code point that does not. */
-static size_t copy_text(char *to, size_t room, const char *text, size_t len)
+static bool is_continuation(char c)
 {
-    if (len > room) {
-        len = room;
-        while (len > 0 && ((unsigned char)text[len] & 0xc0) == 0x80) len--;
+    return ((unsigned char)c & 0xc0) == 0x80;
+}
+
+/* Appends what fits, cut before a code point that does not; bytes that are none are cut anywhere.
+ */
+static size_t append_text(char *to, size_t used, size_t cap, const char *text, size_t len)
+{
+    if (len > cap - used) {
+        size_t lead = len = cap - used;
+        while (lead > 0 && len - lead < 3 && is_continuation(text[lead])) lead--;
+        if (!is_continuation(text[lead])) len = lead;
     }
-    if (len != 0) memcpy(to, text, len);
+    if (len != 0) memcpy(to + used, text, len);
     return len;
 }
 
@@ -321,7 +328,7 @@ nib_status nib_complete(nib_session *session, const char *prompt, size_t len,
     while (status == NIB_OK && !step.done) {
         status = nib__complete_step(session, 0, &step, err);
         if (status != NIB_OK) break;
-        size_t n = copy_text(text + used, cap - used, step.text, step.text_len);
+        size_t n = append_text(text, used, cap, step.text, step.text_len);
         used += n;
         if (n < step.text_len)
             status = nib__fail(err, NIB_ERR_LIMIT, "the text does not fit %zu bytes", cap);

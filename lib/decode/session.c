@@ -29,6 +29,7 @@ nib_status nib__check_threads(uint32_t n_threads, const nib_parallel *parallel, 
 {
     if (parallel != NULL && parallel->run == NULL)
         return nib__fail(err, NIB_ERR_ARGUMENT, "parallel: expected a function, got NULL");
+    if (parallel != NULL) n_threads = parallel->n_threads;
     if (n_threads <= MAX_THREADS) return NIB_OK;
     return nib__fail(err, NIB_ERR_ARGUMENT, "n_threads: expected at most %d, got %u",
                      (int)MAX_THREADS, n_threads);

@@ -5,6 +5,12 @@
 #include "fault_alloc.h"
 #include "tiny_model.h"
 
+static void run_here(void *user, uint32_t n, void (*task)(void *arg, uint32_t i), void *arg)
+{
+    (void)user;
+    for (uint32_t i = 0; i < n; i++) task(arg, i);
+}
+
 static void test_refused(void **state)
 {
     (void)state;
@@ -29,6 +35,10 @@ static void test_refused(void **state)
     nib_batch_options_init(&o, sizeof o);
     o.max_rows = 17;
     assert_fails(nib_batch_new(model, &o, &none, &err), NIB_ERR_ARGUMENT, err, "max_rows");
+    const nib_parallel host = {.run = run_here, .n_threads = 257};
+    o.max_rows = 0;
+    o.parallel = &host;
+    assert_fails(nib_batch_new(model, &o, &none, &err), NIB_ERR_ARGUMENT, err, "n_threads");
     assert_null(none);
     nib_session_free(s);
     nib_session_free(t);

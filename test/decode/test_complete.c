@@ -357,6 +357,35 @@ static void test_begin(void **state)
     nib_model_free(model);
 }
 
+/* Bytes that are no UTF-8 are text as well: what fits of them is there. */
+static void test_buffer_without_code_points(void **state)
+{
+    (void)state;
+    nib_error err = {0};
+    nib_model *model = tiny_open("qwen2", NIB_PRECISION_DEFAULT);
+    nib_session *s = tiny_session(model, 1, 0, NIB_KV_F16);
+    nib_complete_options o = defaults();
+    nib_logit_bias only = {.bias = 1e6f};
+    size_t n, len;
+    char text[12], expected[sizeof text + 1];
+    memset(expected, 0x80, sizeof expected);
+    const nib_text stop = {expected, sizeof expected}; /* holds all of it back to the end */
+    assert_int_equal(nib_tokenize(model, expected, 1, 0, &only.id, 1, &n, &err), NIB_OK);
+    o.bias = &only;
+    o.n_bias = 1;
+    o.stops = &stop;
+    o.n_stops = 1;
+    o.max_tokens = sizeof text;
+    for (size_t cap = 0; cap <= sizeof text; cap++) {
+        nib_status status = nib_complete(s, prompt, strlen(prompt), &o, text, cap, &len, &err);
+        assert_int_equal(status, cap < sizeof text ? NIB_ERR_LIMIT : NIB_OK);
+        assert_int_equal(len, cap);
+        assert_memory_equal(text, expected, len);
+    }
+    nib_session_free(s);
+    nib_model_free(model);
+}
+
 /* Both layouts of a fill-in-the-middle prompt; the suffix stops what repeats it. */
 static void test_fim(void **state)
 {
@@ -412,10 +441,15 @@ static void test_fim(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_greedy),       cmocka_unit_test(test_end_token),
-        cmocka_unit_test(test_budgets),      cmocka_unit_test(test_seeds),
-        cmocka_unit_test(test_stop_strings), cmocka_unit_test(test_lines_and_time),
-        cmocka_unit_test(test_context_full), cmocka_unit_test(test_begin),
+        cmocka_unit_test(test_greedy),
+        cmocka_unit_test(test_end_token),
+        cmocka_unit_test(test_budgets),
+        cmocka_unit_test(test_seeds),
+        cmocka_unit_test(test_stop_strings),
+        cmocka_unit_test(test_lines_and_time),
+        cmocka_unit_test(test_context_full),
+        cmocka_unit_test(test_begin),
+        cmocka_unit_test(test_buffer_without_code_points),
         cmocka_unit_test(test_fim),
     };
     return cmocka_run_group_tests_name("complete", tests, NULL, NULL);
