@@ -40,14 +40,16 @@ typedef struct job {
     uint32_t first, count;     /* queries, numbered position-major */
     uint32_t key0, end;        /* the block at hand; after the last key */
     bool any_bad;
-    int16_t *q;                 /* [QUERIES / TILE][twos][TILE][2] */
-    int16_t *k;                 /* [KEYS / 16][twos][16][2] */
-    int16_t *v;                 /* [KEYS / 2][width][2] */
-    float *o;                   /* [QUERIES / TILE][width][TILE] */
-    float *s;                   /* [KEYS][TILE] scores */
-    int16_t *p;                 /* [KEYS / 2][TILE][2] weights */
-    float *q_scale, *top, *sum; /* [QUERIES]; the largest score so far, the sum of weights */
-    int32_t *low, *last;        /* [QUERIES] first and last key that the query sees */
+    const uint8_t *next_k, *next_v; /* of the next block, as the cache has them */
+    size_t next_bytes, next_step; /* their size, and what is fetched per register block of scores */
+    int16_t *q;                   /* [QUERIES / TILE][twos][TILE][2] */
+    int16_t *k;                   /* [KEYS / 16][twos][16][2] */
+    int16_t *v;                   /* [KEYS / 2][width][2] */
+    float *o;                     /* [QUERIES / TILE][width][TILE] */
+    float *s;                     /* [KEYS][TILE] scores */
+    int16_t *p;                   /* [KEYS / 2][TILE][2] weights */
+    float *q_scale, *top, *sum;   /* [QUERIES]; the largest score so far, the sum of weights */
+    int32_t *low, *last;          /* [QUERIES] first and last key that the query sees */
     float k_scale[KEYS], v_scale[KEYS];
     float v_most[KEYS]; /* largest v_scale up to here */
     uint8_t bad[KEYS];  /* a key or value that is no number */
@@ -248,6 +250,16 @@ NIB_INLINE void multiply(ints sums[ROWS][VECS], uint32_t n, const int16_t *left,
     }
 }
 
+/* Fetches what belongs to register block number i of the scores of all tiles. */
+NIB_INLINE void fetch_next(const job *j, size_t i)
+{
+    size_t at = i * j->next_step, end = at + j->next_step;
+    for (end = end < j->next_bytes ? end : j->next_bytes; at < end; at += 64) {
+        __builtin_prefetch(j->next_k + at, 0, 2);
+        __builtin_prefetch(j->next_v + at, 0, 2);
+    }
+}
+
 /* Scores of a tile with n keys; top becomes the largest of each query. `whole`: a constant. */
 NIB_INLINE void score(bool whole, const job *j, uint32_t tile, uint32_t n, floats top[VECS])
 {
@@ -261,6 +273,7 @@ NIB_INLINE void score(bool whole, const job *j, uint32_t tile, uint32_t n, float
     }
     for (uint32_t key = 0; key < n; key += ROWS) {
         ints sums[ROWS][VECS];
+        fetch_next(j, ((size_t)tile * KEYS + key) / ROWS);
         NIB_UNROLL
         for (uint32_t r = 0; r < ROWS; r++) {
             NIB_UNROLL
@@ -426,6 +439,20 @@ static void finish_tile(const job *j, uint32_t tile)
     }
 }
 
+/* The next block is fetched while tiles work on this one, a few lines at a time: from the third
+ * cache or memory each of its lines would be waited for. */
+static void plan_next(job *j, uint32_t tiles)
+{
+    const nib__kv_head *kv = &j->a->kv;
+    uint32_t next = j->key0 + KEYS;
+    size_t position = j->dim * (kv->type == NIB_KV_Q8 ? 1u : 2u);
+    size_t n = next >= j->end ? 0 : j->end - next < KEYS ? j->end - next : KEYS;
+    j->next_k = (const uint8_t *)kv->k + (n == 0 ? 0 : next * position);
+    j->next_v = (const uint8_t *)kv->v + (n == 0 ? 0 : next * position);
+    j->next_bytes = n * position;
+    j->next_step = (j->next_bytes / (tiles * (KEYS / ROWS)) + 63) / 64 * 64;
+}
+
 static void run_job(job *j)
 {
     uint32_t tiles = (j->count + TILE - 1) / TILE;
@@ -433,6 +460,7 @@ static void run_job(job *j)
     j->end = (uint32_t)j->last[j->count - 1] + 1;
     for (j->key0 = (uint32_t)j->low[0] / KEYS * KEYS; j->key0 < j->end; j->key0 += KEYS) {
         round_block(j);
+        plan_next(j, tiles);
         for (uint32_t tile = 0; tile < tiles; tile++) attend_tile(j, tile);
     }
     for (uint32_t tile = 0; tile < tiles; tile++) finish_tile(j, tile);
