@@ -360,9 +360,9 @@ NIB_API nib_status nib_session_logits(const nib_session *session, const float **
 
 /* Encoder-decoders: makes `ids` the source text, which the decoder looks at. It is encoded once, when
  * the stream is evaluated next, and kept until another source is set; setting the same again costs
- * nothing. The stream stays, but is evaluated anew; it begins with nib_model_info.start_id.
- * Errors: ARGUMENT, LIMIT (more than n_ctx tokens, or than the encoder has positions), STATE (the
- * model has no encoder that it decodes from). */
+ * nothing. The stream stays, but is evaluated anew; it begins with nib_model_info.start_id. Ends a
+ * completion in progress. Errors: ARGUMENT, LIMIT (more than n_ctx tokens, or than the encoder has
+ * positions), STATE (the model has no encoder that it decodes from). */
 NIB_API nib_status nib_session_set_source(nib_session *session, const int32_t *ids, size_t n_ids,
                                           nib_error *err);
 
