@@ -5,7 +5,9 @@
 
 #include "kernels/x86/vectors_256.h"
 
-enum { TILE = 6 }; /* rows; with all 16 outputs of a panel sums would not fit in 16 registers */
+/* Rows and registers of outputs, a whole panel: their sums of both kinds take 12 of 16 registers. 6
+ * rows and half a panel do, too, but load 60 values of rows where these load 30, and are slower. */
+enum { TILE = 3, HALVES = 2, TOGETHER = 3 };
 
 NIB_INLINE ints v_add_ints(ints a, ints b)
 {

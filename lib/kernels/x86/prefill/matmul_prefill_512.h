@@ -5,7 +5,8 @@
 
 #include "kernels/x86/vectors_512.h"
 
-enum { TILE = 8 }; /* rows: three sums of each fit in 32 registers */
+/* Rows: three sums of each fit in 32 registers. One register has the outputs of a panel. */
+enum { TILE = 8, HALVES = 1, TOGETHER = 4 };
 
 NIB_INLINE ints v_add_ints(ints a, ints b)
 {

@@ -15,14 +15,16 @@ NIB_INLINE void add_lines(variant v, int rows, const uint8_t *codes, const int8_
                           uint32_t k, const int32_t *start, ints *sum)
 {
     NIB_UNROLL
-    for (int r = 0; r < rows; r++) sum[r] = v_load_ints(start);
+    for (int i = 0; i < rows * HALVES; i++) sum[i] = v_load_ints(start + LANES * (i % HALVES));
     NIB_UNROLL
     for (int j = 0; j < v.lines; j++) {
-        const ints w = v_load_ints(codes + 64 * j);
+        ints w[HALVES];
         NIB_UNROLL
-        for (int r = 0; r < rows; r++) {
-            const ints q = v_four(x[r] + k + 4 * (uint32_t)j);
-            sum[r] = v_keep(_mm256_dpbusd_avx_epi32(sum[r], q, w));
+        for (int h = 0; h < HALVES; h++) w[h] = v_load_ints(codes + 64 * j + 4 * LANES * h);
+        NIB_UNROLL
+        for (int i = 0; i < rows * HALVES; i++) {
+            const ints q = v_four(x[i / HALVES] + k + 4 * (uint32_t)j);
+            sum[i] = v_keep(_mm256_dpbusd_avx_epi32(sum[i], q, w[i % HALVES]));
         }
     }
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Prefill with group-32 int8 activations, in registers of 8 or 16 outputs. A strip of panels is
  * unpacked once, to byte codes and float32 scales in scratch, and then meets a block of rows, in
- * tiles of a few rows and one register of outputs. The last rows of many are repeated to fill a
- * tile: kernels of their own would not be worth their bytes.
+ * tiles of a few rows and the outputs of a panel, in one register or two (HALVES). The last rows of
+ * many are repeated to fill a tile: kernels of their own would not be worth their bytes.
  *
  * Per scale group: the integer sum of code * q, then y += (s * sx) * sum and, where the format has
  * mins or codes have a zero point, which is a min of -zero * s, y += m * (sx * xsum). Scales that
@@ -21,7 +21,7 @@
 
 enum {
     M_BLOCK = 512, /* rows that meet an unpacked strip; their second planes are added at its end */
-    TOGETHER = 4   /* second planes multiplied at once */
+    SUMS = (TILE > TOGETHER ? TILE : TOGETHER) * HALVES /* that of row r, half h: r * HALVES + h */
 };
 
 static uint32_t strip_panels(uint32_t k)
@@ -44,8 +44,10 @@ static plane_parts parts_of(const row_g32 *x)
 {
     const uint8_t *base = (const uint8_t *)x->q;
     plane_parts p = {
-        (size_t)((const uint8_t *)x->scale - base),    (size_t)((const uint8_t *)x->sum16 - base),
-        (size_t)((const uint8_t *)x->sum32 - base),    (size_t)((const uint8_t *)x->scaled16 - base),
+        (size_t)((const uint8_t *)x->scale - base),
+        (size_t)((const uint8_t *)x->sum16 - base),
+        (size_t)((const uint8_t *)x->sum32 - base),
+        (size_t)((const uint8_t *)x->scaled16 - base),
         (size_t)((const uint8_t *)x->scaled32 - base),
     };
     return p;
@@ -79,28 +81,27 @@ typedef struct variant {
     offset offset;
 } variant;
 
-/* What the rows of a job meet: LANES outputs of a panel, from output `from` on. */
+/* What the rows of a job meet: the outputs of a panel. */
 typedef struct outputs {
     strip strip;
-    uint32_t from, k;
+    uint32_t k;
     plane_parts at; /* of the rows */
 } outputs;
 
-/* Defined by the including file. sum[rows] of v.lines lines of codes times rows from k on; `more` are
- * the integers of the strip that belong to them. */
-NIB_INLINE void add_lines(variant v, int rows, const uint8_t *codes, const int8_t *const *x, uint32_t k,
-                          const int32_t *more, ints *sum);
+/* Defined by the including file. sum[rows * HALVES] of v.lines lines of codes times rows from k on;
+ * `more` are the integers of the strip that belong to them. */
+NIB_INLINE void add_lines(variant v, int rows, const uint8_t *codes, const int8_t *const *x,
+                          uint32_t k, const int32_t *more, ints *sum);
 
-/* Group g of 32 k, scale group `part` of it: sum[rows] of code * q. */
+/* Group g of 32 k, scale group `part` of it: sum[rows * HALVES] of code * q. */
 NIB_INLINE void sum_codes(variant v, int rows, const outputs *o, uint32_t g, uint32_t part,
                           const int8_t *const *x, ints *sum)
 {
     const uint32_t lines = (uint32_t)v.lines, group = g * (8 / lines) + part;
-    const uint8_t *codes =
-        o->strip.codes + (size_t)g * 512 + 64 * (size_t)(part * lines) + 4 * (size_t)o->from;
+    const uint8_t *codes = o->strip.codes + (size_t)g * 512 + 64 * (size_t)(part * lines);
     const int32_t *more = NULL;
-    if (KIND == STRIP_DPBUSD) more = o->strip.start + (size_t)group * NIB__PANEL + o->from;
-    if (v.offset == OFFSET_PAIR) more = o->strip.pair + (size_t)g * 2 * NIB__PANEL + o->from;
+    if (KIND == STRIP_DPBUSD) more = o->strip.start + (size_t)group * NIB__PANEL;
+    if (v.offset == OFFSET_PAIR) more = o->strip.pair + (size_t)g * 2 * NIB__PANEL;
     add_lines(v, rows, codes, x, g * NIB__GROUP + 4 * part * lines, more, sum);
 }
 
@@ -109,44 +110,64 @@ NIB_INLINE floats broadcast_float(const int8_t *plane, size_t at)
     return v_bits(v_four(plane + at));
 }
 
-/* Scale groups in 32 k. A function, because gcc keeps no NIB_UNROLL of a loop whose condition divides
- * under UndefinedBehaviorSanitizer. */
+/* Scale groups in 32 k. A function, because gcc keeps no NIB_UNROLL of a loop whose condition
+ * divides under UndefinedBehaviorSanitizer. */
 NIB_INLINE uint32_t parts_of_group(variant v)
 {
     return 8 / (uint32_t)v.lines;
 }
 
-/* acc[rows] += group g of 32 k. */
+/* acc += what one sum of scale group `group` (of 32 k: g) is worth; x is its row, `from` its first
+ * output. */
+NIB_INLINE floats add_sum(variant v, const outputs *o, uint32_t g, size_t group, const int8_t *x,
+                          uint32_t from, ints sum, floats acc)
+{
+    const floats scale = v_load(o->strip.scale + group * NIB__PANEL + from);
+    if (v.offset == OFFSET_PAIR) { /* two sums of 16 k, below 2^15, times two scales */
+        const ints zeros = v_load_ints(o->strip.zeros + (size_t)g * NIB__PANEL + from);
+        const ints xsums = v_four(x + o->at.sum16 + 4 * (size_t)g);
+        sum = v_sub_ints(sum, v_madd16(xsums, zeros));
+    }
+    const floats row_scale = broadcast_float(x, o->at.scale + 4 * (size_t)g);
+    if (KIND == STRIP_DPBUSD) { /* sums with the bias: s * sum, rounded once */
+        const floats exact = v_fma(v_bits(sum), scale, v_mul(scale, v_set(-STRIP_BIAS)));
+        acc = v_fma(exact, row_scale, acc);
+    } else {
+        acc = v_fma(v_float(sum), v_mul(scale, row_scale), acc);
+    }
+    if (v.offset == OFFSET_MIN) {
+        const floats mins = v_load(o->strip.mins + group * NIB__PANEL + from);
+        const size_t xs = (v.lines == 8 ? o->at.scaled32 : o->at.scaled16) + 4 * group;
+        acc = v_fma(mins, broadcast_float(x, xs), acc);
+    }
+    return acc;
+}
+
+/* acc[rows * HALVES] += group g of 32 k. */
 NIB_INLINE void add_group(variant v, int rows, const outputs *o, uint32_t g, const int8_t *const *x,
                           floats *acc)
 {
     NIB_UNROLL
     for (uint32_t part = 0; part < parts_of_group(v); part++) {
         const size_t group = (size_t)g * parts_of_group(v) + part;
-        const floats scale = v_load(o->strip.scale + group * NIB__PANEL + o->from);
-        ints sum[TILE];
+        ints sum[SUMS];
         sum_codes(v, rows, o, g, part, x, sum);
         NIB_UNROLL
-        for (int r = 0; r < rows; r++) {
-            if (v.offset == OFFSET_PAIR) { /* two sums of 16 k, below 2^15, times two scales */
-                const ints zeros = v_load_ints(o->strip.zeros + (size_t)g * NIB__PANEL + o->from);
-                const ints xsums = v_four(x[r] + o->at.sum16 + 4 * (size_t)g);
-                sum[r] = v_sub_ints(sum[r], v_madd16(xsums, zeros));
-            }
-            const floats row_scale = broadcast_float(x[r], o->at.scale + 4 * (size_t)g);
-            if (KIND == STRIP_DPBUSD) { /* sums with the bias: s * sum, rounded once */
-                const floats exact = v_fma(v_bits(sum[r]), scale, v_mul(scale, v_set(-STRIP_BIAS)));
-                acc[r] = v_fma(exact, row_scale, acc[r]);
-            } else {
-                acc[r] = v_fma(v_float(sum[r]), v_mul(scale, row_scale), acc[r]);
-            }
-            if (v.offset == OFFSET_MIN) {
-                const floats mins = v_load(o->strip.mins + group * NIB__PANEL + o->from);
-                const size_t xs = (v.lines == 8 ? o->at.scaled32 : o->at.scaled16) + 4 * group;
-                acc[r] = v_fma(mins, broadcast_float(x[r], xs), acc[r]);
-            }
+        for (int i = 0; i < rows * HALVES; i++) {
+            const uint32_t from = LANES * ((uint32_t)i % HALVES);
+            acc[i] = add_sum(v, o, g, group, x[i / HALVES], from, sum[i], acc[i]);
         }
     }
+}
+
+/* n outputs of a row, at most a panel. */
+static void copy_outputs(float *to, const float *from, uint32_t n)
+{
+    if (n < NIB__PANEL) {
+        memcpy(to, from, n * sizeof *to);
+        return;
+    }
+    for (int h = 0; h < HALVES; h++) v_store(to + LANES * h, v_load(from + LANES * h));
 }
 
 /* What is done with a panel: a tile of rows, or the second planes of a block. */
@@ -161,31 +182,34 @@ typedef struct panel_job {
     const plane_block *second; /* else NULL */
 } panel_job;
 
-/* y[rows][n] = a register of outputs times a tile of rows. */
+/* y[rows][n] = a panel times a tile of rows. */
 NIB_INLINE void first_planes(variant v, const panel_job *j, const outputs *o, uint32_t n)
 {
-    floats acc[TILE];
+    floats acc[SUMS];
+    float out[TILE][NIB__PANEL];
     NIB_UNROLL
-    for (int r = 0; r < TILE; r++) acc[r] = v_set(0.0f);
+    for (int i = 0; i < TILE * HALVES; i++) acc[i] = v_set(0.0f);
     for (uint32_t g = 0; g < o->k / NIB__GROUP; g++) add_group(v, TILE, o, g, j->x, acc);
     NIB_UNROLL
-    for (uint32_t r = 0; r < TILE; r++) {
-        if (r < j->rows) v_store_first(j->y + r * j->ldy + o->from, acc[r], n);
-    }
+    for (int i = 0; i < TILE * HALVES; i++) v_store(&out[i / HALVES][i % HALVES * LANES], acc[i]);
+    for (uint32_t r = 0; r < TILE && r < j->rows; r++) copy_outputs(j->y + r * j->ldy, out[r], n);
 }
 
 /* Adds group g of the second planes of rows x[TOGETHER], of which `count` are real, to their y. */
 NIB_INLINE void second_tile(variant v, const outputs *o, uint32_t g, const int8_t *const *x,
                             float *const *y, uint32_t count, uint32_t n)
 {
-    floats acc[TOGETHER];
+    floats acc[SUMS];
+    float out[TOGETHER][NIB__PANEL] = {{0}};
+    for (uint32_t r = 0; r < TOGETHER; r++) copy_outputs(out[r], y[r], n);
     NIB_UNROLL
-    for (int r = 0; r < TOGETHER; r++) acc[r] = v_load_first(y[r] + o->from, n);
+    for (int i = 0; i < TOGETHER * HALVES; i++)
+        acc[i] = v_load(&out[i / HALVES][i % HALVES * LANES]);
     add_group(v, TOGETHER, o, g, x, acc);
     NIB_UNROLL
-    for (uint32_t r = 0; r < TOGETHER; r++) {
-        if (r < count) v_store_first(y[r] + o->from, acc[r], n);
-    }
+    for (int i = 0; i < TOGETHER * HALVES; i++)
+        v_store(&out[i / HALVES][i % HALVES * LANES], acc[i]);
+    for (uint32_t r = 0; r < TOGETHER && r < count; r++) copy_outputs(y[r], out[r], n);
 }
 
 /* list[returned] = the rows in a mask. */
@@ -222,13 +246,10 @@ NIB_INLINE void second_planes(variant v, const panel_job *j, const outputs *o, u
 
 NIB_INLINE void prefill_job(variant v, const panel_job *j)
 {
-    outputs o = j->outputs;
-    for (o.from = 0; o.from < j->n; o.from += LANES) {
-        if (j->second == NULL)
-            first_planes(v, j, &o, j->n - o.from);
-        else
-            second_planes(v, j, &o, j->n - o.from);
-    }
+    if (j->second == NULL)
+        first_planes(v, j, &j->outputs, j->n);
+    else
+        second_planes(v, j, &j->outputs, j->n);
 }
 
 /* Defined by the including file: picks the variant for the format. */
@@ -252,8 +273,9 @@ static void view_rows(const uint8_t *rows, uint32_t m, uint32_t k, plane_block *
 }
 
 /* Panels [p, p + panels) times a block of rows. */
-static void prefill_strip(const nib__packed *w, uint32_t p, uint32_t panels, const plane_block *rows,
-                          uint32_t m, float *y, size_t ldy, uint8_t *scratch)
+static void prefill_strip(const nib__packed *w, uint32_t p, uint32_t panels,
+                          const plane_block *rows, uint32_t m, float *y, size_t ldy,
+                          uint8_t *scratch)
 {
     panel_job jobs[4];
     for (uint32_t i = 0; i < panels; i++) {

@@ -13,31 +13,37 @@ static const strip_kind KIND = STRIP_MADDUBS;
 
 #include "kernels/x86/prefill/matmul_prefill_g32.h"
 
-/* v.mode: lines summed in 16 bits, or 1 for signed weights. Every 4 lines times their integer scale in
- * pair[][16], if not NULL, which costs nothing: sums of 16 bits must be multiplied by something to
- * become 32 bits. |sum| < 8 * 32512 * 2 * 128. */
-NIB_INLINE void add_lines(variant v, int rows, const uint8_t *codes, const int8_t *const *x, uint32_t k,
-                          const int32_t *pair, ints *sum)
+/* v.mode: lines summed in 16 bits, or 1 for signed weights. Every 4 lines times their integer scale
+ * in pair[][16], if not NULL, which costs nothing: sums of 16 bits must be multiplied by something
+ * to become 32 bits. |sum| < 8 * 32512 * 2 * 128. */
+NIB_INLINE void add_lines(variant v, int rows, const uint8_t *codes, const int8_t *const *x,
+                          uint32_t k, const int32_t *pair, ints *sum)
 {
     const ints one = v_int(0x00010001);
     NIB_UNROLL
     for (int from = 0; from < v.lines; from += v.mode) {
-        ints part[TILE];
-        const ints factor = pair == NULL ? one : v_load_ints(pair + NIB__PANEL * (from / 4));
+        ints part[SUMS], factor[HALVES];
+        NIB_UNROLL
+        for (int h = 0; h < HALVES; h++)
+            factor[h] =
+                pair == NULL ? one : v_load_ints(pair + NIB__PANEL * (from / 4) + LANES * h);
         NIB_UNROLL
         for (int j = from; j < from + v.mode; j++) {
-            const ints w = v_load_ints(codes + 64 * j);
+            ints w[HALVES];
             NIB_UNROLL
-            for (int r = 0; r < rows; r++) {
-                const ints q = v_four(x[r] + k + 4 * (uint32_t)j);
-                const ints p = v.mode == 1 ? v_maddbs(w, q) : v_maddubs(w, q);
-                part[r] = j == from ? p : v_keep(v_add16(part[r], p));
+            for (int h = 0; h < HALVES; h++) w[h] = v_load_ints(codes + 64 * j + 4 * LANES * h);
+            NIB_UNROLL
+            for (int i = 0; i < rows * HALVES; i++) {
+                const ints q = v_four(x[i / HALVES] + k + 4 * (uint32_t)j);
+                const ints c = w[i % HALVES];
+                const ints p = v.mode == 1 ? v_maddbs(c, q) : v_maddubs(c, q);
+                part[i] = j == from ? p : v_keep(v_add16(part[i], p));
             }
         }
         NIB_UNROLL
-        for (int r = 0; r < rows; r++) {
-            const ints wide = v_madd16(part[r], factor);
-            sum[r] = from == 0 ? wide : v_add_ints(sum[r], wide);
+        for (int i = 0; i < rows * HALVES; i++) {
+            const ints wide = v_madd16(part[i], factor[i % HALVES]);
+            sum[i] = from == 0 ? wide : v_add_ints(sum[i], wide);
         }
     }
 }
