@@ -40,6 +40,8 @@ def arguments():
     parser.add_argument("--threads", type=int, default=machine.threads())
     parser.add_argument("--runs", type=int, help="runs of which the median counts")
     parser.add_argument("--peers", type=words, help="peers: " + ",".join(build_peers.NAMES))
+    parser.add_argument("--precision", type=words, default=["default"],
+                        help="of nibble, by turns: default,fast; the second is the engine \"nibble, fast\"")
     parser.add_argument("--short", action="store_true",
                         help="a trial: few runs, short texts; figures go to build/bench/trial")
     parser.add_argument("--out", help="folder for CSV files and plots; bench/results and docs/ stay as they are")
@@ -51,7 +53,8 @@ def arguments():
         chosen.out = BUILD / "bench" / "trial"  # figures of a trial replace no measured ones
     for names, known in ((chosen.only, parts.ALL), (chosen.checkpoints, checkpoints.SHAPES),
                          (chosen.isa, machine.levels()),
-                         (chosen.peers, build_peers.NAMES)):
+                         (chosen.peers, build_peers.NAMES),
+                         (chosen.precision, ("default", "exact", "fast", "f32"))):
         for name in names or []:
             if name not in known:
                 parser.error(f"unknown: {name} (this machine has: {', '.join(known)})")
@@ -64,7 +67,7 @@ def main():
     say(f"{machine.cpu()}, {machine.threads()} CPUs, {', '.join(machine.levels())}; "
         f"commit {results.facts['commit']}")
     if chosen.what != "report":
-        engines, levels = [Nibble()], chosen.isa or machine.levels()
+        engines, levels = [Nibble(precision) for precision in chosen.precision], chosen.isa or machine.levels()
         if chosen.what != "ours":
             few = list(turns.PEERS) if chosen.only == ["checkpoints"] else None
             engines += build_peers.all_peers(levels, chosen.peers or few)

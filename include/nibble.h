@@ -109,7 +109,7 @@ typedef struct nib_model nib_model;
 enum { /* nib_model_options.precision: how activations are rounded on their way into a matmul */
     NIB_PRECISION_DEFAULT = 0, /* decode: 16-bit activations; prefill: the best fast path of the CPU */
     NIB_PRECISION_EXACT = 1,   /* the decode path everywhere: prefill and decode give the same bits */
-    NIB_PRECISION_FAST = 2,    /* the fastest path that passes the documented accuracy gate */
+    NIB_PRECISION_FAST = 2,    /* 8-bit activations in decode, too: within the accuracy gate of prefill */
     NIB_PRECISION_F32 = 3      /* float32 activations, weights decoded on the fly: slow reference */
 };
 

@@ -16,21 +16,22 @@ class Engine:
 
 
 class Nibble(Engine):
-    name = "nibble"
-
-    def __init__(self):
+    def __init__(self, precision="default"):
+        self.name = "nibble" if precision == "default" else f"nibble, {precision}"
+        self.environment = {} if precision == "default" else {"NIB_PRECISION": precision}
         self.version = machine.commit()
         self.levels = machine.levels()
 
     def speed(self, model, isa, threads, prompt, generate):
         """([prompt tokens/s of each run], [generated tokens/s])."""
         got = first_json(output([BUILD / "nibble", "bench", "-m", model, "--isa", isa, "-t", threads,
-                                 "-p", prompt, "-n", generate, "-r", 1, "--json"]))
+                                 "-p", prompt, "-n", generate, "-r", 1, "--json"],
+                                environment=self.environment))
         return [got["prefill_tok_s"]], [got["decode_tok_s"]]
 
     def program(self, mode, model, isa, threads, *more):
         return figures([BUILD / "bench" / "programs" / "model", mode, "-m", model, "--isa", isa,
-                        "--threads", threads, *more])
+                        "--threads", threads, *more], environment=self.environment)
 
     def curve(self, model, isa, threads, most):
         return self.program("curve", model, isa, threads, "--most", most)
@@ -57,7 +58,8 @@ class Nibble(Engine):
         return figures([BUILD / "bench" / "programs" / "typing", "-m", model, "--isa", isa,
                         "--threads", threads, "--script", SCRIPT, "--layout", layout,
                         "--before", before, "--after", after,
-                        "--cancels", 20 if layout == "line" else 0])
+                        "--cancels", 20 if layout == "line" else 0],
+                       environment=self.environment)
 
 
 class Llama(Engine):

@@ -268,7 +268,7 @@ def rows(plan):
                 for kind in ("rows", "sessions"):
                     times = [(x, v) for measure, x, v in got if measure == kind]
                     if times:
-                        say(f"  {name} {isa:11} " + ", ".join(
+                        say(f"  {name} {isa:11} {engine.name}: " + ", ".join(
                             f"{x} {kind} {1e3 * v:.1f} ms ({v / times[0][1]:.2f}x)"
                             for x, v in times))
 

@@ -19,10 +19,11 @@ def say(text=""):
     print(text, flush=True)
 
 
-def output(command, timeout=600):
+def output(command, timeout=600, environment=None):
     command = [str(c) for c in command]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False,
+                              env=os.environ | (environment or {}))
     except (OSError, subprocess.TimeoutExpired) as error:
         raise Failed(f"{command[0]}: {error}") from error
     if done.returncode != 0:
@@ -31,9 +32,9 @@ def output(command, timeout=600):
     return done.stdout
 
 
-def lines(command, timeout=600):
+def lines(command, timeout=600, environment=None):
     """Tab separated fields of every line."""
-    return [line.split("\t") for line in output(command, timeout).splitlines() if line]
+    return [line.split("\t") for line in output(command, timeout, environment).splitlines() if line]
 
 
 def stream(command):
@@ -50,10 +51,11 @@ def stream(command):
         raise Failed(f"{command[0]}: status {program.returncode}")
 
 
-def figures(command, timeout=600):
+def figures(command, timeout=600, environment=None):
     """Lines `name x value unit` as a list of (name, x, value)."""
     try:
-        return [(name, int(x), float(value)) for name, x, value, _ in lines(command, timeout)]
+        return [(name, int(x), float(value))
+                for name, x, value, _ in lines(command, timeout, environment)]
     except ValueError as error:
         raise Failed(f"{command[0]}: unexpected output: {error}") from error
 

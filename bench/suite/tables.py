@@ -176,12 +176,12 @@ def rows_table(results):
     sizes = sorted({int(r["x"]) for r in rows})
     body = []
     for model in models_of(rows):
-        for level in machine.LEVELS:
+        for level, engine in ((l, e) for l in machine.LEVELS for e in engines_of(rows)):
             for kind, text in (("rows", "tokens of one"), ("sessions", "one token each")):
                 times = {int(r["x"]): float(r["median"]) for r in rows if r["measure"] == kind
-                         and r["model"] == model and r["isa"] == level}
+                         and r["model"] == model and r["isa"] == level and r["engine"] == engine}
                 if 1 in times:
-                    body.append([plain(model), level, text, f"{1e3 * times[1]:.1f} ms"] + [
+                    body.append([plain(model), level + engine.removeprefix("nibble"), text, f"{1e3 * times[1]:.1f} ms"] + [
                         f"{times[s] / times[1]:.2f}" for s in sizes if s > 1])
     return measured(rows, "ours --only rows") + table(
         ["model", "instruction set", "sessions", "one row"] + [f"{s} rows" for s in sizes if s > 1], body)

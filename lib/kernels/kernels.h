@@ -44,6 +44,10 @@
  *              Float weights: float32 activations, fma in ascending k, the same bits everywhere.
  *              Int8 per row: the same q; the sum of code * q over all k is an exact integer S, and
  *              out = (float32(S) * scale) * a, with S rounded once.
+ *              NIB_PRECISION_FAST, where a level has fast_decode: int8 activations q with a scale sx per
+ *              32 k, of which groups with large values have a second plane, what rounding left over.
+ *              Per scale group y = fma(s * sx, (float)sum, y), ym = fma(m, sx * xsum, ym) in ascending
+ *              order, y + ym; then the same sum of each second plane is added, in ascending order.
  *     prefill  many rows; what is fastest on the CPU within the accuracy gate. Rows do not influence
  *              each other either, but the bits differ from decode's.
  */
@@ -86,12 +90,15 @@ typedef enum nib__weight_kind {
     NIB__WEIGHTS_F32,
     NIB__WEIGHTS_HALF, /* f16, bf16 */
     NIB__WEIGHTS_CODED,
+    NIB__WEIGHTS_USUAL, /* coded as Q4_1, Q4_K or Q6_K, which fast_decode knows */
     NIB__WEIGHTS_INT8
 } nib__weight_kind;
-enum { NIB__WEIGHT_KINDS = 4 };
+enum { NIB__WEIGHT_KINDS = 5 };
 
 static inline nib__weight_kind nib__weight_kind_of(const nib__layout *layout)
 {
+    if (layout->format == NIB__Q4_1 || layout->format == NIB__Q4_K || layout->format == NIB__Q6_K)
+        return NIB__WEIGHTS_USUAL;
     if (layout->coded) return NIB__WEIGHTS_CODED;
     if (layout->format == NIB__I8R) return NIB__WEIGHTS_INT8;
     return layout->format == NIB__F32 ? NIB__WEIGHTS_F32 : NIB__WEIGHTS_HALF;
@@ -222,6 +229,8 @@ typedef struct nib__kernels {
     nib__matmul decode_coded, decode_float, decode_int8;
     nib__matmul prefill_coded, prefill_float, prefill_int8; /* _float: f16 and bf16 weights */
     nib__matmul prefill_f32; /* f32 weights: no rounding but float32's own */
+    nib__matmul decode_usual; /* decode_coded, or fast_decode with NIB_PRECISION_FAST */
+    nib__matmul fast_decode; /* int8 activations, a scale per 32 k; run is NULL where there is none */
     nib__matmul fast_int8;   /* takes the place of prefill_int8 with NIB_PRECISION_FAST */
     /* out[n] = x[n] / sqrt(mean(x^2) + eps) * w[n]; out may be x */
     void (*rmsnorm)(const float *x, const float *w, uint32_t n, float eps, float *out);

@@ -37,8 +37,14 @@ void nib__row16_parts(void *row, uint32_t k, int8_t **hi, int8_t **lo, int32_t *
 
 const nib__matmul *nib__decode_of(const nib__kernels *table, nib__weight_kind kind)
 {
-    if (kind == NIB__WEIGHTS_INT8) return &table->decode_int8;
-    return kind == NIB__WEIGHTS_CODED ? &table->decode_coded : &table->decode_float;
+    switch (kind) {
+    case NIB__WEIGHTS_USUAL: return &table->decode_usual;
+    case NIB__WEIGHTS_CODED: return &table->decode_coded;
+    case NIB__WEIGHTS_INT8: return &table->decode_int8;
+    case NIB__WEIGHTS_F32:
+    case NIB__WEIGHTS_HALF: break;
+    }
+    return &table->decode_float;
 }
 
 const nib__matmul *nib__prefill_of(const nib__kernels *table, nib__weight_kind kind)
@@ -46,6 +52,7 @@ const nib__matmul *nib__prefill_of(const nib__kernels *table, nib__weight_kind k
     switch (kind) {
     case NIB__WEIGHTS_F32: return &table->prefill_f32;
     case NIB__WEIGHTS_HALF: return &table->prefill_float;
+    case NIB__WEIGHTS_USUAL:
     case NIB__WEIGHTS_CODED: return &table->prefill_coded;
     case NIB__WEIGHTS_INT8: break;
     }
@@ -78,6 +85,8 @@ void nib__kernels_init(nib__kernels *table, nib__isa isa, uint32_t precision)
     } else if (precision == NIB_PRECISION_F32) {
         nib__kernels_init_f32(table);
     }
+    const bool fast = precision == NIB_PRECISION_FAST && table->fast_decode.run != NULL;
+    table->decode_usual = fast ? table->fast_decode : table->decode_coded;
     if (table->attention_prefill == NULL || precision == NIB_PRECISION_EXACT ||
         precision == NIB_PRECISION_F32) {
         table->attention_prefill = table->attention;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * Accuracy: how far our distributions are from a float32 evaluation of the same weights by PyTorch,
  * over 1,664 positions of real code in ten texts, first positions included. For every instruction
- * set of this CPU, through the decode path (one token at a time) and the prefill path. A model that
- * is not under models/ is a skipped test.
+ * set of this CPU, through the decode path (one token at a time), that path with
+ * NIB_PRECISION_FAST, which has to keep the gate of prefill, and the prefill path. A model that is
+ * not under models/ is a skipped test.
  *
  * The scalar level, emulators and builds with sanitizers are slow: they see 32 positions of the
  * first text only, and an emulator no large model. The variable NIB_TEST_FULL=1 gives them, and
@@ -51,9 +52,11 @@ static const subject subjects[] = {
 typedef struct one_case {
     const subject *subject;
     nib__isa isa;
-    enum { DECODE, PREFILL, FLOAT32 } path;
+    enum { DECODE, FAST, PREFILL, FLOAT32 } path;
     char name[96];
 } one_case;
+
+static const char *const path_names[] = {"decode", "fast", "prefill", "float32"};
 
 typedef struct tally {
     double *kl; /* [n] */
@@ -87,7 +90,7 @@ static int ascending(const void *a, const void *b)
 
 static void record(const one_case *c, const tally *sum, double mean, double p99)
 {
-    const char *path = c->path == DECODE ? "decode" : "prefill";
+    const char *path = path_names[c->path];
     double top = 100.0 * (double)sum->same_top / (double)sum->n, max = sum->kl[sum->n - 1];
     print_message("%s, %s, %s, %zu positions: KL mean %.6f, p99 %.6f, max %.6f; same top token "
                   "%.2f %%\n",
@@ -129,9 +132,9 @@ static uint32_t texts_to_do(const one_case *c, const nib_kl_reference *ref, uint
     if (getenv("NIB_TEST_FULL") != NULL) return ref->n_texts;
     if (slow() || c->isa == NIB__ISA_SCALAR) *n_positions = 32;
     if (*n_positions != 0) return 1;
-    /* The decode path gives the same bits on every level (test/kernels checks it): once in full is
-     * enough. */
-    if (c->path == DECODE && nib__isa_choose(NULL, &best, NULL) == NIB_OK && c->isa != best)
+    /* The decode path gives the same bits on every level (test/kernels checks it), and so does that
+     * of NIB_PRECISION_FAST where there is one: once in full is enough. */
+    if (c->path != PREFILL && nib__isa_choose(NULL, &best, NULL) == NIB_OK && c->isa != best)
         return 1;
     return ref->n_texts;
 }
@@ -144,7 +147,7 @@ static void stays_close_to_float32(void **state)
     assert_true(nib_kl_open(&ref, c->subject->reference));
     nib_model *model;
     nib_session *session;
-    open_case(c, NIB_PRECISION_DEFAULT, &model, &session);
+    open_case(c, c->path == FAST ? NIB_PRECISION_FAST : NIB_PRECISION_DEFAULT, &model, &session);
 
     tally sum = {0};
     for (uint32_t t = 0; t < ref.n_texts; t++) sum.cap += ref.texts[t].n_tokens;
@@ -154,7 +157,7 @@ static void stays_close_to_float32(void **state)
     uint32_t n_positions, n_texts = texts_to_do(c, &ref, &n_positions);
     for (uint32_t t = 0; t < n_texts; t++)
         add_text(&sum, &ref, t, n_positions == 0 ? ref.texts[t].n_tokens : n_positions, session,
-                 c->path == DECODE ? NIB_EVAL_STEPWISE : 0);
+                 c->path == PREFILL ? 0 : NIB_EVAL_STEPWISE);
     nib_session_free(session);
     nib_model_free(model);
 
@@ -273,9 +276,8 @@ static bool wanted(const subject *s, nib__isa isa, nib__isa best)
 
 int main(int argc, char **argv)
 {
-    static one_case cases[64];
-    static struct CMUnitTest tests[65];
-    static const char *const paths[] = {"decode", "prefill", "float32"};
+    static one_case cases[96];
+    static struct CMUnitTest tests[97];
     size_t n = 0;
     nib__isa best;
     if (nib__isa_choose(NULL, &best, NULL) != NIB_OK) return 1;
@@ -289,7 +291,7 @@ int main(int argc, char **argv)
                 one_case *c = &cases[n];
                 *c = (one_case){.subject = &subjects[s], .isa = (nib__isa)isa, .path = path};
                 snprintf(c->name, sizeof c->name, "%s_%s_%s", subjects[s].name,
-                         nib__isa_name((nib__isa)isa), paths[path]);
+                         nib__isa_name((nib__isa)isa), path_names[path]);
                 tests[n++] = (struct CMUnitTest){
                     c->name, path == FLOAT32 ? float32_logits_agree : stays_close_to_float32, NULL,
                     NULL, c};

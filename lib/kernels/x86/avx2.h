@@ -116,6 +116,7 @@ uint32_t nib__max_bits_avx2(const float *x, uint32_t k);
 void nib__row16_round_avx2(const float *x, uint32_t k, void *row);
 
 extern const nib__matmul nib__decode_coded_avx2, nib__decode_coded_avxvnni;
+extern const nib__matmul nib__fast_decode_avx2;
 extern const nib__matmul nib__prefill_coded_avx2, nib__prefill_coded_avxvnni;
 extern const nib__matmul nib__matmul_float_avx2;
 extern const nib__matmul nib__int8_avx2, nib__int8_avxvnni;

@@ -28,6 +28,8 @@ void nib__decode_coded_avx512vnni(const nib__packed *w, uint32_t first, uint32_t
                                   const void *rows, uint32_t m, float *y, size_t ldy,
                                   void *scratch);
 size_t nib__decode_coded_scratch_avx512vnni(uint32_t k);
+void nib__fast_decode_avx512vnni(const nib__packed *w, uint32_t first, uint32_t count,
+                                 const void *rows, uint32_t m, float *y, size_t ldy, void *scratch);
 /* False: a format that it does not know, and leaves to AVX2. */
 bool nib__decode_coded_avx512(const nib__packed *w, uint32_t first, uint32_t count,
                               const void *rows, uint32_t m, float *y, size_t ldy, void *scratch);

@@ -16,6 +16,7 @@ static const nib__matmul decode_coded = {
 void nib__kernels_init_amx(nib__kernels *table)
 {
     table->decode_coded = decode_coded;
+    table->fast_decode = (nib__matmul){0}; /* two planes of tiles are as fast */
     table->prefill_coded = nib__prefill_coded_amx;
     table->prefill_float = nib__prefill_float_amx;
     table->prefill_int8 = nib__prefill_int8_amx;

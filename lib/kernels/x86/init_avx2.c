@@ -5,6 +5,7 @@
 void nib__kernels_init_avx2(nib__kernels *table)
 {
     table->decode_coded = nib__decode_coded_avx2;
+    table->fast_decode = nib__fast_decode_avx2;
     table->decode_float = nib__matmul_float_avx2;
     table->prefill_coded = nib__prefill_coded_avx2;
     table->prefill_float = nib__matmul_float_avx2;

@@ -32,6 +32,8 @@ void nib__kernels_init_avx512(nib__kernels *table)
     table->filter_above = nib__filter_above_avx512;
     table->run_maxima = nib__run_maxima_avx512;
     table->decode_coded = decode_coded;
+    /* AVX2's has no 512 bits: decode_coded is faster with one row. */
+    table->fast_decode = (nib__matmul){0};
     table->prefill_coded = nib__prefill_coded_avx512;
     table->decode_float = nib__matmul_float_avx512;
     table->prefill_float = nib__matmul_float_avx512;

@@ -42,37 +42,41 @@ NIB_INLINE __m512i add_products(__m512i sum, __m512i codes, const int8_t *four, 
     return sum;
 }
 
-/* Adds four lines to the sums of high and low bytes. hi and lo: of the first line and row. */
-NIB_INLINE void dot_lines(int rows, const __m512i line[4], const int8_t *hi, const int8_t *lo,
-                          const row_block *x, __m512i sum_hi[ROW_BLOCK], __m512i sum_lo[ROW_BLOCK])
+/* Adds four lines to the sums of high and low bytes, or of the only ones, `sum_lo`. hi and lo: of
+ * the first line and row. */
+NIB_INLINE void dot_lines(row_rounding how, int rows, const __m512i line[4], const int8_t *hi,
+                          const int8_t *lo, const row_block *x, __m512i sum_hi[ROW_BLOCK],
+                          __m512i sum_lo[ROW_BLOCK])
 {
     NIB_UNROLL
     for (int j = 0; j < 4; j++, hi += 4, lo += 4) {
         NIB_UNROLL
         for (int r = 0; r < rows; r++) {
             const size_t upper = r >= 4 ? x->upper : 0;
-            sum_hi[r] = add_products(sum_hi[r], line[j], hi + upper, x, r);
-            sum_lo[r] = add_products(sum_lo[r], line[j], lo + upper, x, r);
+            if (how == ROWS_Q16) sum_hi[r] = add_products(sum_hi[r], line[j], hi + upper, x, r);
+            sum_lo[r] = add_products(sum_lo[r], line[j], (how == ROWS_Q16 ? lo : hi) + upper, x, r);
         }
     }
 }
 
-NIB_INLINE __m512i sum_lines(nib__format f, int lines, const __m512i *line, const int8_t *hi,
-                             const int8_t *lo, const row_block *x, int r)
+NIB_INLINE __m512i sum_lines(row_rounding how, nib__format f, int lines, const __m512i *line,
+                             const int8_t *hi, const int8_t *lo, const row_block *x, int r)
 {
     __m512i sum_hi = _mm512_setzero_si512(), sum_lo = sum_hi;
     (void)f;
     NIB_UNROLL
     for (int j = 0; j < lines; j++, hi += 4, lo += 4) {
         sum_hi = add_products(sum_hi, line[j], hi, x, r);
-        sum_lo = add_products(sum_lo, line[j], lo, x, r);
+        if (how == ROWS_Q16) sum_lo = add_products(sum_lo, line[j], lo, x, r);
     }
+    if (how == ROWS_G32) return sum_hi;
     return _mm512_add_epi32(_mm512_slli_epi32(sum_hi, 8), sum_lo);
 }
 
 /* One panel times a block of `rows` rows (a constant, 2 or more). */
-NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint32_t panel,
-                             fetch_steps fetch, const row_block *x, float *y, size_t ldy)
+NIB_INLINE void decode_panel(row_rounding how, nib__format f, int rows, const nib__packed *w,
+                             uint32_t panel, fetch_steps fetch, const row_block *x, float *y,
+                             size_t ldy)
 {
     const int parts = group_scales(f);
     const uint32_t n_blocks = w->k / (block_groups(f) * NIB__GROUP);
@@ -81,6 +85,7 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
     const uint8_t *codes = entry + w->code_offset;
     const int8_t *hi = x->hi, *lo = x->lo;
     const group_sum *sums = x->sums;
+    const float *group = x->scales;
     __m512 acc[ROW_BLOCK], acc_min[ROW_BLOCK];
     NIB_UNROLL
     for (int r = 0; r < rows; r++) acc[r] = acc_min[r] = _mm512_setzero_ps();
@@ -100,23 +105,23 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
             }
             for (int h = part; h < part + 2 / parts; h++, hi += 16, lo += 16) {
                 unpack_half(f, codes, h, book, line);
-                dot_lines(rows, line, hi, lo, x, sum_hi, sum_lo);
+                dot_lines(how, rows, line, hi, lo, x, sum_hi, sum_lo);
             }
             group_scale(f, &scales, i, &s, &m);
             NIB_UNROLL
             for (int r = 0; r < rows; r++) {
-                __m512i sum = _mm512_add_epi32(_mm512_slli_epi32(sum_hi[r], 8), sum_lo[r]);
-                acc[r] = _mm512_fmadd_ps(s, _mm512_cvtepi32_ps(sum), acc[r]);
-                if (has_min(f))
-                    acc_min[r] =
-                        _mm512_fmadd_ps(m, _mm512_set1_ps(sums_at(x, sums, r)->sum), acc_min[r]);
+                __m512i sum = sum_lo[r];
+                if (how == ROWS_Q16) sum = _mm512_add_epi32(_mm512_slli_epi32(sum_hi[r], 8), sum);
+                add_scaled(how, f, sum, s, m, sums_at(x, sums, r), x, group, r, &acc[r],
+                           &acc_min[r]);
             }
-            if (parts == 1 || part == 1) codes += group_bytes(f);
             sums++;
+            if (parts == 2 && part == 0) continue;
+            codes += group_bytes(f);
+            group++;
         }
     }
     const __mmask16 mask = panel_mask(w, panel);
-    y += (size_t)panel * NIB__PANEL;
     NIB_UNROLL
     for (int r = 0; r < rows; r++) {
         __m512 sum = _mm512_add_ps(acc[r], acc_min[r]);
@@ -126,59 +131,72 @@ NIB_INLINE void decode_panel(nib__format f, int rows, const nib__packed *w, uint
 }
 
 /* Formats that are met most are compiled for 1, 2, 4 and 8 rows at a time, the others for 1 and 4:
- * a kernel takes a kilobyte or two. */
-NIB_INLINE bool often_met(nib__format f)
+ * a kernel takes a kilobyte or two. 8 rows of one plane gain 7 % over 4, which is not worth that.
+ */
+NIB_INLINE bool often_met(row_rounding how, nib__format f)
 {
-    return f == NIB__Q4_0 || f == NIB__Q4_1 || f == NIB__Q8_0 || f == NIB__Q4_K || f == NIB__Q5_K ||
-           f == NIB__Q6_K;
+    if (f == NIB__Q4_K || f == NIB__Q6_K) return true;
+    return how == ROWS_Q16 &&
+           (f == NIB__Q4_0 || f == NIB__Q4_1 || f == NIB__Q8_0 || f == NIB__Q5_K);
 }
 
-static uint32_t rows_at_once(nib__format f, uint32_t left)
+NIB_INLINE bool takes_eight(row_rounding how, nib__format f)
 {
-    if (!often_met(f)) return left > 2 ? 4 : 1;
-    return left > 4 ? 8 : left > 2 ? 4 : left;
+    return how == ROWS_Q16 && often_met(how, f);
 }
 
-/* All panels times all rows; the first block of rows brings a panel into the cache. */
-NIB_INLINE void decode_run(nib__format f, const nib__packed *w, uint32_t first, uint32_t count,
-                           const row_block *x, uint32_t n, float *y, size_t ldy)
+static uint32_t rows_at_once(row_rounding how, nib__format f, uint32_t left)
 {
-    const fetch_steps fetch = fetch_steps_of(w);
-    for (uint32_t p = first; p < first + count; p++) {
-        float *out = y;
-        for (uint32_t i = 0; i < n; out += x[i].rows * ldy, i++) {
-            if (x[i].step == 1)
-                decode_whole_groups(f, 1, w, p, fetch, &x[i], out, ldy);
-            else if (x[i].step == 4)
-                decode_panel(f, 4, w, p, fetch, &x[i], out, ldy);
-            else if (often_met(f) && x[i].step == 2)
-                decode_panel(f, 2, w, p, fetch, &x[i], out, ldy);
-            else if (often_met(f))
-                decode_panel(f, 8, w, p, fetch, &x[i], out, ldy);
-        }
+    if (left > 4 && takes_eight(how, f)) return 8;
+    return left > 2 ? 4 : often_met(how, f) ? left : 1;
+}
+
+NIB_INLINE void decode_block(row_rounding how, nib__format f, const nib__packed *w, uint32_t panel,
+                             group_range range, fetch_steps fetch, const row_block *x, float *y,
+                             size_t ldy)
+{
+    if (x->step == 1)
+        decode_whole_groups(how, f, 1, w, panel, range, fetch, x, y, ldy);
+    else if (x->step == 4)
+        decode_panel(how, f, 4, w, panel, fetch, x, y, ldy);
+    else if (often_met(how, f) && x->step == 2)
+        decode_panel(how, f, 2, w, panel, fetch, x, y, ldy);
+    else if (takes_eight(how, f))
+        decode_panel(how, f, 8, w, panel, fetch, x, y, ldy);
+}
+
+static void decode_q16(const nib__packed *w, uint32_t first, uint32_t count, const call_rows *x,
+                       float *y, size_t ldy)
+{
+    switch (panel_twin(w->layout->format)) {
+    case NIB__Q4_0: decode_run(ROWS_Q16, NIB__Q4_0, w, first, count, x, y, ldy); break;
+    case NIB__Q4_1: decode_run(ROWS_Q16, NIB__Q4_1, w, first, count, x, y, ldy); break;
+    case NIB__Q5_0: decode_run(ROWS_Q16, NIB__Q5_0, w, first, count, x, y, ldy); break;
+    case NIB__Q5_1: decode_run(ROWS_Q16, NIB__Q5_1, w, first, count, x, y, ldy); break;
+    case NIB__Q8_0: decode_run(ROWS_Q16, NIB__Q8_0, w, first, count, x, y, ldy); break;
+    case NIB__Q2_K: decode_run(ROWS_Q16, NIB__Q2_K, w, first, count, x, y, ldy); break;
+    case NIB__Q3_K: decode_run(ROWS_Q16, NIB__Q3_K, w, first, count, x, y, ldy); break;
+    case NIB__Q4_K: decode_run(ROWS_Q16, NIB__Q4_K, w, first, count, x, y, ldy); break;
+    case NIB__Q5_K: decode_run(ROWS_Q16, NIB__Q5_K, w, first, count, x, y, ldy); break;
+    case NIB__Q6_K: decode_run(ROWS_Q16, NIB__Q6_K, w, first, count, x, y, ldy); break;
+    case NIB__IQ4_NL: decode_run(ROWS_Q16, NIB__IQ4_NL, w, first, count, x, y, ldy); break;
+    case NIB__IQ2_XS: decode_run(ROWS_Q16, NIB__IQ2_XS, w, first, count, x, y, ldy); break;
+    case NIB__TQ2_0: decode_run(ROWS_Q16, NIB__TQ2_0, w, first, count, x, y, ldy); break;
+    case NIB__IQ4_XS: decode_run(ROWS_Q16, NIB__IQ4_XS, w, first, count, x, y, ldy); break;
+    case NIB__MXFP4: decode_run(ROWS_Q16, NIB__MXFP4, w, first, count, x, y, ldy); break;
+    default: break; /* float formats go to decode_float */
     }
 }
 
-static void decode_rows(const nib__packed *w, uint32_t first, uint32_t count, const row_block *x,
-                        uint32_t n, float *y, size_t ldy)
+/* Of NIB__WEIGHTS_USUAL. */
+static void decode_g32(const nib__packed *w, uint32_t first, uint32_t count, const call_rows *x,
+                       float *y, size_t ldy)
 {
-    switch (panel_twin(w->layout->format)) {
-    case NIB__Q4_0: decode_run(NIB__Q4_0, w, first, count, x, n, y, ldy); break;
-    case NIB__Q4_1: decode_run(NIB__Q4_1, w, first, count, x, n, y, ldy); break;
-    case NIB__Q5_0: decode_run(NIB__Q5_0, w, first, count, x, n, y, ldy); break;
-    case NIB__Q5_1: decode_run(NIB__Q5_1, w, first, count, x, n, y, ldy); break;
-    case NIB__Q8_0: decode_run(NIB__Q8_0, w, first, count, x, n, y, ldy); break;
-    case NIB__Q2_K: decode_run(NIB__Q2_K, w, first, count, x, n, y, ldy); break;
-    case NIB__Q3_K: decode_run(NIB__Q3_K, w, first, count, x, n, y, ldy); break;
-    case NIB__Q4_K: decode_run(NIB__Q4_K, w, first, count, x, n, y, ldy); break;
-    case NIB__Q5_K: decode_run(NIB__Q5_K, w, first, count, x, n, y, ldy); break;
-    case NIB__Q6_K: decode_run(NIB__Q6_K, w, first, count, x, n, y, ldy); break;
-    case NIB__IQ4_NL: decode_run(NIB__IQ4_NL, w, first, count, x, n, y, ldy); break;
-    case NIB__IQ2_XS: decode_run(NIB__IQ2_XS, w, first, count, x, n, y, ldy); break;
-    case NIB__TQ2_0: decode_run(NIB__TQ2_0, w, first, count, x, n, y, ldy); break;
-    case NIB__IQ4_XS: decode_run(NIB__IQ4_XS, w, first, count, x, n, y, ldy); break;
-    case NIB__MXFP4: decode_run(NIB__MXFP4, w, first, count, x, n, y, ldy); break;
-    default: break; /* float formats go to decode_float */
+    switch (w->layout->format) {
+    case NIB__Q4_1: decode_run(ROWS_G32, NIB__Q4_1, w, first, count, x, y, ldy); break;
+    case NIB__Q4_K: decode_run(ROWS_G32, NIB__Q4_K, w, first, count, x, y, ldy); break;
+    case NIB__Q6_K: decode_run(ROWS_G32, NIB__Q6_K, w, first, count, x, y, ldy); break;
+    default: break;
     }
 }
 
@@ -190,21 +208,19 @@ size_t nib__decode_coded_scratch_avx512vnni(uint32_t k)
 void nib__decode_coded_avx512vnni(const nib__packed *w, uint32_t first, uint32_t count,
                                   const void *rows, uint32_t m, float *y, size_t ldy, void *scratch)
 {
-    const uint8_t *from = rows;
-    const int32_t zero = layout_zero(w->layout);
-    const size_t row_bytes = nib__row16_bytes(w->k);
-    for (uint32_t end = 0, at = 0; at < m; at = end) {
-        row_block x[NIB__DECODE_ROWS];
-        uint32_t n = 0, begin = at;
-        uint8_t *to = scratch;
-        end = m - at < NIB__DECODE_ROWS ? m : at + NIB__DECODE_ROWS;
-        while (at < end) {
-            const uint32_t step = rows_at_once(panel_twin(w->layout->format), end - at);
-            const uint32_t there = step < end - at ? step : end - at;
-            x[n++] = block_of_rows(w->layout, zero, from + at * row_bytes, step, there, w->k, to);
-            to += there * row_bytes;
-            at += there;
-        }
-        decode_rows(w, first, count, x, n, y + begin * ldy, ldy);
+    for (uint32_t at = 0; at < m; at += NIB__DECODE_ROWS) {
+        call_rows x;
+        lay_rows(ROWS_Q16, w, rows, m, at, scratch, &x);
+        decode_q16(w, first, count, &x, y + at * ldy, ldy);
+    }
+}
+
+void nib__fast_decode_avx512vnni(const nib__packed *w, uint32_t first, uint32_t count,
+                                 const void *rows, uint32_t m, float *y, size_t ldy, void *scratch)
+{
+    for (uint32_t at = 0; at < m; at += NIB__DECODE_ROWS) {
+        call_rows x;
+        lay_rows(ROWS_G32, w, rows, m, at, scratch, &x);
+        decode_g32(w, first, count, &x, y + at * ldy, ldy);
     }
 }
