@@ -20,7 +20,8 @@
 
 #define CLOSED UINT32_MAX
 
-enum { MAX_THREADS = 256, SPINS = 1500, WORKER_STACK = 256 << 10 };
+/* A waiting thread fetches AHEAD_LINES cache lines each time before it looks for work. */
+enum { MAX_THREADS = 256, SPINS = 1500, WORKER_STACK = 256 << 10, AHEAD_LINES = 6, LINE = 64 };
 
 typedef struct pool_worker {
     nib__pool *pool;
@@ -40,6 +41,10 @@ struct nib__pool {
     void *_Atomic arg;
     atomic_uint n;
 
+    /* What is to be fetched. Who reads some of it too early or too late fetches something else. */
+    atomic_uintptr_t ahead;
+    atomic_size_t ahead_lane, ahead_bytes;
+
     _Alignas(64) atomic_ullong ticket; /* loop << 32 | next index; CLOSED: between two loops */
     _Alignas(64) atomic_uint done;     /* indices of this loop that are finished */
     _Alignas(64) atomic_uint sleepers;
@@ -56,6 +61,24 @@ static inline void relax(void)
 #elif defined(__aarch64__)
     __asm__ volatile("yield");
 #endif
+}
+
+/* How far a thread has fetched ahead. */
+typedef struct fetched {
+    uintptr_t from;
+    size_t bytes;
+} fetched;
+
+static void fetch_ahead(nib__pool *pool, uint32_t thread, fetched *f)
+{
+    uintptr_t from = atomic_load_explicit(&pool->ahead, memory_order_relaxed);
+    if (from == 0) return;
+    from += thread * atomic_load_explicit(&pool->ahead_lane, memory_order_relaxed);
+    if (from != f->from) *f = (fetched){from, 0};
+    if (f->bytes >= atomic_load_explicit(&pool->ahead_bytes, memory_order_relaxed)) return;
+    const char *at = (const char *)(from + f->bytes);
+    for (uint32_t i = 0; i < AHEAD_LINES; i++) __builtin_prefetch(at + i * LINE, 0, 2);
+    f->bytes += AHEAD_LINES * LINE;
 }
 
 static uint32_t loop_of(unsigned long long ticket)
@@ -80,12 +103,13 @@ static void work(nib__pool *pool)
     }
 }
 
-static void await_loop(nib__pool *pool, uint32_t seen)
+static void await_loop(nib__pool *pool, uint32_t seen, uint32_t thread, fetched *ahead)
 {
     for (uint32_t spin = 0; spin < pool->spins; spin++) {
         unsigned long long ticket = atomic_load_explicit(&pool->ticket, memory_order_acquire);
         if (loop_of(ticket) != seen) return;
         if (!atomic_load_explicit(&pool->active, memory_order_relaxed)) break;
+        fetch_ahead(pool, thread, ahead);
         relax();
     }
     pthread_mutex_lock(&pool->mutex);
@@ -100,9 +124,12 @@ static void await_loop(nib__pool *pool, uint32_t seen)
 
 static void *worker_main(void *arg)
 {
-    nib__pool *pool = ((pool_worker *)arg)->pool;
+    const pool_worker *self = arg;
+    nib__pool *pool = self->pool;
+    const uint32_t thread = (uint32_t)(self - pool->workers) + 1; /* the caller is 0 */
+    fetched ahead = {0, 0};
     for (uint32_t seen = 0;;) {
-        await_loop(pool, seen);
+        await_loop(pool, seen, thread, &ahead);
         seen = loop_of(atomic_load_explicit(&pool->ticket, memory_order_acquire));
         if (atomic_load_explicit(&pool->quit, memory_order_relaxed)) return NULL;
         work(pool);
@@ -222,7 +249,17 @@ void nib__pool_begin(nib__pool *pool)
 
 void nib__pool_end(nib__pool *pool)
 {
-    if (pool != NULL) atomic_store_explicit(&pool->active, false, memory_order_relaxed);
+    if (pool == NULL) return;
+    atomic_store_explicit(&pool->active, false, memory_order_relaxed);
+    nib__pool_ahead(pool, NULL, 0, 0);
+}
+
+void nib__pool_ahead(nib__pool *pool, const void *at, size_t lane, size_t bytes)
+{
+    if (pool == NULL || pool->n_workers == 0) return;
+    atomic_store_explicit(&pool->ahead_lane, lane, memory_order_relaxed);
+    atomic_store_explicit(&pool->ahead_bytes, bytes, memory_order_relaxed);
+    atomic_store_explicit(&pool->ahead, (uintptr_t)at, memory_order_relaxed);
 }
 
 void nib__pool_run(nib__pool *pool, uint32_t n, void (*task)(void *arg, uint32_t i), void *arg)
@@ -237,7 +274,9 @@ void nib__pool_run(nib__pool *pool, uint32_t n, void (*task)(void *arg, uint32_t
     }
     publish(pool, task, arg, n);
     work(pool);
+    fetched ahead = {0, 0};
     for (uint32_t spin = 0; atomic_load_explicit(&pool->done, memory_order_acquire) != n; spin++) {
+        fetch_ahead(pool, 0, &ahead);
         if (spin < pool->spins)
             relax();
         else

@@ -25,4 +25,9 @@ void nib__pool_end(nib__pool *pool);
 /* Calls task(arg, i) for every i in [0, n); returns when all have finished. `pool` may be NULL. */
 void nib__pool_run(nib__pool *pool, uint32_t n, void (*task)(void *arg, uint32_t i), void *arg);
 
+/* What comes after the next loop is read from memory: until nib__pool_end or another call, threads
+ * that find no work fetch `bytes` from `at` + their number * `lane` into their caches. Nothing is
+ * accessed: the memory may even be gone. NULL: nothing is known. */
+void nib__pool_ahead(nib__pool *pool, const void *at, size_t lane, size_t bytes);
+
 #endif

@@ -327,6 +327,27 @@ static nib_status head_step(const forward *f)
     return NIB_OK;
 }
 
+/* While one row passes, threads that wait may fetch the weights of the map after this step. Until
+ * it is reached the steps in between leave that as it is. */
+static void look_ahead(const forward *f)
+{
+    const nib__pass *p = f->pass;
+    const uint32_t n_layer = f->model->config.n_layer;
+    const nib__layer *l = &f->model->layers[p->layer];
+    if (f->m != 1) return;
+    switch ((enum layer_step)p->step) {
+    case QKV: nib__linear_ahead(f->exec, &l->o); break;
+    case OUT: nib__linear_ahead(f->exec, f->model->config.cross ? &l->cross_q : &l->up); break;
+    case CROSS_Q: nib__linear_ahead(f->exec, &l->cross_o); break;
+    case CROSS_OUT: nib__linear_ahead(f->exec, &l->up); break;
+    case GATE_UP: nib__linear_ahead(f->exec, &l->down); break;
+    case DOWN:
+        nib__linear_ahead(f->exec, p->layer + 1 < n_layer ? &l[1].q : &f->model->head);
+        break;
+    default: break;
+    }
+}
+
 /* ---- the loop ---- */
 
 /* The keys and values of the last layer are the last thing that rows without logits are good for.
@@ -360,6 +381,7 @@ nib_status nib__pass_run(nib__pass *pass, const nib_model *model, nib__exec *exe
         bool in_layers = pass->layer < model->config.n_layer;
         choose_rows(&f);
         exec->first = pass->piece;
+        if (in_layers) look_ahead(&f);
         nib_status status = in_layers ? layer_step(&f) : head_step(&f);
         pass->piece = exec->first;
         exec->first = 0;

@@ -12,10 +12,11 @@ enum {
     ROW_NS = 25000,       /* of one row: so little is lost where threads do not end together */
     PREFILL_NS = 2000000, /* a piece of many rows: a kernel expands weights once per piece */
     PIECES_PER_THREAD = 4,
-    BLOCKS_PER_THREAD = 2, /* pieces, if they should be large for the caches' sake */
-    SPLIT_ROWS = 32,       /* rows of a piece are a multiple of this, once they are split */
-    STRIP = 2,             /* panels that prefill kernels like to take together, and ... */
-    CHUNK = 16             /* ... the number after which their rows must be loaded again */
+    AHEAD_BYTES = 320 << 10, /* what a waiting thread fetches; second caches have 0.5 to 2 MB */
+    BLOCKS_PER_THREAD = 2,   /* pieces, if they should be large for the caches' sake */
+    SPLIT_ROWS = 32,         /* rows of a piece are a multiple of this, once they are split */
+    STRIP = 2,               /* panels that prefill kernels like to take together, and ... */
+    CHUNK = 16               /* ... the number after which their rows must be loaded again */
 };
 
 /* One map, cut into pieces: row blocks outside, panel runs inside, so that the rounded rows of a
@@ -109,16 +110,23 @@ static void cut(part *p, const nib__exec *exec, const nib__input *input, float r
     if (p->panels > most) p->panels = most;
     if (many) p->panels = round_down(round_down(p->panels, STRIP), CHUNK);
     p->runs = (w->n_panels + p->panels - 1) / p->panels;
-    p->pieces = p->runs * blocks;
     p->lanes = many || threads > p->runs ? 1 : threads;
+    const uint32_t longest = (w->n_panels + p->lanes - 1) / p->lanes;
+    p->runs = p->lanes * ((longest + p->panels - 1) / p->panels);
+    p->pieces = p->runs * blocks;
 }
 
 /* Threads take pieces by turns. With few rows each of them should go on where it was, for what it
- * has fetched ahead is what follows: piece i is the next one of lane i % lanes. */
-static uint32_t run_of(const part *p, uint32_t i)
+ * has fetched ahead is what follows: piece i is the next one of lane i % lanes. Where a lane begins
+ * does not depend on how long pieces are. Its last piece may be short, or empty. */
+static uint32_t panels_of(const part *p, uint32_t i, uint32_t *count)
 {
-    const uint32_t lane = i % p->lanes, longer = p->runs % p->lanes;
-    return lane * (p->runs / p->lanes) + (lane < longer ? lane : longer) + i / p->lanes;
+    const uint32_t n = p->output->map->w.n_panels, lane = i % p->lanes;
+    const uint32_t end = (uint32_t)((uint64_t)n * (lane + 1) / p->lanes);
+    const uint32_t first = (uint32_t)((uint64_t)n * lane / p->lanes) + i / p->lanes * p->panels;
+    const uint32_t left = first < end ? end - first : 0;
+    *count = left < p->panels ? left : p->panels;
+    return first;
 }
 
 static void run_piece(void *arg, uint32_t i, void *scratch)
@@ -128,9 +136,9 @@ static void run_piece(void *arg, uint32_t i, void *scratch)
     while (i >= p->pieces) i -= (p++)->pieces;
     const nib__linear *map = p->output->map;
     uint32_t row = i / p->runs * p->block;
-    uint32_t first = run_of(p, i % p->runs) * p->panels;
+    uint32_t count, first = panels_of(p, i % p->runs, &count);
     uint32_t m = r->input->m - row < p->block ? r->input->m - row : p->block;
-    uint32_t count = map->w.n_panels - first < p->panels ? map->w.n_panels - first : p->panels;
+    if (count == 0) return;
     if (r->gated != NULL) {
         p->matmul->run_gated(r->gated, first, count, p->rows + row * p->row_bytes, m,
                              r->to + row * r->to_bytes, scratch);
@@ -209,6 +217,14 @@ nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__
         macs += (double)w->n_panels * NIB__PANEL * w->k * input->m;
     }
     return run_region(exec, &r, kind, macs);
+}
+
+void nib__linear_ahead(const nib__exec *exec, const nib__linear *map)
+{
+    /* As threads take the first pieces: where their lanes begin. */
+    const uint32_t threads = exec->n_slots < 1 ? 1 : exec->n_slots;
+    const size_t lane = (size_t)(map->w.n_panels / threads) * map->w.panel_bytes;
+    nib__pool_ahead(exec->pool, map->w.data, lane, lane < AHEAD_BYTES ? lane : AHEAD_BYTES);
 }
 
 static size_t larger(size_t a, size_t b)

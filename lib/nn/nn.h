@@ -74,6 +74,10 @@ enum { NIB__MAX_OUTPUTS = 4 };
 nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__output *outputs,
                            uint32_t n_outputs);
 
+/* Says which map will be next to multiply one row, so that threads that wait meanwhile fetch what
+ * they will probably read of it. */
+void nib__linear_ahead(const nib__exec *exec, const nib__linear *map);
+
 /* act(gate x) * (up x), rounded for the map `down`, in one region, where its strategy can do that:
  * `to` are rounded rows as in nib__input.rows, in memory of their own. */
 bool nib__gated_fits(const nib__exec *exec, const nib__input *input, const nib__linear *gate,

@@ -6,6 +6,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -88,6 +89,27 @@ static void no_pool_means_the_calling_thread(void **state)
     assert_true(each_ran_once(&t, 17));
     assert_int_equal(nib__pool_threads(NULL), 1);
     nib__pool_free(NULL);
+}
+
+/* A hint, not an access: pages that may not be read, and addresses that belong to nobody. */
+static void what_is_fetched_ahead_may_be_gone(void **state)
+{
+    (void)state;
+    static tally t;
+    enum { BYTES = 1 << 20 };
+    char *gone = mmap(NULL, BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(gone != MAP_FAILED);
+    nib__pool *pool = new_pool(3);
+    nib__pool_begin(pool);
+    for (int round = 0; round < 200; round++) {
+        nib__pool_ahead(pool, round % 3 ? gone : NULL, (size_t)round << 20, BYTES);
+        nib__pool_run(pool, 64, count_run, &t);
+        assert_true(each_ran_once(&t, 64));
+    }
+    nib__pool_end(pool);
+    nib__pool_free(pool);
+    nib__pool_ahead(NULL, gone, 0, BYTES);
+    assert_int_equal(munmap(gone, BYTES), 0);
 }
 
 /* Pieces look at a flag that one of them sets, as cancelled work does: all still return. */
@@ -332,6 +354,7 @@ int main(void)
         cmocka_unit_test(every_index_runs_once),
         cmocka_unit_test(loops_are_complete_without_begin_and_after_sleep),
         cmocka_unit_test(no_pool_means_the_calling_thread),
+        cmocka_unit_test(what_is_fetched_ahead_may_be_gone),
         cmocka_unit_test(cancelled_loop_returns),
         cmocka_unit_test(parked_pool_uses_no_cpu),
         cmocka_unit_test(host_threads_are_used),
