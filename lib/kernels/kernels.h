@@ -267,6 +267,9 @@ typedef struct nib__kernels {
 
 /* The two strategies for one kind of weights. */
 const nib__matmul *nib__decode_of(const nib__kernels *table, nib__weight_kind kind);
+/* The kind of a matrix's weights as this table tells them apart: where all coded weights take the
+ * same rows, maps of one input share them. */
+nib__weight_kind nib__weight_kind_in(const nib__kernels *table, const nib__layout *layout);
 const nib__matmul *nib__prefill_of(const nib__kernels *table, nib__weight_kind kind);
 
 /* Scalar C first, then every level up to `isa` overrides what it does better. NIB_PRECISION_EXACT

@@ -47,6 +47,13 @@ const nib__matmul *nib__decode_of(const nib__kernels *table, nib__weight_kind ki
     return &table->decode_float;
 }
 
+nib__weight_kind nib__weight_kind_in(const nib__kernels *table, const nib__layout *layout)
+{
+    nib__weight_kind kind = nib__weight_kind_of(layout);
+    bool same = table->decode_usual.round_row == table->decode_coded.round_row;
+    return kind == NIB__WEIGHTS_USUAL && same ? NIB__WEIGHTS_CODED : kind;
+}
+
 const nib__matmul *nib__prefill_of(const nib__kernels *table, nib__weight_kind kind)
 {
     switch (kind) {

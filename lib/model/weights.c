@@ -128,7 +128,7 @@ static nib_status add_linear(loader *l, const nib__tensor *t, nib__role role,
     nib_error why;
     nib_status status = nib__packed_init(&linear->w, format, n, k, &why);
     if (status != NIB_OK) return refuse(l, t, status, why.text);
-    l->model->kinds |= 1u << nib__weight_kind_of(linear->w.layout);
+    l->model->kinds |= 1u << nib__weight_kind_in(&l->model->kernels, linear->w.layout);
     if (t->packed) return add_panels(l, t, map, linear);
     const nib__format_info *to = t->format;
     if (format != NIB__I8R) to = nib__format_find((uint32_t)format);

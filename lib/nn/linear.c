@@ -46,7 +46,7 @@ static const nib__matmul *choose(const nib__kernels *kernels, const nib__linear 
                                  const nib__input *input, uint32_t *kind)
 {
     uint32_t m = input->m;
-    nib__weight_kind weights = nib__weight_kind_of(map->w.layout);
+    nib__weight_kind weights = nib__weight_kind_in(kernels, map->w.layout);
     const nib__matmul *decode = nib__decode_of(kernels, weights);
     const nib__matmul *prefill = nib__prefill_of(kernels, weights);
     bool few = input->exact || m <= NIB__DECODE_ROWS || m < prefill->min_rows;
@@ -60,7 +60,7 @@ void nib__input_round(const nib__exec *exec, const nib__input *input, const nib_
     bool done[NIB__WEIGHT_KINDS] = {false};
     for (uint32_t i = 0; i < n_outputs; i++) {
         uint32_t kind = 0;
-        nib__weight_kind weights = nib__weight_kind_of(outputs[i].map->w.layout);
+        nib__weight_kind weights = nib__weight_kind_in(exec->kernels, outputs[i].map->w.layout);
         if (done[weights]) continue;
         done[weights] = true;
         const nib__matmul *matmul = choose(exec->kernels, outputs[i].map, input, &kind);
@@ -165,15 +165,19 @@ static nib_status run_region(nib__exec *exec, region *r, uint32_t kind, double m
     return status;
 }
 
+static bool one_kind(const nib__kernels *kernels, const nib__packed *a, const nib__packed *b)
+{
+    return nib__weight_kind_in(kernels, a->layout) == nib__weight_kind_in(kernels, b->layout);
+}
+
 bool nib__gated_fits(const nib__exec *exec, const nib__input *input, const nib__linear *gate,
                      const nib__linear *up, const nib__linear *down)
 {
     nib__input wide = *input;
     uint32_t kind = 0;
     const nib__packed *a = &gate->w, *b = &up->w;
-    if (a->layout == NULL || nib__weight_kind_of(a->layout) != nib__weight_kind_of(b->layout) ||
-        a->n != b->n || a->k != b->k || a->n % (2 * NIB__PANEL) != 0 || gate->bias != NULL ||
-        up->bias != NULL)
+    if (a->layout == NULL || !one_kind(exec->kernels, a, b) || a->n != b->n || a->k != b->k ||
+        a->n % (2 * NIB__PANEL) != 0 || gate->bias != NULL || up->bias != NULL)
         return false;
     const nib__matmul *first = choose(exec->kernels, gate, input, &kind);
     wide.k = a->n;
@@ -191,7 +195,7 @@ nib_status nib__gated_run(nib__exec *exec, const nib__input *input, const nib__l
     uint32_t kind = 0;
     p->output = &output;
     p->matmul = choose(exec->kernels, gate, input, &kind);
-    p->rows = input->rows[nib__weight_kind_of(gate->w.layout)];
+    p->rows = input->rows[nib__weight_kind_in(exec->kernels, gate->w.layout)];
     p->row_bytes = p->matmul->row_bytes(input->k);
     r.to_bytes = p->matmul->row_bytes(gate->w.n);
     cut(p, exec, input, 2 * exec->ns_per_mac[kind]);
@@ -210,7 +214,7 @@ nib_status nib__linear_run(nib__exec *exec, const nib__input *input, const nib__
         const nib__packed *w = &outputs[i].map->w;
         p->output = &outputs[i];
         p->matmul = choose(exec->kernels, outputs[i].map, input, &kind);
-        p->rows = input->rows[nib__weight_kind_of(w->layout)];
+        p->rows = input->rows[nib__weight_kind_in(exec->kernels, w->layout)];
         p->row_bytes = p->matmul->row_bytes(input->k);
         cut(p, exec, input, exec->ns_per_mac[kind]);
         r.n_pieces += p->pieces;
