@@ -94,7 +94,7 @@ static double time_linear(nib__exec *exec, const weights *w, const float *x, uin
     double times[MOST], spent = 0;
     uint32_t n = w->maps[0].w.n, k = w->maps[0].w.k, turn = 0;
     nib__input input = {.m = m, .k = k};
-    nib__weight_kind kind = nib__weight_kind_of(w->maps[0].w.layout);
+    nib__weight_kind kind = nib__weight_kind_in(exec->kernels, w->maps[0].w.layout);
     input.rows[kind] = allocate(nib__input_row_bytes(exec->kernels, kind, k) * m);
     float *y = allocate((size_t)m * n * sizeof *y);
     nib__output output = {.map = &w->maps[0], .y = y, .ldy = n};
@@ -138,7 +138,7 @@ static void time_level(const request *q, const nib__kernels *table, nib__pool *p
     exec.scratch = allocate(exec.slot_bytes * exec.n_slots);
     for (uint32_t i = 0; i < q->n_rows; i++) {
         uint32_t m = q->rows[i];
-        nib__weight_kind kind = nib__weight_kind_of(p->layout);
+        nib__weight_kind kind = nib__weight_kind_in(table, p->layout);
         const nib__matmul *op =
             m <= NIB__DECODE_ROWS ? nib__decode_of(table, kind) : nib__prefill_of(table, kind);
         const peak_kind *peak = peak_of_strategy(op->name);
