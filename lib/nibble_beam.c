@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT
  * Public functions about beam search: check arguments, call one stage, translate status. */
+#include <string.h>
+
 #include "base/options.h"
 #include "decode/beam.h"
+#include "decode/beam_rank.h"
 #include "decode/prompt.h"
 
 static const nib_beam_options default_options = {
@@ -36,6 +39,10 @@ nib_status nib_beam_begin(nib_session *session, const char *prompt, size_t len,
         return nib__fail(err, NIB_ERR_ARGUMENT, "nib_beam_begin: an argument is NULL");
     nib_status status = read_options(session, options, &o, err);
     if (status != NIB_OK) return status;
+    /* They may be what an earlier search found, whose results end with its prompt. */
+    int32_t end_ids[NIB__MAX_END_IDS];
+    if (o.n_end_ids != 0) memcpy(end_ids, o.end_ids, o.n_end_ids * sizeof *end_ids);
+    o.end_ids = end_ids;
     nib__prompt made;
     status = nib__prompt_make(session, prompt, len, &made, err);
     if (status == NIB_OK) status = nib__prompt_set(session, &made, err);

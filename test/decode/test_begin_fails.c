@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT
  * A begin that fails, when something else was in progress: either that goes on with the stream and
- * source it had, or it is over. It never goes on with those of the call that failed. */
+ * source it had, or it is over. It never goes on with those of the call that failed. And a begin
+ * whose arguments lie in the results of what it ends. */
+#include <string.h>
+
 #include "test.h"
 
 #include "fault_alloc.h"
@@ -110,12 +113,54 @@ static void test_refused_edits(void **state)
     nib_model_free(model);
 }
 
+/* Searches with these ids as the ends, of which the best result is copied. */
+static size_t search(nib_session *s, const int32_t *ends, uint32_t n_ends, int32_t *best,
+                     nib_beam_result *result)
+{
+    nib_error err;
+    nib_step step = {.struct_size = sizeof step};
+    nib_beam_options o;
+    nib_beam_options_init(&o, sizeof o);
+    o.max_tokens = 8;
+    o.end_ids = ends;
+    o.n_end_ids = n_ends;
+    assert_ok(nib_beam_begin(s, "x = f(", 6, &o, &err), err);
+    while (!step.done) assert_ok(nib_session_step(s, 0, &step, &err), err);
+    assert_ok(nib_beam_get_result(s, 0, result, &err), err);
+    memcpy(best, result->ids, result->n_ids * sizeof *best);
+    return result->n_ids;
+}
+
+static void test_ends_that_a_search_found(void **state)
+{
+    (void)state;
+    nib_model *model = tiny_open("qwen2", 0);
+    fault_alloc fa; /* overwrites what is freed */
+    fault_alloc_init(&fa);
+    nib_session *s = open_session(model, &fa.mem), *other = open_session(model, NULL);
+    nib_beam_result found = {.struct_size = sizeof found}, again = {.struct_size = sizeof again};
+    int32_t first[64], with_its_ids[64], with_a_copy[64];
+    size_t n = search(s, NULL, 0, first, &found);
+    assert_true(n > 1);
+    size_t n_its = search(s, found.ids, (uint32_t)n, with_its_ids, &again);
+    size_t n_copy = search(other, first, (uint32_t)n, with_a_copy, &again);
+    assert_true(n_copy == 0 || with_a_copy[0] != first[0]); /* the ids make a difference */
+    assert_int_equal(n_its, n_copy);
+    assert_memory_equal(with_its_ids, with_a_copy, n_copy * sizeof *with_a_copy);
+    nib_session_free(s);
+    nib_session_free(other);
+    assert_int_equal(fa.live_blocks, 0);
+    fault_alloc_done(&fa);
+    nib_model_free(model);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_search_without_memory),
         cmocka_unit_test(test_refused_with_another_source),
         cmocka_unit_test(test_refused_edits),
+        cmocka_unit_test(test_ends_that_a_search_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
