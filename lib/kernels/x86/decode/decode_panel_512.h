@@ -27,11 +27,6 @@ NIB_INLINE void add_scaled(row_rounding how, nib__format f, __m512i sum, __m512 
     if (has_min(f)) *acc_min = _mm512_fmadd_ps(m, _mm512_set1_ps(of->sum), *acc_min);
 }
 
-/* Groups of 32 k of a panel; ROWS_Q16: all of it. */
-typedef struct group_range {
-    uint32_t from, end;
-} group_range;
-
 /* Groups of a panel times a block of `rows` rows (a constant, up to 4), whose numbers begin at the
  * first group. */
 NIB_INLINE void decode_whole_groups(row_rounding how, nib__format f, int rows, const nib__packed *w,

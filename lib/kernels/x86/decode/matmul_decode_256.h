@@ -65,11 +65,6 @@ NIB_INLINE void forget_loads(void)
     __asm__ volatile("" ::: "memory");
 }
 
-/* Groups of 32 k of a panel. ROWS_Q16: all of it. */
-typedef struct group_range {
-    uint32_t from, end;
-} group_range;
-
 /* y[rows][16] = sum over scale groups of s * (sum of (code - zero) * q), where the numbers of the
  * rows begin at the first group. `lines` per scale. Rows that have the registers take both halves
  * of the panel together: up to two, or four of one plane, if 16 bits hold all sums of 4-bit codes.

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  * Decode for coded weights with AVX-512 that lacks VNNI. vpmaddubsw adds products of bytes in 16
  * bits, where codes of up to 6 bits leave room for two lines or more. Formats that are met most;
- * the others stay with 256 bits. Integer sums are exact and the float tail follows kernels.h step
- * by step: the bits of the scalar reference. */
+ * the others stay with 256 bits, and all of them with two planes. Integer sums are exact and the
+ * float tail follows kernels.h step by step: the bits of the scalar reference. */
 #include "kernels/x86/decode/decode_panel_512.h"
 
 /* Lines whose products by a plane, 2 * 128 * (largest code) each, fit 16 bits. */
@@ -14,8 +14,8 @@ NIB_INLINE int lines_in_16_bits(nib__format f)
 NIB_INLINE __m512i sum_lines(row_rounding how, nib__format f, int lines, const __m512i *line,
                              const int8_t *hi, const int8_t *lo, const row_block *x, int r)
 {
-    const __m512i one = _mm512_set1_epi16(1);
-    const __m512i high = how == ROWS_G32 ? one : _mm512_set1_epi16(256);
+    (void)how;
+    const __m512i one = _mm512_set1_epi16(1), high = _mm512_set1_epi16(256);
     const int most = lines < lines_in_16_bits(f) ? lines : lines_in_16_bits(f);
     __m512i sum = _mm512_setzero_si512();
     NIB_UNROLL
@@ -25,11 +25,10 @@ NIB_INLINE __m512i sum_lines(row_rounding how, nib__format f, int lines, const _
         for (int j = from; j < from + most; j++) {
             const size_t at = row_at(x, r) + 4 * (size_t)j;
             a = _mm512_add_epi16(a, _mm512_maddubs_epi16(line[j], broadcast4_512(hi + at)));
-            if (how == ROWS_G32) continue;
             b = _mm512_add_epi16(b, _mm512_maddubs_epi16(line[j], broadcast4_512(lo + at)));
         }
         sum = _mm512_add_epi32(sum, _mm512_madd_epi16(a, high));
-        if (how == ROWS_Q16) sum = _mm512_add_epi32(sum, _mm512_madd_epi16(b, one));
+        sum = _mm512_add_epi32(sum, _mm512_madd_epi16(b, one));
     }
     return sum;
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT
- * Decode of coded weights with AVX-VNNI: products of bytes are added up in 32 bits. */
+ * Decode of coded weights with AVX-VNNI: products of bytes are added up in 32 bits. Two planes
+ * only: NIB_PRECISION_FAST has avx2's kernels here. */
 #include "kernels/x86/decode/matmul_decode_256.h"
 
 NIB_INLINE bool needs_pairs(row_rounding how, code_class c, uint32_t rows)
@@ -14,6 +15,7 @@ NIB_INLINE void dot_lines(row_rounding how, code_class c, int rows, int first, i
                           const uint8_t *group, int from, int lines, __m256i book,
                           const rows_256 *x, uint32_t k, __m256i sum[4][2])
 {
+    (void)how;
     __m256i hi[4][2], lo[4][2];
     NIB_UNROLL
     for (int r = 0; r < rows; r++) {
@@ -27,12 +29,10 @@ NIB_INLINE void dot_lines(row_rounding how, code_class c, int rows, int first, i
         for (int h = first; h < first + halves; h++) line[h] = code_line(c, group, j, h, book);
         NIB_UNROLL
         for (int r = 0; r < rows; r++) {
-            const __m256i q = high_bytes(x, r, k, j);
-            const __m256i rest = how == ROWS_G32 ? q : low_bytes(x, r, k, j);
+            const __m256i q = high_bytes(x, r, k, j), rest = low_bytes(x, r, k, j);
             NIB_UNROLL
             for (int h = first; h < first + halves; h++) {
                 hi[r][h] = _mm256_dpbusd_avx_epi32(hi[r][h], line[h], q);
-                if (how == ROWS_G32) continue;
                 lo[r][h] = _mm256_dpbusd_avx_epi32(lo[r][h], line[h], rest);
             }
         }
@@ -41,9 +41,7 @@ NIB_INLINE void dot_lines(row_rounding how, code_class c, int rows, int first, i
     for (int r = 0; r < rows; r++) {
         NIB_UNROLL
         for (int h = first; h < first + halves; h++) {
-            sum[r][h] = hi[r][h];
-            if (how == ROWS_Q16)
-                sum[r][h] = _mm256_add_epi32(_mm256_slli_epi32(hi[r][h], 8), lo[r][h]);
+            sum[r][h] = _mm256_add_epi32(_mm256_slli_epi32(hi[r][h], 8), lo[r][h]);
         }
     }
 }

@@ -19,6 +19,11 @@ typedef enum row_rounding {
     ROWS_G32  /* row_g32: a plane with a scale per 32 k, second planes of a few groups */
 } row_rounding;
 
+/* Groups of 32 k of a panel; ROWS_Q16: all of it. */
+typedef struct group_range {
+    uint32_t from, end;
+} group_range;
+
 /* What all panels need of the numbers of a scale group of a row. */
 typedef struct group_sum {
     float sum;     /* of q, with ROWS_G32 times its scale */
